@@ -1,0 +1,35 @@
+"""Cancelling work that runs in a thread: an asyncio cancellation raises a flag, and loops look at it between tokens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextvars import ContextVar
+from threading import Event
+from typing import ParamSpec, TypeVar
+
+from gsi_node.errors import Cancelled
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_flag: ContextVar[Event | None] = ContextVar("gsi_cancel", default=None)
+
+
+async def run_cancellable(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run `function` in a worker thread; when the awaiting task is cancelled, make its `check_cancelled` raise."""
+    flag = Event()
+    token = _flag.set(flag)
+    try:
+        return await asyncio.to_thread(function, *args, **kwargs)
+    except asyncio.CancelledError:
+        flag.set()
+        raise
+    finally:
+        _flag.reset(token)
+
+
+def check_cancelled() -> None:
+    """Raise Cancelled if the run that asked for the current work is gone. Call it once a token or a batch."""
+    flag = _flag.get()
+    if flag is not None and flag.is_set():
+        raise Cancelled("the run that asked for this generation was cancelled")

@@ -1,0 +1,68 @@
+"""Every exception this package raises on purpose.
+
+GSIError
+├── ConfigError              a setting, an input or a spec is wrong: change the call      (also a ValueError)
+│   ├── SpecError            a model or reward spec that nothing can load
+│   ├── LawMismatch          a backend cannot sample or score under the asked sampling law
+│   ├── VocabularyMismatch   draft and base do not share one token map
+│   └── ResumeMismatch       a checkpoint was written under other settings or models
+├── NumericError             a number that must not be used                              (also a ValueError)
+│   ├── RewardOutOfRange     NaN, or outside the reward's declared range
+│   ├── InvalidLogProb       NaN, +inf or positive where a log-probability belongs
+│   └── DegenerateWeights    every weight of a batch is zero, and the method has no fallback
+├── BackendError             a model or a reward model failed, or returned the wrong shape
+│   └── BackendUnavailable   it cannot be loaded or reached
+└── Cancelled                the run that asked for this work was cancelled
+"""
+
+
+class GSIError(Exception):
+    """The root: `except GSIError` catches all of this package's own errors."""
+
+
+class ConfigError(GSIError, ValueError):
+    pass
+
+
+class SpecError(ConfigError):
+    pass
+
+
+class LawMismatch(ConfigError):
+    pass
+
+
+class VocabularyMismatch(ConfigError):
+    pass
+
+
+class ResumeMismatch(ConfigError):
+    pass
+
+
+class NumericError(GSIError, ValueError):
+    pass
+
+
+class RewardOutOfRange(NumericError):
+    pass
+
+
+class InvalidLogProb(NumericError):
+    pass
+
+
+class DegenerateWeights(NumericError):
+    pass
+
+
+class BackendError(GSIError, RuntimeError):
+    pass
+
+
+class BackendUnavailable(BackendError):
+    pass
+
+
+class Cancelled(GSIError):
+    pass

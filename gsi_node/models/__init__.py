@@ -1,0 +1,1 @@
+"""Language models: the protocol, finite tables, in-process transformers, and the models that ship inside."""

@@ -1,0 +1,95 @@
+"""Plain, frozen data that crosses the rooms of the package. No I/O, no heavy imports.
+
+Symbols follow arXiv 2506.04118: x is a `Prefix`, y a `Step`. Every log-probability is in nats and belongs to one
+`SamplingLaw`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One reasoning step y: the tokens up to and including a step end.
+
+    text: the decoded tokens, the step end ("\\n\\n") included, EOS excluded. token_ids: what was sampled, the end
+    token included. log_prob: log π(y | x) in nats under the law it was sampled from, summed over token_ids.
+    finished: whether the step ends with EOS.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    log_prob: float
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """x: a problem and the steps committed so far. Each backend renders its own prompt ids and appends the steps' ids."""
+
+    problem: str
+    steps: tuple[Step, ...] = ()
+
+    def extended(self, step: Step) -> Prefix:
+        """The prefix after committing `step`."""
+        return Prefix(self.problem, (*self.steps, step))
+
+    @property
+    def text(self) -> str:
+        """The response so far: the steps' texts joined."""
+        return "".join(step.text for step in self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingLaw:
+    """The law all log-probabilities refer to: log-softmax of logits / temperature, nucleus top_p, and the step ends.
+
+    max_step_tokens: a step is cut there, in tokens. stop_ids: token ids that end a step, resolved once for draft and
+    base together; None lets each backend use its own `stop_ids`.
+    """
+
+    temperature: float = 0.7
+    top_p: float = 1.0
+    max_step_tokens: int = 512
+    stop_ids: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """The name of one random stream. Candidate i of a request uses the stream's i-th child."""
+
+    seed: int
+    problem_id: str
+    step: int
+    phase: str
+
+    def at(self, phase: str) -> Key:
+        """The same run, problem and step in another phase."""
+        return replace(self, phase=phase)
+
+
+class Score(NamedTuple):
+    """log π(y | x) in nats under a sampling law, with a certified bound on its absolute error (0 where exact)."""
+
+    log_prob: float
+    error: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one model was asked for: tokens, calls, wall seconds."""
+
+    generated_tokens: int = 0
+    scored_tokens: int = 0
+    calls: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.generated_tokens + other.generated_tokens,
+            self.scored_tokens + other.scored_tokens,
+            self.calls + other.calls,
+            self.seconds + other.seconds,
+        )
