@@ -1,0 +1,53 @@
+# Needs make and a Python ≥ 3.11 with venv and pip. `make PYTHON=python3.12 VENV=/path/to/env solve` overrides both.
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+REQUIREMENTS := pyproject.toml constraints.txt
+
+# Idle OpenMP threads sleep instead of spinning: the models here are small, and two of them alternate.
+export OMP_WAIT_POLICY := PASSIVE
+
+.DEFAULT_GOAL := help
+.PHONY: help solve test check lint format clean
+
+help:
+	@echo "make solve    solve the sample problem (ARGS='--help' lists the solver's options)"
+	@echo "make test     run every test"
+	@echo "make check    the gate: ruff, mypy --strict, every test with warnings as errors"
+	@echo "make format   let ruff fix and format what it can"
+	@echo "make clean    remove the environment and everything that was built or cached"
+
+# Each stamp is newer than the requirements it was installed from, so an up-to-date environment is not installed again.
+$(VENV)/.installed: $(REQUIREMENTS)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.installed-dev: $(REQUIREMENTS)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable '.[dev]'
+	touch $(VENV)/.installed $@
+
+solve: $(VENV)/.installed
+	$(BIN)/python graphs/math_solver.py $(ARGS)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
