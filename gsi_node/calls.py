@@ -1,0 +1,84 @@
+"""Stages say what they want from a model; a driver decides how to get it: here, and now, or awaited.
+
+A stage that needs a model is a generator: it yields a `Call`, is sent the result, and returns its value. So one body
+serves sync and async graphs and the exact enumeration, and the driver alone counts tokens, calls and seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from gsi_node.cancel import run_cancellable
+from gsi_node.types import Step, Usage
+
+T = TypeVar("T")
+Role = Literal["draft", "base", "reward"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to the model or reward `backend` in `role`: backend.method(*args).
+
+    scored: the steps it scores or rewards; None where it samples.
+    """
+
+    role: Role
+    backend: Any
+    method: Literal["sample", "score", "__call__"]
+    args: tuple[Any, ...]
+    scored: Sequence[Step] | None = None
+
+    def now(self) -> Any:
+        return getattr(self.backend, self.method)(*self.args)
+
+    async def later(self) -> Any:
+        twin = getattr(self.backend, {"__call__": "acall"}.get(self.method, "a" + self.method), None)
+        if twin is None:
+            return await run_cancellable(self.now)
+        return await twin(*self.args)
+
+    def usage(self, result: Any, seconds: float) -> Usage:
+        """Tokens generated or scored, one call, and the wall seconds it took."""
+        tokens = sum(len(step.token_ids) for step in (result if self.scored is None else self.scored))
+        if self.scored is None:
+            return Usage(generated_tokens=tokens, calls=1, seconds=seconds)
+        return Usage(scored_tokens=tokens, calls=1, seconds=seconds)
+
+
+Stage = Generator[Call, Any, T]
+Bill = dict[str, Usage]  # usage by role
+
+
+def run(stage: Stage[T]) -> tuple[T, Bill]:
+    """Drive a stage to its value, calling the models in this thread."""
+    bill: Bill = {}
+    try:
+        call = next(stage)
+        while True:
+            started = time.perf_counter()
+            result = call.now()
+            _charge(bill, call, result, started)
+            call = stage.send(result)
+    except StopIteration as stop:
+        return stop.value, bill
+
+
+async def arun(stage: Stage[T]) -> tuple[T, Bill]:
+    """Drive a stage to its value, awaiting the models' async twins (a worker thread where they have none)."""
+    bill: Bill = {}
+    try:
+        call = next(stage)
+        while True:
+            started = time.perf_counter()
+            result = await call.later()
+            _charge(bill, call, result, started)
+            call = stage.send(result)
+    except StopIteration as stop:
+        return stop.value, bill
+
+
+def _charge(bill: Bill, call: Call, result: Any, started: float) -> None:
+    bill[call.role] = bill.get(call.role, Usage()) + call.usage(result, time.perf_counter() - started)

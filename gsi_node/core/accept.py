@@ -1,0 +1,63 @@
+"""Accept or replace: one formula for GSI, reward-guided speculative decoding and rejection–resampling.
+
+Choose x ~ p, keep it with probability α(x), else draw from q. The law is p·α + (1 − E_p α)·q (docs/math.md §4).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from gsi_node.core.weights import Array, Floats
+from gsi_node.errors import ConfigError
+
+
+def threshold_log_accept(value: float, threshold: float) -> float:
+    """log α = 0 where value ≥ threshold, else −inf (arXiv 2506.04118: r̃_{i*} ≥ u; a tie accepts). Nats."""
+    return 0.0 if value >= threshold else -math.inf
+
+
+def mean_weight_log_accept(log_mean_weight: float, log_c: float) -> float:
+    """log α = min(0, log w̄ − log c): the importance-corrected acceptance of a whole batch (docs/math.md §5). Nats."""
+    return min(0.0, log_mean_weight - log_c)
+
+
+def replaced_law(p: Floats, accept_prob: Floats, q: Floats) -> Array:
+    """The law p·α + (1 − E_p α)·q on a finite space; p, α, q of shape (states,)."""
+    return joined_law(np.asarray(p, dtype=np.float64) * np.asarray(accept_prob, dtype=np.float64), q)
+
+
+def joined_law(accepted: Floats, q: Floats) -> Array:
+    """The same law from its accepted mass p·α, shape (states,), and the replacement's law q."""
+    kept = np.asarray(accepted, dtype=np.float64)
+    return kept + max(0.0, 1.0 - math.fsum(kept)) * np.asarray(q, dtype=np.float64)
+
+
+def calibrate_log_c(log_mean_weights: Floats, fallback_rate: float) -> float:
+    """log c with mean_b min(1, w̄_b / c) = 1 − fallback_rate over calibration batches b (docs/math.md §5). Nats.
+
+    The acceptance rate is monotone in c, so log c is found by bisection. Raises ConfigError where fallback_rate is
+    outside [0, 1), or below the share of batches whose weights are all zero (no c accepts those).
+    """
+    logs = np.asarray(log_mean_weights, dtype=np.float64)
+    if logs.ndim != 1 or logs.size == 0 or np.isnan(logs).any() or (logs == math.inf).any():
+        raise ConfigError("log_mean_weights: want a non-empty sequence of log w̄ below +inf, one a calibration batch")
+    if not 0.0 <= fallback_rate < 1.0:
+        raise ConfigError(f"fallback_rate: want a number in [0, 1), got {fallback_rate}")
+    wanted = 1.0 - fallback_rate
+    finite = logs[logs > -math.inf]
+    if finite.size < wanted * logs.size:
+        raise ConfigError(
+            f"fallback_rate {fallback_rate} is out of reach: {1 - finite.size / logs.size:.3f} of the calibration "
+            "batches have weights that are all zero and always fall back"
+        )
+    low, high = float(finite.min()), float(finite.max()) - math.log(wanted)
+    while True:
+        middle = 0.5 * (low + high)
+        if not low < middle < high:
+            return low
+        if float(np.exp(np.minimum(0.0, finite - middle)).sum()) >= wanted * logs.size:
+            low = middle
+        else:
+            high = middle

@@ -1,0 +1,156 @@
+"""One step of GSI as pure stages over plain records (arXiv 2506.04118, algorithm 1).
+
+  draft     y_1..y_n ~ π_S(· | x)
+  reward    r_i = r(x, y_i)                      } independent of each other
+  score     log π_B(y_i | x), one forward pass   }
+  tilt      ℓ_i = log π_B − log π_S,  r̃_i = r_i + ℓ_i/β,  log w_i = β r̃_i
+  select    i* ~ softmax(log w)
+  accept    r̃_{i*} ≥ u
+  fallback  y'_1..y'_n ~ π_B(· | x),  j* ~ softmax(β r(x, y'_j))
+
+The other methods put other rules in the same places (methods.py). The first three and the fallback are generators of
+model calls (calls.py). Call stages through this module (`stages.tilt(…)`), in production and in the exact law alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gsi_node.calls import Call, Role, Stage
+from gsi_node.core.choose import Chooser
+from gsi_node.core.weights import ess, log_mean_weight, tilted_rewards
+from gsi_node.errors import BackendError, DegenerateWeights, InvalidLogProb, RewardOutOfRange
+from gsi_node.methods import Method, Settings, Weighed
+from gsi_node.models.base import StepModel
+from gsi_node.rewards.base import Reward
+from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
+
+_POSITIVE_TOLERANCE = 1e-3  # nats a step: what float32 rounding may put above log 1
+
+
+def draft(model: StepModel, role: Role, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> Stage[list[Step]]:
+    """y_1..y_n ~ π(· | x), with their log-probabilities in nats under the law. Raises InvalidLogProb, BackendError."""
+    steps: list[Step] = list((yield Call(role, model, "sample", (prefix, n, key, law))))
+    _expect(len(steps), n, "steps", role, model, prefix)
+    for i, step in enumerate(steps):
+        if step.log_prob == -math.inf:
+            raise InvalidLogProb(f"{role} model {_name(model)} sampled candidate {i} at log-probability -inf")
+        _check_log_prob(step.log_prob, i, role, model)
+    return steps
+
+
+def reward(model: Reward, prefix: Prefix, steps: Sequence[Step]) -> Stage[list[float]]:
+    """r_i = r(x, y_i), checked against the reward's declared range. Raises RewardOutOfRange, BackendError."""
+    rewards = [float(r) for r in (yield Call("reward", model, "__call__", (prefix, steps), steps))]
+    _expect(len(rewards), len(steps), "rewards", "reward", model, prefix)
+    low, high = model.range
+    for i, value in enumerate(rewards):
+        if not low <= value <= high:
+            raise RewardOutOfRange(
+                f"reward model {_name(model)} gave {value} for candidate {i} ({steps[i].text[:60]!r}); its declared "
+                f"range is [{low}, {high}]: declare the true range or mend the model"
+            )
+    return rewards
+
+
+def score(model: StepModel, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> Stage[list[Score]]:
+    """log π_B(y_i | x) in nats under the law, without generation. Raises InvalidLogProb, BackendError."""
+    results = yield Call("base", model, "score", (prefix, steps, law), steps)
+    scores = [s if isinstance(s, Score) else Score(float(s)) for s in results]
+    _expect(len(scores), len(steps), "scores", "base", model, prefix)
+    for i, value in enumerate(scores):
+        _check_log_prob(value.log_prob, i, "base", model)
+    return scores
+
+
+def tilt(
+    method: Method,
+    steps: Sequence[Step],
+    rewards: Sequence[float] | None,
+    scores: Sequence[Score] | None,
+    settings: Settings,
+) -> Weighed:
+    """ℓ_i = log π_B(y_i|x) − log π_S(y_i|x), r̃_i = r_i + ℓ_i/β and the method's log-weights; None where unused."""
+    r = None if rewards is None else np.asarray(rewards, dtype=np.float64)
+    log_ratios = tilted = log_w = None
+    if method.uses_ratio:
+        assert r is not None and scores is not None
+        log_ratios = np.asarray([s.log_prob - y.log_prob for s, y in zip(scores, steps, strict=True)])
+        tilted = tilted_rewards(r, log_ratios, settings.beta)
+    if method.weigh is not None:
+        log_w = method.weigh(r, log_ratios, settings)
+    if log_w is None or not method.uses_weights:
+        return Weighed(r, log_ratios, tilted, log_w, None, None)
+    mean = log_mean_weight(log_w)
+    return Weighed(r, log_ratios, tilted, log_w, ess(log_w) if mean > -math.inf else 0.0, mean)
+
+
+def select(method: Method, batch: Weighed, chooser: Chooser) -> int | None:
+    """i*, by the method's rule. None where every weight is zero and there is a fallback; else DegenerateWeights."""
+    if batch.log_weights is None:
+        return 0
+    if batch.log_mean_weight == -math.inf:
+        if method.fallback is None:
+            raise DegenerateWeights(
+                f"method {method.name}: all {len(batch.log_weights)} candidates have weight zero (the base cannot "
+                "make any of them); raise n, or use a method with a fallback"
+            )
+        return None
+    return method.choose(batch.log_weights, chooser)
+
+
+def accept(method: Method, batch: Weighed, chosen: int, chooser: Chooser, settings: Settings) -> bool:
+    """Whether the chosen candidate is committed: true with the method's acceptance probability."""
+    if method.accept is None:
+        return True
+    log_prob = method.accept(batch, chosen, settings)
+    return log_prob == 0.0 or (log_prob > -math.inf and chooser.accept(log_prob))
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """What a fallback drew: its candidates, their weights, and which one is committed."""
+
+    steps: list[Step]
+    batch: Weighed
+    chosen: int
+
+
+def fallback(
+    method: Method,
+    base: StepModel,
+    reward_model: Reward,
+    prefix: Prefix,
+    n: int,
+    key: Key,
+    law: SamplingLaw,
+    chooser: Chooser,
+    settings: Settings,
+) -> Stage[Replacement]:
+    """j* of n steps drawn from π_B, by the rules of `method` (the fallback, itself a method; no ratio here)."""
+    steps = yield from draft(base, "base", prefix, 1 if method.single else n, key, law)
+    rewards = (yield from reward(reward_model, prefix, steps)) if method.uses_reward else None
+    batch = tilt(method, steps, rewards, None, settings)
+    chosen = select(method, batch, chooser)
+    assert chosen is not None
+    return Replacement(steps, batch, chosen)
+
+
+def _name(model: object) -> str:
+    return str(getattr(model, "name", type(model).__name__))
+
+
+def _expect(found: int, wanted: int, what: str, role: str, model: object, prefix: Prefix) -> None:
+    if found != wanted:
+        raise BackendError(
+            f"{role} model {_name(model)} returned {found} {what} for {wanted} candidates of {prefix.problem[:60]!r}"
+        )
+
+
+def _check_log_prob(value: float, candidate: int, role: str, model: object) -> None:
+    if math.isnan(value) or value > _POSITIVE_TOLERANCE:
+        raise InvalidLogProb(f"{role} model {_name(model)} gave log-probability {value} for candidate {candidate}")

@@ -1,0 +1,93 @@
+"""Closed forms of the exact step laws, written from docs/math.md with sums over multisets. Imports nothing of ours.
+
+A space is a list of texts; p (draft), b (base), r (reward) are dicts. A law is a dict text -> probability.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import combinations_with_replacement
+
+Law = dict[str, float]
+
+
+def multisets(p: Law, n: int) -> Iterator[tuple[Counter[str], float]]:
+    """Every multiset of n independent draws from p with its probability."""
+    for batch in combinations_with_replacement(sorted(t for t in p if p[t] > 0), n):
+        counts = Counter(batch)
+        ways = math.factorial(n)
+        for count in counts.values():
+            ways //= math.factorial(count)
+        yield counts, ways * math.prod(p[text] ** count for text, count in counts.items())
+
+
+def softmax_choice(p: Law, w: Law, n: int, alpha: Callable[[float, str], float] = lambda mean, text: 1.0) -> Law:
+    """Σ over multisets of P(multiset) · count·w/Σw · α(w̄, chosen): the accepted mass of each text (no mass where Σw = 0)."""
+    law = dict.fromkeys(p, 0.0)
+    for counts, probability in multisets(p, n):
+        total = sum(count * w[text] for text, count in counts.items())
+        if total > 0:
+            for text, count in counts.items():
+                law[text] += probability * count * w[text] / total * alpha(total / n, text)
+    return law
+
+
+def argmax_choice(p: Law, r: Law, n: int) -> Law:
+    """P(max r_i = r(y)) · p(y) / p(all steps of that reward)."""
+    law = {}
+    for text in p:
+        level = sum(p[t] for t in p if r[t] == r[text])
+        below = sum(p[t] for t in p if r[t] < r[text])
+        law[text] = ((below + level) ** n - below**n) * (p[text] / level if level else 0.0)
+    return law
+
+
+def replaced(accepted: Law, q: Law) -> Law:
+    rho = 1.0 - sum(accepted.values())
+    return {text: accepted[text] + rho * q[text] for text in accepted}
+
+
+def step_law(method: str, p: Law, b: Law, r: Law, *, n: int, m: int, beta: float, u: float, delta: float, log_c: float) -> Law:
+    """The law of the committed step; m is the fallback's number of candidates."""
+    plain = {t: math.exp(beta * r[t]) for t in p}
+    tilted = {t: math.exp(beta * r[t]) * b[t] / p[t] if p[t] > 0 else math.nan for t in p}
+
+    def tilted_reward(t: str) -> float:
+        return r[t] + (math.log(b[t]) - math.log(p[t])) / beta if b[t] > 0 else -math.inf
+
+    soft_base = softmax_choice(b, plain, m)
+    if method == "gsi":
+        return replaced(softmax_choice(p, tilted, n, lambda mean, t: float(tilted_reward(t) >= u)), soft_base)
+    if method == "gsi-no-fallback":
+        return softmax_choice(p, tilted, n)
+    if method == "gsi-ic":
+        return replaced(softmax_choice(p, tilted, n, lambda mean, t: min(1.0, mean / math.exp(log_c))), soft_base)
+    if method == "rsd":
+        return replaced({t: p[t] * (r[t] >= delta) for t in p}, b)
+    if method == "rsd-n":
+        return replaced(softmax_choice(p, plain, n, lambda mean, t: float(r[t] >= delta)), soft_base)
+    return {
+        "sbon-draft": lambda: softmax_choice(p, plain, n),
+        "sbon-base": lambda: softmax_choice(b, plain, n),
+        "bon-draft": lambda: argmax_choice(p, r, n),
+        "bon-base": lambda: argmax_choice(b, r, n),
+        "draft": lambda: dict(p),
+        "base": lambda: dict(b),
+    }[method]()
+
+
+def step_target(b: Law, r: Law, beta: float) -> Law:
+    """π_{β,B} ∝ π_B exp(β r)."""
+    unnormalised = {t: b[t] * math.exp(beta * r[t]) for t in b}
+    z = sum(unnormalised.values())
+    return {t: v / z for t, v in unnormalised.items()}
+
+
+def kl(t: Law, q: Law) -> float:
+    return sum(t[y] * math.log(t[y] / q[y]) for y in t if t[y] > 0)
+
+
+def chi2(t: Law, p: Law) -> float:
+    return sum(t[y] ** 2 / p[y] for y in t if t[y] > 0) - 1.0
