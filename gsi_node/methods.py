@@ -14,7 +14,7 @@ import numpy as np
 
 from gsi_node.core import accept as acceptance
 from gsi_node.core.choose import Chooser
-from gsi_node.core.weights import Array, Floats, log_mean_weight, log_weights
+from gsi_node.core.weights import Array, Floats, log_weights
 
 
 class Settings(Protocol):

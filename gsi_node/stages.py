@@ -123,7 +123,7 @@ class Replacement:
 def fallback(
     method: Method,
     base: StepModel,
-    reward_model: Reward,
+    reward_model: Reward | None,
     prefix: Prefix,
     n: int,
     key: Key,
@@ -133,7 +133,10 @@ def fallback(
 ) -> Stage[Replacement]:
     """j* of n steps drawn from π_B, by the rules of `method` (the fallback, itself a method; no ratio here)."""
     steps = yield from draft(base, "base", prefix, 1 if method.single else n, key, law)
-    rewards = (yield from reward(reward_model, prefix, steps)) if method.uses_reward else None
+    rewards = None
+    if method.uses_reward:
+        assert reward_model is not None
+        rewards = yield from reward(reward_model, prefix, steps)
     batch = tilt(method, steps, rewards, None, settings)
     chosen = select(method, batch, chooser)
     assert chosen is not None

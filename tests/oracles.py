@@ -49,7 +49,9 @@ def replaced(accepted: Law, q: Law) -> Law:
     return {text: accepted[text] + rho * q[text] for text in accepted}
 
 
-def step_law(method: str, p: Law, b: Law, r: Law, *, n: int, m: int, beta: float, u: float, delta: float, log_c: float) -> Law:
+def step_law(
+    method: str, p: Law, b: Law, r: Law, *, n: int, m: int, beta: float, u: float, delta: float, log_c: float
+) -> Law:
     """The law of the committed step; m is the fallback's number of candidates."""
     plain = {t: math.exp(beta * r[t]) for t in p}
     tilted = {t: math.exp(beta * r[t]) * b[t] / p[t] if p[t] > 0 else math.nan for t in p}

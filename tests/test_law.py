@@ -37,7 +37,12 @@ def instances(count: int = 6) -> Iterator[tuple[Law, Law, Law, dict[str, float]]
     rng = random.Random(7)
     for i in range(count):
         p, b, r = instance(rng, holes=i % 3 == 2)
-        yield p, b, r, {"beta": rng.choice([0.5, 2.0, 4.0, 20.0]), "threshold": rng.choice([0.3, 0.5, 0.8]), "delta": 0.7}
+        yield (
+            p,
+            b,
+            r,
+            {"beta": rng.choice([0.5, 2.0, 4.0, 20.0]), "threshold": rng.choice([0.3, 0.5, 0.8]), "delta": 0.7},
+        )
     # a tie: π_S = π_B makes r̃ = r exactly, and r = u
     same = {"a": 0.5, "b": 0.25, "c": 0.25}
     yield same, same, {"a": 0.5, "b": 0.1, "c": 0.9}, {"beta": 2.0, "threshold": 0.5, "delta": 0.5}
@@ -167,7 +172,9 @@ def test_gsi_does_not_tend_to_the_target_but_to_its_known_limit() -> None:
     limit = -below * math.log(below) - (1 - below) * math.log1p(below)
     assert oracles.kl(target, law) == pytest.approx(limit, abs=2e-3)
     exact = exact_step_law("gsi", draft=p, base=b, reward=r, config=GSIConfig(n=6, beta=beta, threshold=u))
-    assert exact == pytest.approx(oracles.step_law("gsi", p, b, r, n=6, m=6, beta=beta, u=u, delta=0.7, log_c=0.0), abs=1e-12)
+    assert exact == pytest.approx(
+        oracles.step_law("gsi", p, b, r, n=6, m=6, beta=beta, u=u, delta=0.7, log_c=0.0), abs=1e-12
+    )
 
 
 # --- mutants: each planted bug must break `check` ------------------------------------------------------------------
@@ -176,6 +183,7 @@ def test_gsi_does_not_tend_to_the_target_but_to_its_known_limit() -> None:
 def dies(method: str = "gsi") -> None:
     with pytest.raises(AssertionError):
         check(method, 2)
+
 
 def test_mutant_without_the_draft_likelihood_dies(monkeypatch: pytest.MonkeyPatch) -> None:
     true_tilt = stages.tilt

@@ -88,7 +88,10 @@ def test_choices_follow_the_weights_and_never_the_impossible() -> None:
     picks = [KeyedChooser(Key(0, str(i), 0, "choose")).choose(log_w) for i in range(2000)]
     assert set(picks) == {1, 2}
     assert abs(picks.count(2) / 2000 - 0.8) < 0.03
-    assert abs(sum(KeyedChooser(Key(1, str(i), 0, "accept")).accept(math.log(0.3)) for i in range(2000)) / 2000 - 0.3) < 0.04
+    assert (
+        abs(sum(KeyedChooser(Key(1, str(i), 0, "accept")).accept(math.log(0.3)) for i in range(2000)) / 2000 - 0.3)
+        < 0.04
+    )
 
 
 def test_a_uniform_that_rounds_up_stays_in_the_support(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,84 @@
+"""Guided Speculative Inference as a stateful LangGraph node. Names are resolved on first use, so importing is cheap."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "GSIConfig": "config",
+    "GSIContext": "graph.state",
+    "GSIError": "errors",
+    "GSIInput": "graph.state",
+    "GSIOutput": "graph.state",
+    "GSIState": "graph.state",
+    "METHODS": "methods",
+    "Key": "types",
+    "Method": "methods",
+    "Prefix": "types",
+    "Reward": "rewards.base",
+    "SamplingLaw": "types",
+    "Score": "types",
+    "Step": "types",
+    "StepModel": "models.base",
+    "calibrate_log_c": "core.accept",
+    "compile_gsi": "graph.build",
+    "create_gsi": "graph.build",
+    "exact_step_law": "law",
+    "last_boxed": "answer",
+    "load_model": "load",
+    "load_reward": "load",
+}
+
+__all__ = [
+    "METHODS",
+    "GSIConfig",
+    "GSIContext",
+    "GSIError",
+    "GSIInput",
+    "GSIOutput",
+    "GSIState",
+    "Key",
+    "Method",
+    "Prefix",
+    "Reward",
+    "SamplingLaw",
+    "Score",
+    "Step",
+    "StepModel",
+    "calibrate_log_c",
+    "compile_gsi",
+    "create_gsi",
+    "exact_step_law",
+    "last_boxed",
+    "load_model",
+    "load_reward",
+]
+
+if TYPE_CHECKING:
+    from gsi_node.answer import last_boxed
+    from gsi_node.config import GSIConfig
+    from gsi_node.core.accept import calibrate_log_c
+    from gsi_node.errors import GSIError
+    from gsi_node.graph.build import compile_gsi, create_gsi
+    from gsi_node.graph.state import GSIContext, GSIInput, GSIOutput, GSIState
+    from gsi_node.law import exact_step_law
+    from gsi_node.load import load_model, load_reward
+    from gsi_node.methods import METHODS, Method
+    from gsi_node.models.base import StepModel
+    from gsi_node.rewards.base import Reward
+    from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,120 @@
+"""create_gsi: the node as an uncompiled StateGraph; compile_gsi: the common case."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Checkpointer
+
+from gsi_node.config import GSIConfig
+from gsi_node.errors import ConfigError, VocabularyMismatch
+from gsi_node.graph.nodes import GSINodes, Models, StageNode
+from gsi_node.graph.state import GSIContext, GSIInput, GSIOutput, GSIState, extended_schema
+from gsi_node.models.base import StepModel
+from gsi_node.rewards.base import Reward
+
+DEFAULT = GSIConfig()
+
+
+def create_gsi(
+    *,
+    draft: StepModel | None,
+    base: StepModel | None,
+    reward: Reward | None,
+    config: GSIConfig = DEFAULT,
+    name: str = "gsi",
+    state_schema: type | None = None,
+    context_schema: type | None = None,
+) -> StateGraph[Any, Any, Any, Any]:
+    """Guided Speculative Inference (arXiv 2506.04118, algorithm 1) as a StateGraph to compile or to mount as a node.
+
+    draft, base, reward: π_S, π_B and r; one that the method never asks may be None. config: the settings; some can be
+    overridden for one run through LangGraph's context (GSIContext). name: the node's, and its AIMessage's. state_schema: a TypedDict whose further keys pass
+    through the node. context_schema: the parent's own, instead of GSIContext. Input and output: GSIInput, GSIOutput.
+    Raises ConfigError, LawMismatch (a model cannot work under the sampling law), VocabularyMismatch.
+    """
+    models = Models(draft, base, reward)
+    _check(models, config)
+    nodes = GSINodes(models, config, name)
+    rule = config.rule
+    graph: StateGraph[Any, Any, Any, Any] = StateGraph(
+        extended_schema(GSIState, state_schema),
+        context_schema=context_schema or GSIContext,
+        input_schema=extended_schema(GSIInput, state_schema),
+        output_schema=extended_schema(GSIOutput, state_schema),
+    )
+    judges = (["reward"] if rule.uses_reward else []) + (["score_base"] if rule.uses_ratio else [])
+    bodies = ["begin", "draft", *judges, "tilt_and_accept", *(["fallback"] if rule.fallback else []), "finish"]
+    for body in bodies:
+        graph.add_node(body, StageNode(body, getattr(nodes, body)))
+    graph.add_edge(START, "begin")
+    graph.add_conditional_edges("begin", _go_on, ["draft", "finish"])
+    for judge in judges:
+        graph.add_edge("draft", judge)
+        graph.add_edge(judge, "tilt_and_accept")
+    if not judges:
+        graph.add_edge("draft", "tilt_and_accept")
+    if rule.fallback:
+        graph.add_conditional_edges("tilt_and_accept", _fall_back_or_go_on, ["fallback", "draft", "finish"])
+        graph.add_conditional_edges("fallback", _go_on, ["draft", "finish"])
+    else:
+        graph.add_conditional_edges("tilt_and_accept", _go_on, ["draft", "finish"])
+    graph.add_edge("finish", END)
+    return graph
+
+
+def compile_gsi(
+    *,
+    draft: StepModel | None,
+    base: StepModel | None,
+    reward: Reward | None,
+    config: GSIConfig = DEFAULT,
+    name: str = "gsi",
+    state_schema: type | None = None,
+    context_schema: type | None = None,
+    checkpointer: Checkpointer = None,
+) -> CompiledStateGraph[Any, Any, Any, Any]:
+    """create_gsi(...), compiled. checkpointer: a saver for a graph of its own; None (inherit) inside a parent graph."""
+    graph = create_gsi(
+        draft=draft,
+        base=base,
+        reward=reward,
+        config=config,
+        name=name,
+        state_schema=state_schema,
+        context_schema=context_schema,
+    )
+    return graph.compile(checkpointer=checkpointer, name=name)
+
+
+def _go_on(state: Mapping[str, Any]) -> str:
+    return "finish" if state["stop_reason"] else "draft"
+
+
+def _fall_back_or_go_on(state: Mapping[str, Any]) -> str:
+    return "fallback" if state["gsi_refused"] else _go_on(state)
+
+
+def _check(models: Models, config: GSIConfig) -> None:
+    for role in sorted(config.rule.models):
+        model = getattr(models, role)
+        if model is None:
+            raise ConfigError(f"{role}: method {config.method} needs it, got None")
+        wanted = Reward if role == "reward" else StepModel
+        if not isinstance(model, wanted):
+            load = "load_reward" if role == "reward" else "load_model"
+            raise ConfigError(
+                f"{role}: want an object with the {wanted.__name__} protocol, got {type(model).__name__} {model!r:.80}; "
+                f"gsi_node.{load}(spec) makes one from a spec"
+            )
+    asked = [getattr(models, role) for role in ("draft", "base") if role in config.rule.models]
+    for model in asked:
+        model.supports(config.law(stop_ids=models.stop_ids()))
+    if len({model.vocabulary for model in asked}) > 1:
+        raise VocabularyMismatch(
+            f"draft and base have different vocabularies ({' and '.join(model.vocabulary for model in asked)}): they "
+            "must share one token map; take two models of one family"
+        )

@@ -1,0 +1,277 @@
+"""The nodes of the GSI graph: each reads the state, runs one stage, and returns plain values.
+
+draft → (reward ∥ score_base) → tilt_and_accept → [fallback] → draft …, framed by begin and finish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from typing import Any
+
+from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.runnables import Runnable, RunnableConfig
+from langgraph.runtime import get_runtime
+from langgraph.types import Overwrite
+
+from gsi_node import stages
+from gsi_node.answer import last_boxed
+from gsi_node.calls import Stage, arun, run
+from gsi_node.config import GSIConfig
+from gsi_node.core.choose import KeyedChooser
+from gsi_node.errors import ConfigError, ResumeMismatch
+from gsi_node.graph.records import initial_record, pack_step, prefix_of, step_record, unpack_step
+from gsi_node.graph.state import Plain, overridden, overrides_in, plain_bill
+from gsi_node.models.base import StepModel
+from gsi_node.rewards.base import Reward
+from gsi_node.types import Key, Prefix, SamplingLaw, Score, Usage
+
+State = Mapping[str, Any]
+
+
+class StageNode(Runnable[Any, Plain]):
+    """One body for sync and async graphs: a stage is run here, or its model calls are awaited; adds to `usage`."""
+
+    def __init__(self, name: str, body: Callable[[State], Plain | Stage[Plain]]) -> None:
+        self.name = name
+        self.body = body
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Plain:
+        stage = self.body(input)
+        if isinstance(stage, dict):
+            return stage
+        update, bill = run(stage)
+        return {**update, "usage": plain_bill(bill)}
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Plain:
+        stage = self.body(input)
+        if isinstance(stage, dict):
+            return stage
+        update, bill = await arun(stage)
+        return {**update, "usage": plain_bill(bill)}
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The three parameters of the node; None where the method never asks that one."""
+
+    draft: StepModel | None
+    base: StepModel | None
+    reward: Reward | None
+
+    def fingerprints(self) -> Plain:
+        """What a checkpoint remembers of them, by role."""
+        return {role: getattr(getattr(self, role), "fingerprint", None) for role in ("draft", "base", "reward")}
+
+    def language_models(self) -> list[StepModel]:
+        return [model for model in (self.draft, self.base) if model is not None]
+
+    def stop_ids(self) -> tuple[int, ...]:
+        """The step ends of the sampling law: those of both models together."""
+        return tuple(sorted({i for model in self.language_models() for i in model.stop_ids}))
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A run about to decide one step: its settings, the prefix x, the sampling law, the random streams."""
+
+    config: GSIConfig
+    problem_id: str
+    prefix: Prefix
+    law: SamplingLaw
+
+    def key(self, phase: str) -> Key:
+        return Key(self.config.seed, self.problem_id, len(self.prefix.steps), phase)
+
+
+class GSINodes:
+    """The node bodies over one set of models and one compiled configuration."""
+
+    def __init__(self, models: Models, config: GSIConfig, name: str) -> None:
+        self.models = models
+        self.name = name
+        self.config = config
+        self.stop_ids = models.stop_ids()
+        rule = config.rule
+        # supersteps of one more step: draft, reward ∥ score_base, tilt_and_accept, fallback; then finish
+        self.round = 3 + (rule.uses_reward or rule.uses_ratio) + (rule.fallback is not None)
+        self.identity = {"config": config.model_dump(), "models": models.fingerprints()}
+
+    def begin(self, state: State) -> Plain:
+        """Read the input, and overwrite whatever an earlier problem left on the thread."""
+        problem = _problem(state)
+        overrides = overrides_in(get_runtime().context)
+        config = overridden(self.config, overrides)
+        problem_id = state.get("problem_id")
+        if problem_id is None:
+            problem_id = blake2b(problem.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        steps = [self._initial_step(i, step) for i, step in enumerate(state.get("initial_steps") or [])]
+        answered = last_boxed("".join(step["text"] for step in steps)) is not None
+        return {
+            **dict.fromkeys(("response", "answer", "acceptance_rate", *CANDIDATES)),
+            "gsi_run": {"problem": problem, "problem_id": str(problem_id), "overrides": overrides, **self.identity},
+            "steps": Overwrite(steps),
+            "usage": Overwrite({role: asdict(Usage()) for role in sorted(config.rule.models)}),
+            "stop_reason": "answer" if answered else None if state["gsi_remaining"] > self.round else "truncated",
+        }
+
+    def draft(self, state: State) -> Stage[Plain]:
+        """y_1..y_n from the model that proposes."""
+        now = self._moment(state)
+        rule = now.config.rule
+        model = self.models.draft if rule.propose == "draft" else self.models.base
+        assert model is not None
+        n = 1 if rule.single else now.config.n
+        steps = yield from stages.draft(model, rule.propose, now.prefix, n, now.key("draft"), now.law)
+        return {**dict.fromkeys(CANDIDATES), "gsi_batch": [pack_step(step) for step in steps]}
+
+    def reward(self, state: State) -> Stage[Plain]:
+        """r_i."""
+        now = self._moment(state)
+        assert self.models.reward is not None
+        steps = [unpack_step(record) for record in state["gsi_batch"]]
+        return {"gsi_rewards": (yield from stages.reward(self.models.reward, now.prefix, steps))}
+
+    def score_base(self, state: State) -> Stage[Plain]:
+        """log π_B(y_i | x)."""
+        now = self._moment(state)
+        assert self.models.base is not None
+        steps = [unpack_step(record) for record in state["gsi_batch"]]
+        scores = yield from stages.score(self.models.base, now.prefix, steps, now.law)
+        return {"gsi_scores": [list(score) for score in scores]}
+
+    def tilt_and_accept(self, state: State) -> Plain:
+        """Choose i* and commit y_{i*}, or refuse it and leave the step to the fallback."""
+        now = self._moment(state)
+        rule, config = now.config.rule, now.config
+        steps = [unpack_step(record) for record in state["gsi_batch"]]
+        scores = None if state["gsi_scores"] is None else [Score(*pair) for pair in state["gsi_scores"]]
+        batch = stages.tilt(rule, steps, state["gsi_rewards"], scores, config)
+        chooser = KeyedChooser(now.key("select"))
+        chosen = stages.select(rule, batch, chooser)
+        accepted = chosen is not None and stages.accept(rule, batch, chosen, chooser, config)
+        record = step_record(
+            source=rule.propose,
+            accepted=accepted,
+            steps=steps,
+            batch=batch,
+            chosen=chosen,
+            scores=scores,
+            every=config.record == "candidates",
+        )
+        if chosen is None or not accepted:
+            return {**dict.fromkeys(CANDIDATES), "gsi_refused": record}
+        return self._commit(state, now, record, steps[chosen].finished)
+
+    def fallback(self, state: State) -> Stage[Plain]:
+        """π_B drafts the step itself."""
+        now = self._moment(state)
+        rule, config = now.config.rule.fallback, now.config
+        assert rule is not None and self.models.base is not None
+        drawn = yield from stages.fallback(
+            rule,
+            self.models.base,
+            self.models.reward,
+            now.prefix,
+            config.n_fallback or config.n,
+            now.key("fallback"),
+            now.law,
+            KeyedChooser(now.key("fallback-select")),
+            config,
+        )
+        record = step_record(
+            source="base",
+            accepted=False,
+            steps=drawn.steps,
+            batch=drawn.batch,
+            chosen=drawn.chosen,
+            scores=None,
+            every=config.record == "candidates",
+        )
+        record["rejected"] = state["gsi_refused"]
+        return self._commit(state, now, record, drawn.steps[drawn.chosen].finished)
+
+    def finish(self, state: State) -> Plain:
+        """The result, from the committed steps."""
+        records = state["steps"]
+        decided = [record["accepted"] for record in records if record["source"] != "initial"]
+        response = "".join(record["text"] for record in records)
+        answer = last_boxed(response)
+        about = {"answer": answer, "stop_reason": state["stop_reason"]}
+        return {
+            **dict.fromkeys(CANDIDATES),
+            "response": response,
+            "answer": answer,
+            "acceptance_rate": sum(decided) / len(decided) if decided else None,
+            "messages": [AIMessage(content=response, name=self.name, response_metadata=about)],
+        }
+
+    def _commit(self, state: State, now: Moment, record: Plain, finished: bool) -> Plain:
+        """Append a decided step, tell the stream about it, and see whether the run is over."""
+        records = [*state["steps"], record]
+        reason = _stop_reason(records, finished, now.config)
+        if reason is None and state["gsi_remaining"] <= self.round:
+            reason = "truncated"
+        index = len(records) - 1
+        get_runtime().stream_writer({"gsi_step": {"problem_id": now.problem_id, "index": index, **record}})
+        return {**dict.fromkeys(CANDIDATES), "steps": [record], "stop_reason": reason}
+
+    def _moment(self, state: State) -> Moment:
+        """The run as the checkpoint has it, refused where the compiled settings or models are others."""
+        run = state["gsi_run"]
+        here = {**self.identity, "overrides": overrides_in(get_runtime().context) or run["overrides"]}
+        if any(run[part] != here[part] for part in here):
+            raise ResumeMismatch(f"this run was begun under other settings: {_differences(run, here)}")
+        config = overridden(self.config, run["overrides"])
+        tokens = sum(len(record["token_ids"]) for record in state["steps"])
+        law = config.law(tokens_so_far=tokens, stop_ids=self.stop_ids)
+        return Moment(config, run["problem_id"], prefix_of(run["problem"], state["steps"]), law)
+
+    def _initial_step(self, index: int, step: Any) -> Plain:
+        """The record of one of the input's initial steps; its text is given a step end where it has none."""
+        if not isinstance(step, Mapping) or not isinstance(step.get("text"), str) or not step["text"].strip():
+            raise ConfigError(f"initial_steps[{index}]: want a dict with a non-empty 'text', got {step!r}")
+        if step.get("token_ids") is not None:
+            return initial_record(step["text"], [int(i) for i in step["token_ids"]])
+        text = step["text"] if step["text"].endswith("\n\n") else step["text"].rstrip("\n") + "\n\n"
+        return initial_record(text, self.models.language_models()[0].encode(text))
+
+
+CANDIDATES = ("gsi_batch", "gsi_rewards", "gsi_scores", "gsi_refused")  # cleared whenever they are not needed
+
+
+def _problem(state: State) -> str:
+    problem = state.get("problem")
+    if problem is None:
+        humans = [message for message in state.get("messages") or [] if isinstance(message, HumanMessage)]
+        if not humans:
+            raise ConfigError("input: want {'problem': str} or {'messages': [..., a human message]}")
+        problem = str(humans[-1].text)
+    if not isinstance(problem, str) or not problem.strip():
+        raise ConfigError(f"problem: want a non-empty string, got {problem!r}")
+    return problem
+
+
+def _stop_reason(records: list[Plain], finished: bool, config: GSIConfig) -> str | None:
+    """Why the run is over after the last record, the first reason that holds; None while it goes on."""
+    if finished:
+        return "eos"
+    if last_boxed("".join(record["text"] for record in records)) is not None:
+        return "answer"
+    if sum(len(record["token_ids"]) for record in records) >= config.max_tokens:
+        return "max_tokens"
+    if sum(record["source"] != "initial" for record in records) >= config.max_steps:
+        return "max_steps"
+    return None
+
+
+def _differences(then: Plain, here: Plain) -> str:
+    """The keys whose values differ between a checkpoint and this graph, with both values."""
+    parts = [
+        f"{part}.{key}: {then[part].get(key)!r} in the checkpoint, {here[part].get(key)!r} here"
+        for part in here
+        for key in sorted({*then[part], *here[part]})
+        if then[part].get(key) != here[part].get(key)
+    ]
+    return "; ".join(parts) + ". Resume with those of the checkpoint, or begin on a new thread_id"

@@ -1,0 +1,95 @@
+"""Steps as the state keeps them: plain dicts of JSON-plain values, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from gsi_node.graph.state import Plain
+from gsi_node.methods import Weighed
+from gsi_node.types import Prefix, Score, Step
+
+
+def pack_step(step: Step) -> Plain:
+    """A candidate as a plain dict."""
+    return {**asdict(step), "token_ids": list(step.token_ids)}
+
+
+def unpack_step(record: Plain) -> Step:
+    """A candidate from its plain dict."""
+    return Step(record["text"], tuple(record["token_ids"]), record["log_prob"], record["finished"])
+
+
+def prefix_of(problem: str, records: Sequence[Plain]) -> Prefix:
+    """x, from the problem and the records of the committed steps (none of them ends the response)."""
+    return Prefix(problem, tuple(Step(r["text"], tuple(r["token_ids"]), 0.0, False) for r in records))
+
+
+def initial_record(text: str, token_ids: Sequence[int]) -> Plain:
+    """The record of a step that came with the input: nothing about it was measured."""
+    return {**dict.fromkeys(FIELDS), "text": text, "token_ids": list(token_ids), "source": "initial"}
+
+
+FIELDS = (
+    "text",
+    "token_ids",
+    "source",
+    "accepted",
+    "reward",
+    "log_prob_draft",
+    "log_prob_base",
+    "log_ratio",
+    "tilted_reward",
+    "ess",
+    "log_mean_weight",
+    "n_candidates",
+)
+
+
+def step_record(
+    *,
+    source: str,
+    accepted: bool,
+    steps: Sequence[Step],
+    batch: Weighed,
+    chosen: int | None,
+    scores: Sequence[Score] | None,
+    every: bool,
+) -> Plain:
+    """What is known of a decided step. Log-probabilities in nats; None where the method computes no such number.
+
+    source: the model that drew the candidates. chosen: None where no candidate could be chosen. every: also keep all
+    candidates.
+    """
+
+    def numbers(i: int | None) -> Plain:
+        own = None if i is None else steps[i].log_prob
+        base = own if source == "base" else None if scores is None or i is None else scores[i].log_prob
+        return {
+            "reward": _at(batch.rewards, i),
+            "log_prob_draft": own if source == "draft" else None,
+            "log_prob_base": base,
+            "log_ratio": _at(batch.log_ratios, i),
+            "tilted_reward": _at(batch.tilted_rewards, i),
+        }
+
+    record = {
+        "text": None if chosen is None else steps[chosen].text,
+        "token_ids": None if chosen is None else list(steps[chosen].token_ids),
+        "source": source,
+        "accepted": accepted,
+        **numbers(chosen),
+        "ess": batch.ess,
+        "log_mean_weight": batch.log_mean_weight,
+        "n_candidates": len(steps),
+    }
+    if every:
+        record["candidates"] = [
+            {"text": step.text, "token_ids": list(step.token_ids), **numbers(i)} for i, step in enumerate(steps)
+        ]
+    return record
+
+
+def _at(values: Any, i: int | None) -> float | None:
+    return None if values is None or i is None else float(values[i])

@@ -1,0 +1,122 @@
+"""What the node reads, what it returns, and what it keeps between its own nodes: JSON-plain values throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Annotated, Any, NotRequired, TypedDict, get_type_hints
+
+from langchain_core.messages import AnyMessage
+from langgraph.channels import BinaryOperatorAggregate, DeltaChannel, EphemeralValue
+from langgraph.graph.message import add_messages
+from langgraph.managed import RemainingSteps
+from pydantic import BaseModel, ConfigDict
+
+from gsi_node.calls import Bill
+from gsi_node.config import Count, Finite, GSIConfig
+from gsi_node.types import Usage
+
+Plain = dict[str, Any]  # a dict of JSON-plain values
+
+
+def append_steps(steps: list[Plain], writes: Sequence[list[Plain]]) -> list[Plain]:
+    """Reducer of `steps`: each write is a list of new records."""
+    return [*steps, *(record for write in writes for record in write)]
+
+
+def add_usage(left: Plain, right: Plain) -> Plain:
+    """Reducer of `usage`: sums by role and field (tokens, calls, seconds)."""
+    roles = {**left, **right}
+    return {role: asdict(Usage(**left.get(role, {})) + Usage(**right.get(role, {}))) for role in roles}
+
+
+def plain_bill(bill: Bill) -> Plain:
+    """A driver's bill as a value for the state."""
+    return {role: asdict(usage) for role, usage in bill.items()}
+
+
+class GSIInput(TypedDict, total=False):
+    """A problem, as `problem` or as the last human message of `messages`.
+
+    problem_id: names the random streams (default: a blake2b of the problem). initial_steps: dicts with `text`, partial
+    reasoning to go on from. All but `messages` live for one superstep only: a second run on a thread starts clean.
+    """
+
+    problem: Annotated[str, EphemeralValue]
+    problem_id: Annotated[str | int, EphemeralValue]
+    initial_steps: Annotated[list[Plain], EphemeralValue]
+    messages: Annotated[list[AnyMessage], add_messages]
+
+
+class GSIOutput(TypedDict, total=False):
+    """The result; the records in `steps` are described in README."""
+
+    response: str | None
+    answer: str | None
+    steps: Annotated[list[Plain], DeltaChannel(append_steps)]
+    stop_reason: str | None
+    usage: Annotated[Plain, BinaryOperatorAggregate(dict, add_usage)]
+    acceptance_rate: float | None
+    messages: Annotated[list[AnyMessage], add_messages]
+
+
+class GSIState(GSIInput, GSIOutput, total=False):
+    """Input, output and the working keys, which begin with gsi_.
+
+    gsi_run: the problem, the settings and the models' fingerprints. gsi_batch, gsi_rewards, gsi_scores: the candidates
+    of the current step. gsi_refused: the draft's numbers while the fallback runs.
+    """
+
+    gsi_run: Plain | None
+    gsi_batch: list[Plain] | None
+    gsi_rewards: list[float] | None
+    gsi_scores: list[list[float]] | None
+    gsi_refused: Plain | None
+    gsi_remaining: RemainingSteps
+
+
+class GSIContext(BaseModel):
+    """Overrides for one run, passed as LangGraph's `context`; None leaves the compiled setting. Fields as in GSIConfig."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n: Count | None = None
+    n_fallback: Count | None = None
+    beta: Finite | None = None
+    threshold: Finite | None = None
+    delta: Finite | None = None
+    log_c: Finite | None = None
+    max_steps: Count | None = None
+    max_step_tokens: Count | None = None
+    max_tokens: Count | None = None
+    seed: int | None = None
+
+
+def overrides_in(context: object) -> Plain:
+    """The GSI overrides in a run's context: our own GSIContext, or whatever mapping or object a parent graph uses.
+
+    Fields of a foreign object that GSI does not know are its own affair and ignored.
+    """
+    if context is None:
+        return {}
+
+    def field(name: str) -> Any:
+        return context.get(name) if isinstance(context, Mapping) else getattr(context, name, None)
+
+    return {name: value for name in GSIContext.model_fields if (value := field(name)) is not None}
+
+
+def overridden(config: GSIConfig, overrides: Plain) -> GSIConfig:
+    """The configuration with a run's overrides, validated. Raises pydantic.ValidationError naming the field."""
+    return GSIConfig.model_validate({**config.model_dump(), **overrides}) if overrides else config
+
+
+def extended_schema(base: type, extra: type | None) -> type:
+    """A TypedDict with the keys of `base` and those keys of `extra` (a TypedDict or None) that GSIState does not have."""
+    if extra is None:
+        return base
+    ours = get_type_hints(GSIState, include_extras=True)
+    added = {key: hint for key, hint in get_type_hints(extra, include_extras=True).items() if key not in ours}
+    wanted = get_type_hints(base, include_extras=True)
+    fields: dict[str, Any] = {key: NotRequired[hint] for key, hint in {**wanted, **added}.items()}
+    return TypedDict(base.__name__, fields)  # type: ignore[operator,no-any-return]
