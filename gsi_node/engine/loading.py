@@ -1,0 +1,187 @@
+"""Loading models and tokenizers: safetensors only, no remote code, a local folder never touches the network.
+
+Everything that can be wrong with a folder, a hub name or a device is said in this package's own errors.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import try_to_load_from_cache
+from safetensors import SafetensorError
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers.utils import logging as hf_logging
+
+from gsi_node.errors import BackendUnavailable, ConfigError
+
+DTYPES = {
+    "float64": torch.float64,
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_WHOLE_TENSOR_BYTES = 1 << 20
+_SAMPLES = 4096
+
+
+def find_device(device: str) -> torch.device:
+    """ "cpu", "cuda", "cuda:1", or "auto": CUDA where there is one, else the CPU."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(f"device {device!r} is unknown; use cpu, cuda, cuda:1 or auto") from error
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise BackendUnavailable(f"device {device!r} was asked for, but torch sees no CUDA; use device=cpu or auto")
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise BackendUnavailable(f"device {device!r} was asked for; torch sees {torch.cuda.device_count()} devices")
+    return found
+
+
+def find_dtype(dtype: str) -> torch.dtype:
+    """The torch dtype of a name."""
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype {dtype!r} is unknown; use one of {', '.join(DTYPES)}")
+    return DTYPES[dtype]
+
+
+def load_pretrained(
+    auto: type[Any], name_or_path: str | Path, *, device: str, dtype: str
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model (in eval mode, on `device`, in `dtype`) and tokenizer of a local folder or a hub name.
+
+    auto: the transformers Auto class to load with. A checkpoint that lacks weights of that class is refused: they
+    would be random.
+    """
+    wanted, kind = find_device(device), find_dtype(dtype)
+    source, local = _source(name_or_path)
+    try:
+        with _quiet(local):
+            model, info = auto.from_pretrained(
+                source,
+                dtype=kind,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=local,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, SafetensorError, ImportError) as error:
+        raise BackendUnavailable(f"model {source!r} cannot be loaded: {_first_line(error)}{_hint(local)}") from error
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise BackendUnavailable(
+            f"model {source!r} has no weights for {', '.join(missing[:4])}{' …' if len(missing) > 4 else ''}, which "
+            f"{type(model).__name__} needs; is it another kind of model than asked for?"
+        )
+    try:
+        tokenizer = load_tokenizer(source, local)
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        raise BackendUnavailable(
+            f"the tokenizer of {source!r} cannot be loaded: {_first_line(error)}{_hint(local)}"
+        ) from error
+    return model.to(wanted).eval(), tokenizer
+
+
+def load_tokenizer(source: str, local: bool) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder or hub name, which must do what its tokenizer.json says.
+
+    transformers 5 rebuilds the tokenizer of some model types (qwen2) from the vocabulary alone, with that type's usual
+    pre-tokenizer, whatever the file says. Where the two disagree, the file is right.
+    """
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        source, trust_remote_code=False, local_files_only=local
+    )
+    path = str(Path(source) / "tokenizer.json") if local else try_to_load_from_cache(source, "tokenizer.json")
+    if not isinstance(path, str) or not Path(path).is_file():
+        return tokenizer
+    written, rebuilt = Tokenizer.from_file(path), getattr(tokenizer, "backend_tokenizer", None)
+    if rebuilt is not None and rebuilt.get_vocab() == written.get_vocab() and _probe(rebuilt) == _probe(written):
+        return tokenizer
+    faithful: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(source, local_files_only=local)
+    return faithful
+
+
+@contextmanager
+def _quiet(local: bool) -> Iterator[None]:
+    """No progress bars for a local folder; downloads keep theirs."""
+    switch = local and hf_logging.is_progress_bar_enabled()
+    if switch:
+        hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if switch:
+            hf_logging.enable_progress_bar()
+
+
+def _probe(tokenizer: Tokenizer) -> list[int]:
+    text = "Step 1: So the sum is 12+3*45 = 147.\n\nIt's\t\\boxed{x_1}.\n\n\n  αβ <b>"
+    return list(tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def model_digest(model: PreTrainedModel, extra: tuple[object, ...]) -> str:
+    """A digest of config, dtype, `extra` and weights.
+
+    Of each tensor: name, shape, dtype and its bytes; of a tensor above 1 MiB 4096 evenly spaced elements, its first
+    and last among them, stand for the bytes: an edit that misses all of them goes unseen.
+    """
+    config = model.config.to_dict()
+    for key in ("_name_or_path", "transformers_version", "dtype", "torch_dtype"):
+        config.pop(key, None)
+    digest = blake2b(digest_size=16)
+    digest.update(json.dumps([config, str(model.dtype), extra], sort_keys=True, default=str).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        flat = tensor.detach().reshape(-1)
+        if flat.numel() * flat.element_size() > _WHOLE_TENSOR_BYTES:
+            flat = flat[torch.linspace(0, flat.numel() - 1, _SAMPLES, dtype=torch.float64).long().to(flat.device)]
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
+        digest.update(flat.contiguous().view(torch.uint8).cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _source(name_or_path: str | Path) -> tuple[str, bool]:
+    """What to give to from_pretrained, and whether it is a local folder."""
+    folder = Path(name_or_path).expanduser()
+    if folder.is_dir():
+        _check_folder(folder)
+        return str(folder), True
+    if isinstance(name_or_path, Path) or not _HUB_NAME.fullmatch(name_or_path):
+        raise BackendUnavailable(f"model folder {folder} does not exist; give a folder, or owner/name on the hub")
+    return name_or_path, False
+
+
+def _check_folder(folder: Path) -> None:
+    names = sorted(path.name for path in folder.iterdir())
+    if "config.json" not in names:
+        raise BackendUnavailable(f"model folder {folder} has no config.json (it has: {_some(names)})")
+    if not any(name.endswith((".safetensors", ".safetensors.index.json")) for name in names):
+        raise BackendUnavailable(
+            f"model folder {folder} has no safetensors weights (it has: {_some(names)}); "
+            "pickled weights are never loaded: convert them with save_pretrained(…) first"
+        )
+    if not any(name in names for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")):
+        raise BackendUnavailable(
+            f"model folder {folder} has no tokenizer (it has: {_some(names)}); save the model's tokenizer there"
+        )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (" …" if len(names) > 8 else "") if names else "nothing"
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _hint(local: bool) -> str:
+    return "" if local else "; if the hub cannot be reached from here, download the model and give its folder"

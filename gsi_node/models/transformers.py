@@ -1,0 +1,253 @@
+"""A causal language model of the transformers library as a StepModel: local folder or hub name, CPU or CUDA.
+
+log π(y | x) = Σ_j log softmax(logits_j / T)[y_j], over the tokens of the step, its end token included. Token ids end to
+end; only ids that the tokenizer knows take part in the softmax (padded embedding rows have probability zero).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from itertools import chain
+from math import fsum, isnan
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+
+from gsi_node.engine.codec import STEP_END, Codec
+from gsi_node.engine.forward import Engine
+from gsi_node.engine.loading import load_pretrained, model_digest
+from gsi_node.engine.prompt import prompt_format
+from gsi_node.engine.sampling import Uniforms, check_law, inverse_cdf, log_probs, target_log_probs
+from gsi_node.errors import ConfigError, InvalidLogProb, VocabularyMismatch
+from gsi_node.models.base import AsyncTwins
+from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
+
+Ids = tuple[int, ...]
+DROP_BELOW = 0.75
+"""Finished rows leave the batch when at most this share of it is unfinished; until then they ride along, ignored."""
+
+
+class TransformersModel(AsyncTwins):
+    """π as GSI asks for it. Threads may share one object: they take turns.
+
+    cache_bytes bounds the prefix cache, logits_bytes the logits of one scoring forward (both in bytes). system_prompt:
+    None sends no system message (a template may then insert its own), "" an empty one.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        name: str | None = None,
+        system_prompt: str | None = None,
+        use_chat_template: bool = True,
+        cache_bytes: int = 1 << 30,
+        logits_bytes: int = 1 << 29,
+    ) -> None:
+        self.name = name or model.config.name_or_path or type(model).__name__
+        self._codec = Codec(tokenizer, self.name)
+        self._prompt = prompt_format(
+            self._codec, system_prompt=system_prompt, use_chat_template=use_chat_template, ending=STEP_END
+        )
+        self._prompt_ids = lru_cache(256)(self._prompt.ids)
+        self.engine = Engine(model, cache_bytes=cache_bytes)
+        self._logits_bytes = logits_bytes
+        head = model.get_output_embeddings()
+        rows = int(model.config.get_text_config().vocab_size if head is None else head.weight.shape[0])
+        self._size = min(rows, max(self._codec.tokens) + 1)
+        self.eos_ids = _eos_ids(model, tokenizer, self._codec, self._size)
+        self._eos = frozenset(self.eos_ids)
+        self._stop_ids = tuple(sorted({*self._codec.ids_containing(STEP_END, self._size), *self.eos_ids}))
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+        system_prompt: str | None = None,
+        use_chat_template: bool = True,
+        cache_bytes: int = 1 << 30,
+        logits_bytes: int = 1 << 29,
+    ) -> Self:
+        """Load from a local folder (never touching the network) or a hub name; safetensors only, no remote code."""
+        model, tokenizer = load_pretrained(AutoModelForCausalLM, name_or_path, device=device, dtype=dtype)
+        return cls(
+            model,
+            tokenizer,
+            name=str(name_or_path),
+            system_prompt=system_prompt,
+            use_chat_template=use_chat_template,
+            cache_bytes=cache_bytes,
+            logits_bytes=logits_bytes,
+        )
+
+    @cached_property
+    def vocabulary(self) -> str:
+        """A digest of the id → token map over the ids this model can emit; padded embedding rows do not count."""
+        return self._codec.fingerprint(self._size)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of config, dtype, prompt settings and weights (`model_digest` says how weights are sampled)."""
+        return model_digest(self.engine.model, (self.vocabulary, self._prompt.shape, self.stop_ids))
+
+    @property
+    def stop_ids(self) -> Ids:
+        """Sorted: every id whose text contains "\\n\\n", the tokenizer's EOS, and the generation config's."""
+        return self._stop_ids
+
+    def supports(self, law: SamplingLaw) -> None:
+        """Any temperature above 0 and any top_p in (0, 1]; else LawMismatch."""
+        check_law(law, self._size)
+
+    def encode(self, text: str) -> Ids:
+        """Token ids of plain text; control tokens stay text; ConfigError for characters the model cannot represent."""
+        return self._codec.encode(text)
+
+    def prefix_ids(self, prefix: Prefix) -> Ids:
+        """x as token ids: the rendered prompt, then the steps' own ids."""
+        for step in prefix.steps:
+            self._check_ids(step.token_ids)
+        return tuple(chain(self._prompt_ids(prefix.problem), *(step.token_ids for step in prefix.steps)))
+
+    def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
+        """y_1..y_n ~ π(· | x): one uniform a token from Stream(key, i), inverse CDF. log_prob in nats under `law`.
+
+        A candidate's numbers do not depend on who shares its batch, up to the rounding of the forward itself.
+        """
+        self.supports(law)
+        if n < 1:
+            raise ConfigError(f"n is {n}; ask for at least one candidate")
+        ids = self.prefix_ids(prefix)
+        limit = min(law.max_step_tokens, self._room(ids, 1))
+        with self.engine.session():
+            drawn = self._draw(ids, n, key, law, limit)
+        return [self._step(tokens, values) for tokens, values in drawn]
+
+    def score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
+        """log π(y_i | x) under `law`, in nats, in one forward pass; −inf where a step lies outside of the law."""
+        self.supports(law)
+        rows = [step.token_ids for step in steps]
+        for i, row in enumerate(rows):
+            if not row:
+                raise ConfigError(f"{self.name}: candidate {i} has no token ids to score; encode its text first")
+            self._check_ids(row)
+        if not rows:
+            return []
+        ids = self.prefix_ids(prefix)
+        self._room(ids, max(map(len, rows)))
+        sums: list[float] = []
+
+        def read(logits: Tensor, which: range) -> None:
+            sums.extend(target_log_probs(logits[..., : self._size], [rows[i] for i in which], law))
+
+        with self.engine.session():
+            fed = [(ids[-1], *row[:-1]) for row in rows]
+            width = self._size * max(4, self.engine.model.dtype.itemsize)
+            self.engine.continuations(ids, fed, read, width=width, budget=self._logits_bytes)
+        for i, value in enumerate(sums):
+            if isnan(value):
+                raise InvalidLogProb(f"{self.name}: the log-probability of candidate {i} is NaN ({self._dtype_hint()})")
+        return [Score(value) for value in sums]
+
+    def close(self) -> None:
+        """Free the prefix cache. The weights go with the object."""
+        self.engine.cache.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _draw(self, ids: Ids, n: int, key: Key, law: SamplingLaw, limit: int) -> list[tuple[list[int], list[float]]]:
+        """n rows of at most `limit` tokens: (ids, their log-probabilities)."""
+        engine, device = self.engine, self.engine.device
+        stops = frozenset(self.stop_ids if law.stop_ids is None else law.stop_ids)
+        uniforms = Uniforms(key, n, device)
+        rows = engine.open(ids, n, min(limit, 64))
+        fed = torch.full((n, 1), ids[-1], device=device)
+        batch, live = list(range(n)), set(range(n))  # the candidate of each row; the candidates not yet ended
+        index: Tensor | None = None
+        tokens: list[list[int]] = [[] for _ in range(n)]
+        values: list[list[float]] = [[] for _ in range(n)]
+        for position in range(limit):
+            logp = log_probs(engine.feed(rows, fed, last=True)[:, 0, : self._size], law)
+            draws = uniforms.row(position)
+            chosen = inverse_cdf(logp, draws if index is None else draws[index])[:, None]
+            pair = torch.cat(
+                (chosen, logp.gather(-1, chosen)), dim=1
+            ).tolist()  # the only transfer: ids are exact in it
+            for row, (token, value) in enumerate(pair):
+                candidate = batch[row]
+                if candidate in live:
+                    tokens[candidate].append(int(token))
+                    values[candidate].append(value)
+                    if token in stops or position + 1 == limit:
+                        live.remove(candidate)
+                        engine.harvest(ids, (ids[-1], *tokens[candidate][:-1]), rows, row)
+            if not live:
+                break
+            if len(live) <= DROP_BELOW * len(batch):
+                kept = torch.tensor([row for row, candidate in enumerate(batch) if candidate in live], device=device)
+                batch = [candidate for candidate in batch if candidate in live]
+                index = torch.tensor(batch, device=device)
+                rows.select(kept)
+                chosen = chosen[kept]
+            fed = chosen
+        return list(zip(tokens, values, strict=True))
+
+    def _step(self, tokens: list[int], values: list[float]) -> Step:
+        log_prob = fsum(values)
+        if isnan(log_prob):
+            raise InvalidLogProb(f"{self.name}: a sampled step has log-probability NaN ({self._dtype_hint()})")
+        text = self._codec.decode(tokens, drop=self._eos)
+        return Step(text, tuple(tokens), log_prob, tokens[-1] in self._eos)
+
+    def _room(self, ids: Ids, needed: int) -> int:
+        """Tokens left in the model's context after `ids`; ConfigError if fewer than `needed`."""
+        if self.engine.context_length is None:
+            return 1 << 30
+        room = self.engine.context_length - len(ids)
+        if room < needed:
+            raise ConfigError(
+                f"{self.name}: the prefix has {len(ids)} tokens and the step needs {needed}, but the context ends at "
+                f"{self.engine.context_length}; lower max_steps or max_step_tokens, or use a longer context"
+            )
+        return room
+
+    def _check_ids(self, ids: Ids) -> None:
+        if ids and not 0 <= min(ids) <= max(ids) < self._size:
+            raise VocabularyMismatch(
+                f"{self.name}: a step has token id {max(ids)}, but this model knows ids below {self._size}; "
+                "draft and base must share one tokenizer"
+            )
+
+    def _dtype_hint(self) -> str:
+        return (
+            f"dtype {self.engine.model.dtype}; try dtype=float32"
+            if self.engine.model.dtype.itemsize < 4
+            else "broken weights?"
+        )
+
+
+def _eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, codec: Codec, size: int) -> Ids:
+    """The tokenizer's EOS and the generation config's, if they are added tokens.
+
+    A config that names no EOS inherits a default (2 for Llama), which may be an ordinary word of this tokenizer.
+    """
+    generation = getattr(model, "generation_config", None)
+    configured = getattr(generation, "eos_token_id", None)
+    found = {tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
+    special = codec.added_ids | {tokenizer.eos_token_id}
+    return tuple(sorted(int(i) for i in found if i is not None and i in special and i < size))
