@@ -27,7 +27,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """x: a problem and the steps committed so far. Each backend renders its own prompt ids and appends the steps' ids."""
+    """x: a problem and the steps committed so far. A backend renders its own prompt ids and appends the steps' ids."""
 
     problem: str
     steps: tuple[Step, ...] = ()

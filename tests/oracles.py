@@ -24,7 +24,7 @@ def multisets(p: Law, n: int) -> Iterator[tuple[Counter[str], float]]:
 
 
 def softmax_choice(p: Law, w: Law, n: int, alpha: Callable[[float, str], float] = lambda mean, text: 1.0) -> Law:
-    """Σ over multisets of P(multiset) · count·w/Σw · α(w̄, chosen): the accepted mass of each text (no mass where Σw = 0)."""
+    """Accepted mass of each text: Σ over multisets of P(multiset) · count·w/Σw · α(w̄, chosen); none where Σw = 0."""
     law = dict.fromkeys(p, 0.0)
     for counts, probability in multisets(p, n):
         total = sum(count * w[text] for text, count in counts.items())

@@ -32,8 +32,9 @@ def create_gsi(
     """Guided Speculative Inference (arXiv 2506.04118, algorithm 1) as a StateGraph to compile or to mount as a node.
 
     draft, base, reward: π_S, π_B and r; one that the method never asks may be None. config: the settings; some can be
-    overridden for one run through LangGraph's context (GSIContext). name: the node's, and its AIMessage's. state_schema: a TypedDict whose further keys pass
-    through the node. context_schema: the parent's own, instead of GSIContext. Input and output: GSIInput, GSIOutput.
+    overridden for one run through LangGraph's context (GSIContext). name: the node's, and its AIMessage's.
+    state_schema: a TypedDict whose further keys pass through the node. context_schema: the parent's own, instead of
+    GSIContext. Input and output: GSIInput, GSIOutput.
     Raises ConfigError, LawMismatch (a model cannot work under the sampling law), VocabularyMismatch.
     """
     models = Models(draft, base, reward)
@@ -107,8 +108,8 @@ def _check(models: Models, config: GSIConfig) -> None:
         if not isinstance(model, wanted):
             load = "load_reward" if role == "reward" else "load_model"
             raise ConfigError(
-                f"{role}: want an object with the {wanted.__name__} protocol, got {type(model).__name__} {model!r:.80}; "
-                f"gsi_node.{load}(spec) makes one from a spec"
+                f"{role}: want an object with the {wanted.__name__} protocol, got {type(model).__name__} "
+                f"{model!r:.80}; gsi_node.{load}(spec) makes one from a spec"
             )
     asked = [getattr(models, role) for role in ("draft", "base") if role in config.rule.models]
     for model in asked:

@@ -76,7 +76,7 @@ class GSIState(GSIInput, GSIOutput, total=False):
 
 
 class GSIContext(BaseModel):
-    """Overrides for one run, passed as LangGraph's `context`; None leaves the compiled setting. Fields as in GSIConfig."""
+    """GSIConfig fields overridden for one run through LangGraph's `context`; None leaves the compiled setting."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -112,7 +112,7 @@ def overridden(config: GSIConfig, overrides: Plain) -> GSIConfig:
 
 
 def extended_schema(base: type, extra: type | None) -> type:
-    """A TypedDict with the keys of `base` and those keys of `extra` (a TypedDict or None) that GSIState does not have."""
+    """A TypedDict with the keys of `base`, and those of `extra` (a TypedDict or None) that GSIState does not have."""
     if extra is None:
         return base
     ours = get_type_hints(GSIState, include_extras=True)

@@ -130,7 +130,7 @@ def test_calibration_refuses_bad_batches(bad: list[float]) -> None:
 
 
 def test_calibration_names_what_is_out_of_reach() -> None:
-    with pytest.raises(ConfigError, match="0.500 of the calibration"):
+    with pytest.raises(ConfigError, match=r"0\.500 of the calibration"):
         accept.calibrate_log_c([0.0, -math.inf], 0.2)
     with pytest.raises(ConfigError, match="fallback_rate"):
         accept.calibrate_log_c([0.0], 1.0)

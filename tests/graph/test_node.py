@@ -1,0 +1,362 @@
+"""The node on table models: what goes in, what comes out, in every method, sync and async."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections import Counter
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.checkpoint.memory import InMemorySaver
+from pydantic import ValidationError
+
+from gsi_node import stages
+from gsi_node.config import GSIConfig
+from gsi_node.errors import ConfigError, GSIError, InvalidLogProb, LawMismatch, RewardOutOfRange, VocabularyMismatch
+from gsi_node.graph.build import compile_gsi, create_gsi
+from gsi_node.law import exact_step_law
+from gsi_node.methods import METHODS
+from gsi_node.models.table import TableModel
+from gsi_node.rewards.table import TableReward
+from gsi_node.types import SamplingLaw
+from tests.graph.world import compiled, config, models, plain, thread
+
+OUTPUTS = {"response", "answer", "steps", "stop_reason", "usage", "acceptance_rate", "messages"}
+RECORD = {
+    "text", "token_ids", "source", "accepted", "reward", "log_prob_draft", "log_prob_base", "log_ratio",
+    "tilted_reward", "ess", "log_mean_weight", "n_candidates",
+}  # fmt: skip
+
+
+def test_a_run_gives_every_output() -> None:
+    out = compiled().invoke({"problem": "p"})
+    assert out.keys() == OUTPUTS
+    assert out["response"] == "".join(step["text"] for step in out["steps"])
+    assert out["answer"] in ("7", "8")
+    assert out["stop_reason"] == "eos"
+    assert len(out["steps"]) == 6
+    assert out["acceptance_rate"] == sum(s["accepted"] for s in out["steps"]) / 6
+    (message,) = out["messages"]
+    assert isinstance(message, AIMessage) and message.content == out["response"]
+    sources = {(step["source"], step["accepted"]) for step in out["steps"]}
+    assert sources == {("draft", True), ("base", False)}  # the world is made so that both happen
+    for step in out["steps"]:
+        assert step.keys() >= RECORD
+        assert json.loads(json.dumps(step)) == step
+
+
+def test_accepted_and_refused_records_carry_their_numbers() -> None:
+    out = compiled().invoke({"problem": "p"})
+    for step in out["steps"]:
+        if step["accepted"]:
+            assert step["log_ratio"] == pytest.approx(step["log_prob_base"] - step["log_prob_draft"])
+            assert step["tilted_reward"] == pytest.approx(step["reward"] + step["log_ratio"] / 4.0)
+            assert step["tilted_reward"] >= 0.6
+            assert "rejected" not in step
+        else:
+            assert step["log_prob_draft"] is step["log_ratio"] is step["tilted_reward"] is None
+            assert step["log_prob_base"] < 0.0
+            assert step["rejected"]["source"] == "draft"
+            assert step["rejected"]["tilted_reward"] < 0.6
+        assert 0.999 <= step["ess"] <= 3.001 and math.isfinite(step["log_mean_weight"])
+        assert step["n_candidates"] == 3
+
+
+NONE_BY_METHOD = {
+    "gsi-no-fallback": set(),
+    "sbon-draft": {"log_prob_base", "log_ratio", "tilted_reward"},
+    "sbon-base": {"log_prob_draft", "log_ratio", "tilted_reward"},
+    "bon-draft": {"log_prob_base", "log_ratio", "tilted_reward", "ess", "log_mean_weight"},
+    "draft": {"log_prob_base", "log_ratio", "tilted_reward", "ess", "log_mean_weight", "reward"},
+    "base": {"log_prob_draft", "log_ratio", "tilted_reward", "ess", "log_mean_weight", "reward"},
+}
+
+
+@pytest.mark.parametrize("method", NONE_BY_METHOD)
+def test_what_a_method_does_not_compute_is_none(method: str) -> None:
+    out = compiled(method=method).invoke({"problem": "p"})
+    for step in out["steps"]:
+        assert {key for key in RECORD if step[key] is None} == NONE_BY_METHOD[method]
+        assert step["accepted"] and step["source"] == METHODS[method].propose
+        assert step["n_candidates"] == (1 if METHODS[method].single else 3)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_only_the_models_a_method_uses_are_asked(method: str) -> None:
+    rule = METHODS[method]
+    graph = compiled(method=method)
+    nodes = set(graph.get_graph().nodes)
+    assert ("score_base" in nodes) == rule.uses_ratio
+    assert ("fallback" in nodes) == (rule.fallback is not None)
+    assert ("reward" in nodes) == rule.uses_reward
+    out = graph.invoke({"problem": "p"})
+    assert set(out["usage"]) == rule.models
+    assert all(bill.keys() == {"generated_tokens", "scored_tokens", "calls", "seconds"} for bill in out["usage"].values())
+
+
+def test_usage_counts_tokens_and_calls() -> None:
+    out = compiled(record="candidates").invoke({"problem": "p"})
+    drafted = fallen = 0
+    for step in out["steps"]:
+        batch = step if step["accepted"] else step["rejected"]
+        drafted += sum(len(c["token_ids"]) for c in batch["candidates"])
+        fallen += 0 if step["accepted"] else sum(len(c["token_ids"]) for c in step["candidates"])
+    refused = sum(not step["accepted"] for step in out["steps"])
+    usage = plain(out)["usage"]
+    assert usage["draft"] == {"generated_tokens": drafted, "scored_tokens": 0, "calls": 6}
+    assert usage["base"] == {"generated_tokens": fallen, "scored_tokens": drafted, "calls": 6 + refused}
+    assert usage["reward"] == {"generated_tokens": 0, "scored_tokens": drafted + fallen, "calls": 6 + refused}
+
+
+def test_record_candidates_keeps_each_of_them() -> None:
+    out = compiled(record="candidates").invoke({"problem": "p"})
+    step = next(step for step in out["steps"] if step["accepted"])
+    assert len(step["candidates"]) == 3
+    assert step["text"] in {candidate["text"] for candidate in step["candidates"]}
+    assert all(c["log_ratio"] == c["log_prob_base"] - c["log_prob_draft"] for c in step["candidates"])
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_sync_and_async_agree(method: str) -> None:
+    graph = compiled(method=method)
+    assert plain(await graph.ainvoke({"problem": "p"})) == plain(graph.invoke({"problem": "p"}))
+
+
+def test_seed_problem_id_and_problem_name_the_streams() -> None:
+    graph = compiled(length=12, n=1, threshold=-9.0)
+
+    def texts(**fields: Any) -> str:
+        return str(graph.invoke({"problem": "p", **fields})["response"])
+
+    assert texts() == texts()
+    assert texts() != texts(problem_id="other")
+    assert texts(problem_id=3) == texts(problem_id="3")
+    assert texts(problem="q", problem_id="x") == texts(problem_id="x")
+    assert texts() != graph.invoke({"problem": "p"}, context={"seed": 1})["response"]
+
+
+def test_messages_give_the_last_human_problem() -> None:
+    graph = compiled()
+    chat = [HumanMessage("first"), AIMessage("hm"), HumanMessage("p"), AIMessage("plan")]
+    out = graph.invoke({"messages": chat})
+    assert out["response"] == graph.invoke({"problem": "p"})["response"]
+    assert [type(m).__name__ for m in out["messages"]] == ["HumanMessage", "AIMessage", "HumanMessage"] + ["AIMessage"] * 2
+
+
+@pytest.mark.parametrize("bad", [{"problem": "  "}, {"messages": [AIMessage("x")]}, {"problem": 3}])
+def test_a_missing_problem_is_named(bad: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="problem"):
+        compiled().invoke(bad)
+
+
+def test_initial_steps_are_gone_on_from() -> None:
+    graph = compiled()
+    whole = graph.invoke({"problem": "p"})
+    cut = [{"text": step["text"]} for step in whole["steps"][:2]]
+    out = graph.invoke({"problem": "p", "initial_steps": cut})
+    assert [step["text"] for step in out["steps"]] == [step["text"] for step in whole["steps"]]
+    assert [step["source"] for step in out["steps"][:3]] == ["initial", "initial", whole["steps"][2]["source"]]
+    assert out["acceptance_rate"] == sum(s["accepted"] for s in whole["steps"][2:]) / 4
+    assert graph.invoke({"problem": "p", "initial_steps": [{"text": "mine"}]})["response"].startswith("mine\n\ngood 1")
+
+
+def test_an_answer_already_given_ends_the_run() -> None:
+    out = compiled().invoke({"problem": "p", "initial_steps": [{"text": r"\boxed{3}"}]})
+    assert (out["answer"], out["stop_reason"], out["acceptance_rate"]) == ("3", "answer", None)
+
+
+@pytest.mark.parametrize("bad", ["text", [{"txt": "a"}], [{"text": " "}], [7]])
+def test_bad_initial_steps_are_named(bad: Any) -> None:
+    with pytest.raises(ConfigError, match="initial_steps"):
+        compiled().invoke({"problem": "p", "initial_steps": bad})
+
+
+def test_stop_reasons() -> None:
+    assert compiled(max_steps=2).invoke({"problem": "p"})["stop_reason"] == "max_steps"
+    assert compiled(max_tokens=10).invoke({"problem": "p"})["stop_reason"] == "max_tokens"
+    boxed = TableModel({"\\boxed{1}\n\n": 1.0})
+    reward = TableReward({"\\boxed{1}\n\n": 0.9})
+    parts = {"draft": boxed, "base": boxed, "reward": reward}
+    assert compiled(parts=parts).invoke({"problem": "p"})["stop_reason"] == "answer"
+    assert compiled(parts=parts, max_steps=1, max_tokens=1).invoke({"problem": "p"})["stop_reason"] == "answer"
+    last = compiled(length=0, max_steps=1, max_tokens=1).invoke({"problem": "p"})
+    assert last["stop_reason"] == "eos" and last["answer"] in ("7", "8")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_langgraphs_step_limit_truncates_and_never_raises(method: str) -> None:
+    graph = compiled(method=method)
+    for limit in range(3, 30):
+        out = graph.invoke({"problem": "p"}, {"recursion_limit": limit})
+        assert out["stop_reason"] in ("truncated", "eos")
+        assert out["response"] == "".join(step["text"] for step in out["steps"])
+    assert len(out["steps"]) > 3
+
+
+def test_one_custom_event_a_decided_step() -> None:
+    graph = compiled()
+    events = [event["gsi_step"] for event in graph.stream({"problem": "p"}, stream_mode="custom")]
+    steps = graph.invoke({"problem": "p"})["steps"]
+    assert [{k: v for k, v in e.items() if k not in ("problem_id", "index")} for e in events] == steps
+    assert [event["index"] for event in events] == list(range(6))
+
+
+def test_a_batch_of_zero_weights_falls_back() -> None:
+    parts = {
+        "draft": TableModel({"a": 1.0}),
+        "base": TableModel({"b": 1.0}),
+        "reward": TableReward({"a": 0.9, "b": 0.1}),
+    }
+    (step,) = compiled(parts=parts).invoke({"problem": "p"})["steps"]
+    assert step["text"] == "b" and step["rejected"]["text"] is None
+    assert step["rejected"]["log_mean_weight"] == -math.inf
+
+
+# --- the graph and the exact law are the same stages ----------------------------------------------------------------
+
+DRAFT = {"a": 0.5, "b": 0.3, "c": 0.2}
+BASE = {"a": 0.1, "b": 0.3, "c": 0.6}
+REWARD = {"a": 0.9, "b": 0.3, "c": 0.6}
+
+
+def frequencies(method: str, runs: int) -> dict[str, float]:
+    graph = compile_gsi(
+        draft=TableModel(DRAFT), base=TableModel(BASE), reward=TableReward(REWARD), config=config(method=method, n=2)
+    )
+    counts = Counter(graph.invoke({"problem": "p", "problem_id": i})["response"] for i in range(runs))
+    return {text: counts[text] / runs for text in DRAFT}
+
+
+def law(method: str) -> dict[str, float]:
+    return exact_step_law(method, draft=DRAFT, base=BASE, reward=REWARD, config=config(n=2))
+
+
+@pytest.mark.parametrize("method", ["gsi", "gsi-ic", "rsd"])
+def test_the_graphs_steps_follow_the_exact_law(method: str) -> None:
+    found, exact = frequencies(method, 400), law(method)
+    for text in DRAFT:  # 4 standard errors; the streams are fixed, so this does not flicker
+        assert abs(found[text] - exact[text]) < 4 * math.sqrt(exact[text] * (1 - exact[text]) / 400) + 1e-9
+
+
+def test_patching_a_stage_changes_the_graph_and_the_law(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, exact, soft = frequencies("gsi", 30), law("gsi"), law("sbon-base")
+    with monkeypatch.context() as planted:
+        planted.setattr(stages, "select", lambda *args: 0)
+        assert law("sbon-draft") == pytest.approx(DRAFT)
+    monkeypatch.setattr(stages, "accept", lambda *args: False)
+    assert law("gsi") != exact
+    assert law("gsi") == pytest.approx(soft)
+    assert frequencies("gsi", 30) != found
+
+
+# --- refusals --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"n": 0}, "n"),
+        ({"beta": 0.0}, "beta"),
+        ({"beta": -1.0, "method": "sbon-base"}, "beta"),
+        ({"beta": math.inf}, "beta"),
+        ({"threshold": math.nan}, "threshold"),
+        ({"log_c": math.inf}, "log_c"),
+        ({"temperature": 0.0}, "temperature"),
+        ({"top_p": 0.9}, "top_p"),
+        ({"top_p": 1.1, "method": "rsd"}, "top_p"),
+        ({"method": "gsy"}, "gsi-no-fallback"),
+        ({"max_steps": 0}, "max_steps"),
+        ({"betta": 1.0}, "betta"),
+        ({"record": "all"}, "record"),
+        ({"seed": 2**63}, "seed"),
+    ],
+)
+def test_bad_settings_are_named(fields: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValidationError, match=named):
+        GSIConfig(**fields)
+
+
+def test_good_settings() -> None:
+    assert GSIConfig(method="sbon-base", beta=0.0, top_p=0.9).beta == 0.0
+    assert GSIConfig(threshold=-3.0, log_c=-50.0).resolved_log_c == -50.0
+    assert GSIConfig().resolved_log_c == 10.0
+    with pytest.raises(ValidationError):
+        GSIConfig().beta = 3.0  # type: ignore[misc]
+
+
+def test_context_overrides_and_their_mistakes() -> None:
+    graph = compiled()
+    out = graph.invoke({"problem": "p"}, context={"n": 2, "max_steps": 1})
+    assert (out["steps"][0]["n_candidates"], out["stop_reason"]) == (2, "max_steps")
+    with pytest.raises(ValidationError, match="betta"):
+        graph.invoke({"problem": "p"}, context={"betta": 1.0})
+    with pytest.raises(ValidationError, match="n\n"):
+        graph.invoke({"problem": "p"}, context={"n": 0})
+
+
+class Refusing(TableModel):
+    def supports(self, law: SamplingLaw) -> None:
+        raise LawMismatch(f"temperature {law.temperature} is not to be had")
+
+
+class Foreign(TableModel):
+    vocabulary = "another token map"
+
+
+def test_models_that_do_not_fit_are_refused_when_the_graph_is_made() -> None:
+    with pytest.raises(LawMismatch, match=r"temperature 0\.7"):
+        create_gsi(**{**models(), "base": Refusing({"a": 1.0})}, config=config())
+    with pytest.raises(VocabularyMismatch, match="another token map"):
+        create_gsi(**{**models(), "base": Foreign({"a": 1.0})}, config=config())
+    with pytest.raises(ConfigError, match="load_model"):
+        create_gsi(**{**models(), "draft": "pocket:draft"}, config=config())
+    with pytest.raises(ConfigError, match="reward"):
+        create_gsi(**{**models(), "reward": None}, config=config())
+    create_gsi(**{**models(), "reward": None, "base": None}, config=config(method="draft"))
+
+
+@pytest.mark.parametrize("value", [math.nan, 1.5, -0.1])
+def test_a_reward_out_of_its_range_names_model_and_candidate(value: float) -> None:
+    parts = {**models(), "reward": TableReward(lambda prefix, step: value, name="broken")}
+    with pytest.raises(RewardOutOfRange, match=r"broken .* candidate 0"):
+        compiled(parts=parts).invoke({"problem": "p"})
+
+
+def test_a_nan_likelihood_and_a_missing_candidate_are_errors() -> None:
+    class Nan(TableModel):
+        def score(self, prefix: Any, steps: Any, law: Any) -> Any:
+            return [math.nan for _ in steps]
+
+    class Few(TableModel):
+        def sample(self, prefix: Any, n: int, key: Any, law: Any) -> Any:
+            return super().sample(prefix, n - 1, key, law)
+
+    with pytest.raises(InvalidLogProb, match="candidate 0"):
+        compiled(parts={**models(), "base": Nan({"a": 1.0}, name="nan")}).invoke({"problem": "p"})
+    with pytest.raises(GSIError, match="2 steps for 3 candidates"):
+        compiled(parts={**models(), "draft": Few({"a\n\n": 1.0})}).invoke({"problem": "p"})
+
+
+def test_two_problems_on_one_thread_do_not_mix() -> None:
+    graph = compiled(checkpointer=InMemorySaver())
+    first = graph.invoke({"problem": "p"}, thread())
+    assert plain(graph.invoke({"problem": "p"}, thread()))["steps"] == first["steps"]
+    second = graph.invoke({"messages": [HumanMessage("q")]}, thread())
+    alone = compiled().invoke({"messages": [HumanMessage("q")]})
+    assert second["steps"] == alone["steps"] and plain(second)["usage"] == plain(alone)["usage"]
+    third = graph.invoke({"problem": "r", "initial_steps": [{"text": "x"}]}, thread())
+    assert third["steps"][0]["text"] == "x\n\n"
+    assert graph.invoke({"problem": "p"}, thread())["steps"] == first["steps"]
+
+
+async def test_many_at_once() -> None:
+    graph = compiled()
+    problems = [{"problem": f"p{i}"} for i in range(8)]
+    one_by_one = [plain(graph.invoke(p)) for p in problems]
+    assert [plain(out) for out in graph.batch(problems, {"recursion_limit": 100})] == one_by_one
+    assert [plain(out) for out in await graph.abatch(problems, {"recursion_limit": 100})] == one_by_one
+    together = await asyncio.gather(*(graph.ainvoke(p) for p in problems))
+    assert [plain(out) for out in together] == one_by_one
