@@ -1,0 +1,72 @@
+"""The recipes of the shipped models, and a model's fresh weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from gsi_node.models.pocket.loop import Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Width, depth, attention heads and inner width of the feed-forward layers."""
+
+    hidden: int
+    layers: int
+    heads: int
+    inner: int
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What the reward model learns from: problems answered by each model, and at which temperatures (in turn)."""
+
+    draft: int
+    base: int
+    temperatures: tuple[float, ...]
+
+
+SIZES = {
+    "draft": Size(hidden=96, layers=2, heads=3, inner=256),
+    "base": Size(hidden=192, layers=4, heads=6, inner=512),
+}
+SCHEDULES = {
+    "draft": Schedule(tokens=3_000_000, muon=1e-2, adam=4e-3, decay=0.78),
+    "base": Schedule(tokens=9_500_000, muon=1e-2, adam=4e-3, decay=0.78),
+    "reward": Schedule(tokens=1_000_000, muon=1e-3, adam=1e-3, warm_up=30_000, decay=0.9),
+}
+SAMPLES = Samples(draft=4000, base=2000, temperatures=(0.7, 1.0))
+
+
+def config(size: Size, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
+    """The architecture: Llama, tied embeddings, 1024 positions, float32."""
+    return LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=size.hidden,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        num_key_value_heads=size.heads,
+        intermediate_size=size.inner,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        dtype="float32",
+    )
+
+
+def fresh(size: Size, tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
+    """A model with seeded initial weights, normal with deviation .02 (projections into the residual stream: 0)."""
+    model = LlamaForCausalLM(config(size, tokenizer))
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, param in model.named_parameters():
+            if name.endswith(("o_proj.weight", "down_proj.weight")):
+                param.zero_()
+            elif param.ndim == 2:
+                param.normal_(0, 0.02, generator=generator)
+    return model

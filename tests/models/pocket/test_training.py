@@ -1,0 +1,135 @@
+"""Training at a microscopic size: a resumed run equals an uninterrupted one, and the parts do what they say."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import PreTrainedTokenizerFast
+
+from gsi_node.models.pocket import recipes
+from gsi_node.models.pocket import tokenizer as tokenizers_
+from gsi_node.models.pocket import train as training
+from gsi_node.models.pocket.data import IGNORED, Place, Stream, collate, cut
+from gsi_node.models.pocket.loop import Schedule
+from gsi_node.models.pocket.optim import orthogonal
+from gsi_node.models.pocket.recipes import Samples, Size
+from gsi_node.models.pocket.reward import Judged, auroc, judge, rows, train_reward
+from gsi_node.models.pocket.sample import sample
+from gsi_node.models.pocket.world import problems
+
+TINY = Size(hidden=16, layers=1, heads=2, inner=32)
+SHORT = Schedule(tokens=6000, muon=1e-2, adam=4e-3, batch=600, warm_up=1000)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    texts = [text for item in problems("train", 0, 300) for text in (item.problem, "\n\n".join(item.solution))]
+    return tokenizers_.wrap(tokenizers_.train_tokenizer(texts, 400))
+
+
+@pytest.fixture(autouse=True)
+def small_tokenizer(monkeypatch: pytest.MonkeyPatch, tokenizer: PreTrainedTokenizerFast) -> None:
+    monkeypatch.setattr(training, "build", lambda: tokenizer)
+
+
+def causal(name: str, out: Path, *, resume: bool = False, stop: int | None = None) -> dict[str, torch.Tensor]:
+    training.train_causal(name, TINY, SHORT, out, seed=3, resume=resume, stop=stop, pool=40, each=1)
+    return load_file(out / name / "model.safetensors")
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
+    whole = causal("base", tmp_path / "whole")
+    causal("base", tmp_path / "parts", stop=2500)
+    resumed = causal("base", tmp_path / "parts", resume=True)
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_the_reward_model_trains_from_samples_and_resumes(tmp_path: Path) -> None:
+    for name in ("draft", "base"):
+        causal(name, tmp_path)
+    samples = Samples(draft=8, base=8, temperatures=(0.7, 1.0))
+    schedule = replace(SHORT, tokens=2000)
+    model, _ = train_reward(tmp_path, samples, schedule, seed=0, resume=False, test=4)
+    again, _ = train_reward(tmp_path, samples, schedule, seed=0, resume=True, test=4)
+    assert model.config.num_labels == 2
+    assert model.config.step_separator == "\n\n"
+    weights = again.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+
+
+def test_the_command_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert training.main(["--model", "reward", "--out", str(tmp_path)]) == 2
+    assert "no finished draft and base" in capsys.readouterr().err
+
+
+def test_a_stream_restarts_anywhere(tokenizer: PreTrainedTokenizerFast) -> None:
+    stream = Stream(tokenizer, 0, 500, pool=20)
+    places, batches = [], []
+    for _ in range(30):
+        places.append(stream.place)
+        batches.append(stream.next())
+    assert places[-1].pool > 0
+    for index in (7, 29):
+        ids, labels = Stream(tokenizer, 0, 500, places[index], pool=20).next()
+        assert torch.equal(ids, batches[index][0])
+        assert torch.equal(labels, batches[index][1])
+
+
+def test_batches_hold_every_row_once_and_little_padding() -> None:
+    made = [([1] * length, [1] * length) for length in Random(0).choices(range(5, 90), k=200)]
+    batches = cut(made, 400, Random(1))
+    assert sorted(len(row[0]) for batch in batches for row in batch) == sorted(len(row[0]) for row in made)
+    assert all(collate(batch, 0)[0].numel() <= 400 for batch in batches)
+
+
+def test_the_schedule_rises_stays_and_falls_to_nothing() -> None:
+    schedule = Schedule(tokens=1000, muon=1, adam=1, batch=10, warm_up=100, decay=0.2)
+    assert [schedule.share(seen) for seen in (0, 90, 500, 800, 900, 1000)] == pytest.approx([0.1, 1, 1, 1, 0.5, 0])
+
+
+def test_newton_schulz_orthogonalises() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for shape in ((2, 12, 12), (2, 8, 20), (2, 20, 8)):
+        values = torch.linalg.svdvals(orthogonal(torch.randn(shape, generator=generator)))
+        assert 0.5 < values.min() < values.max() < 1.3
+
+
+def test_sampling_is_seeded_and_independent_of_the_batch(tokenizer: PreTrainedTokenizerFast) -> None:
+    model = recipes.fresh(TINY, tokenizer, 0).eval()
+    questions = [problem.problem for problem in problems("test", 0, 6)]
+
+    def run(temperature: float, seed: int, batch: int = 100) -> list[str]:
+        return sample(model, tokenizer, questions, temperature=temperature, seed=seed, batch=batch, most=12)
+
+    assert run(0.7, 1) == run(0.7, 1) != run(0.7, 2)
+    assert run(0, 1) == run(0, 2, batch=1)
+
+
+def test_reward_rows_label_each_step_at_its_separator(tokenizer: PreTrainedTokenizerFast) -> None:
+    problem = next(iter(problems("test", 0, 1, ["chain"])))
+    steps = (*problem.solution[:1], "1 + 1 = 3.", "The answer is \\boxed{3}.")
+    judged = judge(problem, "\n\n".join(steps) + "\n\n")
+    assert judged == Judged(problem.problem, steps, 1)
+    assert judged.labels == [1, 0, 0]
+    ((ids, labels),) = rows(tokenizer, [judged])
+    marked = [(tokenizer.decode([token]), label) for token, label in zip(ids, labels, strict=True) if label != IGNORED]
+    assert marked == [("\n\n", 1), ("\n\n", 0), ("\n\n", 0)]
+    assert labels[-1] == 0
+
+
+def test_auroc_counts_pairs() -> None:
+    assert auroc([0.9, 0.8, 0.1], [1, 1, 0]) == 1
+    assert auroc([0.5, 0.5], [1, 0]) == 0.5
+    assert auroc([0.2, 0.6, 0.4], [1, 0, 1]) == 0
+    assert math.isnan(auroc([0.2], [1]))
+
+
+def test_places_compare_by_value() -> None:
+    assert Place(1, 2) == Place(1, 2)
