@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from gsi_node.graph.state import Plain
@@ -13,7 +12,12 @@ from gsi_node.types import Prefix, Score, Step
 
 def pack_step(step: Step) -> Plain:
     """A candidate as a plain dict."""
-    return {**asdict(step), "token_ids": list(step.token_ids)}
+    return {
+        "text": step.text,
+        "token_ids": list(step.token_ids),
+        "log_prob": step.log_prob,
+        "finished": step.finished,
+    }
 
 
 def unpack_step(record: Plain) -> Step:

@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict
 
 from gsi_node.calls import Bill
 from gsi_node.config import Count, Finite, GSIConfig
-from gsi_node.types import Usage
 
 Plain = dict[str, Any]  # a dict of JSON-plain values
 
@@ -26,8 +25,11 @@ def append_steps(steps: list[Plain], writes: Sequence[list[Plain]]) -> list[Plai
 
 def add_usage(left: Plain, right: Plain) -> Plain:
     """Reducer of `usage`: sums by role and field (tokens, calls, seconds)."""
-    roles = {**left, **right}
-    return {role: asdict(Usage(**left.get(role, {})) + Usage(**right.get(role, {}))) for role in roles}
+    total = dict(left)
+    for role, bill in right.items():
+        before = left.get(role, {})
+        total[role] = {field: before.get(field, 0) + amount for field, amount in bill.items()}
+    return total
 
 
 def plain_bill(bill: Bill) -> Plain:

@@ -65,7 +65,7 @@ async def test_resume_after_an_exception_in_any_node(node: str, tmp_path: Path) 
     whole = plain(compiled().invoke({"problem": "p"}))
     for is_async in (False, True):
         graph = compiled(checkpointer=InMemorySaver())
-        inner = graph.nodes[node].bound.steps[0] if hasattr(graph.nodes[node].bound, "steps") else graph.nodes[node].bound
+        inner = graph.builder.nodes[node].runnable
         inner.body = crash_once(inner.body, 1 if node in ("begin", "finish") else 2)
         with pytest.raises(Crash):
             await graph.ainvoke({"problem": "p"}, thread()) if is_async else graph.invoke({"problem": "p"}, thread())
@@ -117,7 +117,8 @@ with SqliteSaver.from_conn_string(":memory:") as saver:
     assert state["steps"] == out["steps"], (state["steps"], out["steps"])
     assert plain(graph.invoke({"problem": "p"}, thread()))["steps"] == out["steps"]
 """
-    subprocess.run([sys.executable, "-c", program], check=True, env={**environment(), "LANGGRAPH_STRICT_MSGPACK": "true"})
+    strict = {**environment(), "LANGGRAPH_STRICT_MSGPACK": "true"}
+    subprocess.run([sys.executable, "-c", program], check=True, env=strict)
 
 
 def environment() -> dict[str, str]:

@@ -58,7 +58,7 @@ def compiled(length: int = 5, checkpointer: Any = None, parts: dict[str, Any] | 
     return compile_gsi(**(parts or models(length)), config=config(**fields), checkpointer=checkpointer)
 
 
-def thread(name: str = "1") -> dict[str, Any]:
+def thread(name: str = "1") -> Any:
     return {"configurable": {"thread_id": name}}
 
 

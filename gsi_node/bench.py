@@ -1,0 +1,115 @@
+"""python -m gsi_node.bench: where the time of a run goes, on the shipped models.
+
+Prints (a) the union of the intervals spent inside model forwards over the wall seconds of whole runs, (b) seconds per
+step at step 5 and at step 30 of one long response, and their ratio, (c) microseconds the graph itself costs a step,
+measured on table models, whose forwards cost nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from rich.console import Console
+from rich.table import Table
+
+from gsi_node.config import GSIConfig
+from gsi_node.graph.build import compile_gsi
+from gsi_node.load import load_model, load_reward
+from gsi_node.models.table import TableModel
+from gsi_node.rewards.table import TableReward
+
+PROBLEMS = ("What is 12 * (7 + 5)?", "Solve for x: 3x + 7 = 25.", "What is 20% of 45?", "Compute (8 + 9) * 4 - 6.")
+
+
+def union_seconds(intervals: list[tuple[float, float]]) -> float:
+    """The length of the union of (start, end) intervals, in seconds."""
+    total, reached = 0.0, float("-inf")
+    for start, end in sorted(intervals):
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
+
+
+def forward_share(parts: dict[str, Any], n: int, repeats: int) -> tuple[float, float, int]:
+    """(share of wall time inside forwards, wall seconds, decided steps) of GSI runs over PROBLEMS, without a saver."""
+    graph = compile_gsi(**parts, config=GSIConfig(n=n, max_step_tokens=64, max_steps=12))
+    graph.invoke({"problem": PROBLEMS[0], "problem_id": "warm-up"})
+    intervals: list[tuple[float, float]] = []
+    for part in parts.values():
+        part.engine.forward_intervals = intervals
+    steps, started = 0, time.perf_counter()
+    for repeat in range(repeats):
+        for problem in PROBLEMS:
+            steps += len(graph.invoke({"problem": problem}, context={"seed": repeat})["steps"])
+    seconds = time.perf_counter() - started
+    for part in parts.values():
+        part.engine.forward_intervals = None
+    return union_seconds(intervals) / seconds, seconds, steps
+
+
+def step_seconds(parts: dict[str, Any], n: int, repeats: int) -> dict[int, float]:
+    """Median seconds of a decided step number 5 and number 30 of one response.
+
+    The models end a response after a few steps, so each timed step continues a given partial response of equal steps.
+    """
+    graph = compile_gsi(**parts, config=GSIConfig(n=n, max_step_tokens=16, max_steps=1, threshold=-1e9))
+    found: dict[int, float] = {}
+    for number in (5, 30):
+        times = []
+        for repeat in range(repeats + 1):
+            given = [{"text": "First, 7 + 5 = 12.\n\n"}] * (number - 2)
+            ask = {"problem": PROBLEMS[0], "problem_id": f"{number}/{repeat}"}
+            before = graph.invoke({**ask, "initial_steps": given}, context={"seed": repeat})["steps"]
+            started = time.perf_counter()
+            graph.invoke({**ask, "initial_steps": [{"text": s["text"]} for s in before]}, context={"seed": repeat})
+            times.append(time.perf_counter() - started)
+        found[number] = statistics.median(times[1:])
+    return found
+
+
+def graph_microseconds(length: int, repeats: int) -> float:
+    """Median microseconds a step costs on table models: LangGraph, the state and the stages, without any forward."""
+    table = TableModel(lambda prefix: {"go on\n\n" if len(prefix.steps) < length - 1 else "end": 1.0}, name="line")
+    reward = TableReward({"go on\n\n": 0.9, "end": 0.9})
+    graph = compile_gsi(draft=table, base=table, reward=reward, config=GSIConfig(n=8, max_steps=length))
+    times = []
+    for _ in range(repeats + 1):
+        started = time.perf_counter()
+        graph.invoke({"problem": "p"})
+        times.append((time.perf_counter() - started) / length)
+    return statistics.median(times[1:]) * 1e6
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m gsi_node.bench", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--draft", default="pocket:draft", help="draft model spec")
+    parser.add_argument("--base", default="pocket:base", help="base model spec")
+    parser.add_argument("--reward", default="pocket", help="reward spec (a neural one: its forwards are timed)")
+    parser.add_argument("--n", type=int, default=8, help="candidates a step")
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args(arguments)
+    parts = {
+        "draft": load_model(options.draft),
+        "base": load_model(options.base),
+        "reward": load_reward(options.reward),
+    }
+    share, seconds, steps = forward_share(parts, options.n, options.repeats)
+    by_step = step_seconds(parts, options.n, 2 * options.repeats)
+    table = Table("what", "measured", "aim", title=f"gsi_node.bench, n = {options.n}")
+    table.add_row("share of wall time inside forwards", f"{share:.2f}", "≥ 0.85")
+    table.add_row("seconds a step, whole runs", f"{seconds / steps:.4f} ({steps} steps)", "")
+    table.add_row("seconds a step at step 5, at step 30", f"{by_step[5]:.4f}, {by_step[30]:.4f}", "")
+    table.add_row("ratio of step 30 to step 5", f"{by_step[30] / by_step[5]:.2f}", "≤ 1.3")
+    table.add_row("graph, microseconds a step", f"{graph_microseconds(40, options.repeats):.0f}", "")
+    Console().print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
