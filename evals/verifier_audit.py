@@ -1,0 +1,65 @@
+"""What VerifierReward says of reference solutions: python evals/verifier_audit.py FOLDER [--show].
+
+FOLDER (default: $GSI_DATA_DIR) holds gsm8k.jsonl, math500.jsonl …; a line of GSM8K and a paragraph elsewhere is a step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from gsi_node.rewards.verifier import VerifierReward
+from gsi_node.types import Prefix, Step
+
+SOURCES = {"gsm8k": ("answer", "\n"), "math500": ("solution", "\n\n")} | dict.fromkeys(
+    ("olympiadbench", "minerva_math"), ("solution", "\n\n")
+)
+"""Data set: the field of the reference solution, and what separates its steps."""
+
+
+def steps(path: Path) -> Iterator[str]:
+    """The steps of every reference solution in a data set."""
+    field, separator = SOURCES[path.stem]
+    for line in path.read_text("utf-8").splitlines():
+        solution = json.loads(line)[field]
+        for part in [solution] if isinstance(solution, str) else solution:
+            yield from part.split(separator)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=os.environ.get("GSI_DATA_DIR"))
+    parser.add_argument("--show", action="store_true", help="print the steps that are called false")
+    options = parser.parse_args()
+    if options.folder is None:
+        parser.error("no data: name the folder with gsm8k.jsonl, or set GSI_DATA_DIR")
+    console = Console()
+    table = Table("reference solutions", "steps", "worth 1", "prior", "worth 0", "ms a step")
+    judge = VerifierReward()
+    for path in (Path(options.folder) / f"{name}.jsonl" for name in SOURCES):
+        texts = list(steps(path)) if path.exists() else []
+        start = time.process_time()
+        rewards = judge(Prefix(""), [Step(text, (), 0.0, False) for text in texts])
+        spent = time.process_time() - start
+        counts = Counter(rewards)
+        numbers = [len(texts), counts[1.0], counts[0.5], counts[0.0]]
+        table.add_row(path.stem, *(f"{number:,}" for number in numbers), f"{1000 * spent / max(len(texts), 1):.2f}")
+        if options.show:
+            console.print(
+                *(text for text, reward in zip(texts, rewards, strict=True) if reward == 0.0),
+                sep="\n---\n",
+                markup=False,
+            )
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
