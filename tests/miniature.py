@@ -5,7 +5,6 @@ Kept free of pytest, so that subprocesses can build the same folders.
 
 from __future__ import annotations
 
-import json
 import string
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,10 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2Config,
 )
+
+from gsi_node.engine.loading import load_pretrained
+from gsi_node.models.transformers import TransformersModel
+from gsi_node.rewards.prm import TransformersPRM
 
 SPECIAL = ("<pad>", "<unk>", "<bos>", "<eos>", "<|im_start|>", "<|im_end|>")
 STEP_ENDS = ("\n\n", ".\n\n", "\n\n\n")
@@ -66,7 +69,7 @@ def build_miniature(
     architecture: str = "llama",
     reward: bool = False,
     chat: bool = True,
-    end_bias: float = 2.0,
+    end_bias: float = 1.0,
 ) -> Path:
     """Write a random model with its tokenizer to `folder`, in safetensors, and return the folder.
 
@@ -124,7 +127,31 @@ def _widen(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, end_bias:
             head.weight[ends] *= 1.0 + end_bias / 4
 
 
-def config_of(folder: Path) -> dict[str, Any]:
-    """The config.json of a folder."""
-    loaded: dict[str, Any] = json.loads((folder / "config.json").read_text("utf-8"))
-    return loaded
+class Miniatures:
+    """Miniature folders below one root, built at first use and shared after that."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._models: dict[Path, tuple[Any, Any]] = {}
+
+    def folder(self, **settings: Any) -> Path:
+        """The folder of these `build_miniature` settings."""
+        name = "-".join(f"{key}={value}" for key, value in sorted(settings.items())) or "plain"
+        folder = self._root / name
+        return folder if folder.exists() else build_miniature(folder, **settings)
+
+    def language(self, *, options: dict[str, Any] | None = None, **settings: Any) -> TransformersModel:
+        """A new TransformersModel over shared weights, its prefix cache empty. options: for its constructor."""
+        model, tokenizer = self._loaded(AutoModelForCausalLM, settings)
+        return TransformersModel(model, tokenizer, **(options or {}))
+
+    def reward(self, *, options: dict[str, Any] | None = None, **settings: Any) -> TransformersPRM:
+        """A new TransformersPRM over shared weights, its prefix cache empty."""
+        model, tokenizer = self._loaded(AutoModelForTokenClassification, {"reward": True, **settings})
+        return TransformersPRM(model, tokenizer, **(options or {}))
+
+    def _loaded(self, auto: type[Any], settings: dict[str, Any]) -> tuple[Any, Any]:
+        folder = self.folder(**settings)
+        if folder not in self._models:
+            self._models[folder] = load_pretrained(auto, folder, device="cpu", dtype=settings.get("dtype", "float32"))
+        return self._models[folder]

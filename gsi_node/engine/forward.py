@@ -72,22 +72,28 @@ class Engine:
         return logits[:, -1:] if last else logits
 
     def continuations(
-        self, ids: Ids, rows: Sequence[Ids], read: Callable[[Tensor, range], None], *, width: int, budget: int
+        self,
+        ids: Ids,
+        rows: Sequence[Ids],
+        read: Callable[[Tensor, range], None],
+        *,
+        spare: int = 0,
+        most: int | None = None,
     ) -> None:
-        """Feed every row after the context of `ids`; row = (x_P, continuation…). One forward where memory allows.
+        """Feed every row after the context of `ids`; row = (x_P, continuation…). One forward, if memory allows.
 
-        read(logits (B, L, labels), which): called once a batch, for rows `which`. width: bytes of logits a position
-        costs; budget: bytes of logits a batch may cost.
+        read(logits (B, L, labels), which): called once a batch, for rows `which`. spare: tokens at the end of a row
+        that the next context will not have. most: positions (rows × longest row) that one batch may have.
         """
         longest = max(map(len, rows))
-        size = max(1, budget // max(1, width * longest))
+        size = len(rows) if most is None else max(1, most // longest)
         for first in range(0, len(rows), size):
             which = range(first, min(first + size, len(rows)))
             batch = [rows[i] for i in which]
             opened = self.open(ids, len(batch), longest)
             read(self.feed(opened, pad(batch, self.device), last=False), which)
             for row, fed in enumerate(batch):
-                self.harvest(ids, fed, opened, row)
+                self.harvest(ids, fed[: len(fed) - spare], opened, row)
 
     def harvest(self, ids: Ids, fed: Ids, rows: Rows, row: int) -> None:
         """Remember the row that was fed `fed` after the context of `ids`."""

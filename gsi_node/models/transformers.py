@@ -144,19 +144,21 @@ class TransformersModel(AsyncTwins):
             return []
         ids = self.prefix_ids(prefix)
         self._room(ids, max(map(len, rows)))
+        unique = list(dict.fromkeys(rows))  # small models repeat themselves
         sums: list[float] = []
 
         def read(logits: Tensor, which: range) -> None:
-            sums.extend(target_log_probs(logits[..., : self._size], [rows[i] for i in which], law))
+            sums.extend(target_log_probs(logits[..., : self._size], [unique[i] for i in which], law))
 
         with self.engine.session():
-            fed = [(ids[-1], *row[:-1]) for row in rows]
+            fed = [(ids[-1], *row[:-1]) for row in unique]
             width = self._size * max(4, self.engine.model.dtype.itemsize)
-            self.engine.continuations(ids, fed, read, width=width, budget=self._logits_bytes)
-        for i, value in enumerate(sums):
-            if isnan(value):
+            self.engine.continuations(ids, fed, read, most=self._logits_bytes // width)
+        known = dict(zip(unique, sums, strict=True))
+        for i, row in enumerate(rows):
+            if isnan(known[row]):
                 raise InvalidLogProb(f"{self.name}: the log-probability of candidate {i} is NaN ({self._dtype_hint()})")
-        return [Score(value) for value in sums]
+        return [Score(known[row]) for row in rows]
 
     def close(self) -> None:
         """Free the prefix cache. The weights go with the object."""
@@ -234,11 +236,8 @@ class TransformersModel(AsyncTwins):
             )
 
     def _dtype_hint(self) -> str:
-        return (
-            f"dtype {self.engine.model.dtype}; try dtype=float32"
-            if self.engine.model.dtype.itemsize < 4
-            else "broken weights?"
-        )
+        dtype = self.engine.model.dtype
+        return f"dtype is {dtype}: try float32" if dtype.itemsize < 4 else f"dtype is {dtype}: check the weights"
 
 
 def _eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, codec: Codec, size: int) -> Ids:

@@ -152,17 +152,20 @@ class TransformersPRM(AsyncTwin):
         rewards = [self.range[0]] * len(steps)
         if not scored:
             return rewards
+        unique = list(dict.fromkeys(rows[i] for i in scored))
         values: list[float] = []
 
         def read(logits: Tensor, which: range) -> None:
-            ends = torch.tensor([len(rows[scored[i]]) - 1 for i in which], device=logits.device)
+            ends = torch.tensor([len(unique[i]) - 1 for i in which], device=logits.device)
             at_ends = logits[torch.arange(len(which), device=logits.device), ends]
             wide = at_ends if at_ends.dtype == torch.float64 else at_ends.float()
             values.extend(self._family.read(wide).tolist())
 
         with self.engine.session():
-            self.engine.continuations(ids, [rows[i] for i in scored], read, width=0, budget=1)
-        for i, value in zip(scored, values, strict=True):
+            self.engine.continuations(ids, unique, read, spare=1)
+        known = dict(zip(unique, values, strict=True))
+        for i in scored:
+            value = known[rows[i]]
             if not isfinite(value):
                 raise RewardOutOfRange(
                     f"reward model {self.name} gave {value} for candidate {i} ({steps[i].text[:60]!r}); "

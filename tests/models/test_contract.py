@@ -1,0 +1,140 @@
+"""Every backend under the one contract of gsi_node/models/base.py, and planted mistakes that it must notice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from gsi_node.core.rng import Stream
+from gsi_node.engine import forward, sampling
+from gsi_node.engine.forward import Engine
+from gsi_node.engine.rows import Rows
+from gsi_node.models import transformers as module
+from gsi_node.models.base import StepModel
+from gsi_node.types import Key, Prefix, SamplingLaw
+from tests.miniature import Miniatures
+from tests.models import contract
+from tests.models.contract import BACKENDS, Backend
+
+CHECKS: list[Callable[[Backend, Miniatures], None]] = [
+    contract.check_score_is_log_prob,
+    contract.check_batch_is_singles,
+    contract.check_cached_is_cold,
+    contract.check_keys,
+    contract.check_step_ends,
+    contract.check_cut,
+]
+LLAMA = BACKENDS[0]
+
+
+@pytest.mark.parametrize(
+    ("backend", "check"),
+    [
+        pytest.param(backend, check, id=f"{backend.name}-{check.__name__}")
+        for backend in BACKENDS
+        for check in CHECKS
+        if backend.cuts or check is not contract.check_cut
+    ],
+)
+def test_contract(backend: Backend, check: Callable[[Backend, Miniatures], None], miniatures: Miniatures) -> None:
+    check(backend, miniatures)
+
+
+@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
+def test_backend_has_the_protocol(backend: Backend, miniatures: Miniatures) -> None:
+    model = backend.make(miniatures)
+    assert isinstance(model, StepModel)
+    assert model.fingerprint == backend.make(miniatures).fingerprint
+    assert list(model.stop_ids) == sorted(set(model.stop_ids))
+    model.supports(backend.law)
+
+
+async def test_async_twins_give_what_the_sync_methods_give(miniatures: Miniatures) -> None:
+    model = miniatures.language(dtype="float64")
+    prefix, law = Prefix("1+2"), contract.LAW
+    steps = await model.asample(prefix, 4, contract.KEY, law)
+    assert steps == model.sample(prefix, 4, contract.KEY, law)
+    assert await model.ascore(prefix, steps, law) == model.score(prefix, steps, law)
+
+
+def _end_token_dropped(patch: pytest.MonkeyPatch) -> None:
+    real = sampling.target_log_probs
+
+    def mutant(logits: Tensor, rows: Sequence[Sequence[int]], law: SamplingLaw) -> list[float]:
+        return real(logits, [row[:-1] or row for row in rows], law)
+
+    patch.setattr(module, "target_log_probs", mutant)
+
+
+def _temperature_forgotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(module, "log_probs", lambda logits, law: torch.log_softmax(logits, -1))
+
+
+def _position_off_by_one(patch: pytest.MonkeyPatch) -> None:
+    real = Engine.open
+
+    def mutant(self: Engine, ids: tuple[int, ...], rows: int, room: int) -> Any:
+        return real(self, ids[1:] if rows > 1 else ids, rows, room)
+
+    patch.setattr(Engine, "open", mutant)
+
+
+def _padding_attended(patch: pytest.MonkeyPatch) -> None:
+    def left(rows: Sequence[Sequence[int]], device: torch.device) -> Tensor:
+        width = max(map(len, rows))
+        return torch.tensor([[*([0] * (width - len(row))), *row] for row in rows], device=device)
+
+    patch.setattr(forward, "pad", left)
+
+
+def _one_stream_for_all(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sampling, "Stream", lambda key, candidate: Stream(key, 0))
+
+
+def _stream_ignores_the_key(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sampling, "Stream", lambda key, candidate: Stream(Key(0, "", 0, ""), candidate))
+
+
+def _stop_token_left_out(patch: pytest.MonkeyPatch) -> None:
+    real = module.TransformersModel._step
+    patch.setattr(
+        module.TransformersModel, "_step", lambda self, ids, values: real(self, ids[:-1] or ids, values[:-1] or values)
+    )
+
+
+def _harvest_off_by_one(patch: pytest.MonkeyPatch) -> None:
+    real = Rows.cut
+    patch.setattr(Rows, "cut", lambda self, row, start, stop: real(self, row, max(0, start - 1), stop - (start > 0)))
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        _end_token_dropped,
+        _temperature_forgotten,
+        _position_off_by_one,
+        _padding_attended,
+        _one_stream_for_all,
+        _stream_ignores_the_key,
+        _stop_token_left_out,
+        _harvest_off_by_one,
+    ],
+    ids=lambda plant: plant.__name__,
+)
+def test_a_planted_mistake_breaks_the_contract(
+    plant: Callable[[pytest.MonkeyPatch], None], miniatures: Miniatures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch)
+    assert any(_fails(check, miniatures) for check in CHECKS)
+
+
+def _fails(check: Callable[[Backend, Miniatures], None], miniatures: Miniatures) -> bool:
+    try:
+        check(LLAMA, miniatures)
+    except AssertionError:
+        return True
+    return False
