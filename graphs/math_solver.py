@@ -1,0 +1,249 @@
+"""A larger graph around the GSI node: prepare → k solves in parallel → a vote weighted by reward → the answer.
+
+    python graphs/math_solver.py "What is 12 * (7 + 5)?"        (--help for the rest)
+
+`graph` is for LangGraph's own tools (graphs/langgraph.json). Nothing is loaded before the first problem arrives.
+
+Each solve calls the compiled GSI subgraph inside a node of its own, since parallel Sends straight to a mounted
+subgraph raise InvalidUpdateError. Compiled with checkpointer=None, that subgraph inherits the parent's saver and gets a
+namespace for each Send ("solve:<task id>", the same id when the parent resumes): after an exception or a kill every
+sample goes on from its own last superstep, and finished ones are not run again (tests/graphs/test_resume.py).
+"""
+
+import asyncio
+import sys
+
+if __name__ == "__main__":  # --help and mistakes on the command line are answered before langgraph gets imported
+    from gsi_node.cli.start import start
+
+    ARGUMENTS = start(sys.argv[1:])
+
+from collections.abc import Mapping
+from math import isfinite
+from threading import Lock
+from typing import Annotated, Any
+
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
+from langchain_core.runnables import Runnable, RunnableConfig
+from langgraph.channels import EphemeralValue
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.message import add_messages
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Overwrite, Send
+from typing_extensions import TypedDict  # the one pydantic can describe on Python 3.11: LangGraph shows the schemas
+
+from gsi_node import GSIConfig, GSIContext, Reward, StepModel, compile_gsi, load_model, load_reward
+from gsi_node.cli.problems import default_id
+from gsi_node.errors import ConfigError
+from gsi_node.graph.state import add_usage
+
+Plain = dict[str, Any]
+
+SAMPLE_PROBLEMS = (
+    "What is 12 * (7 + 5)?",
+    "Solve for x: 3x + 5 = 20.",
+    "If 3 notebooks cost 12 dollars, what do 7 notebooks cost?",
+)
+
+
+def add_samples(samples: list[Plain], new: list[Plain]) -> list[Plain]:
+    """Reducer of `samples`: in the order of their index."""
+    return sorted([*samples, *new], key=lambda sample: int(sample["index"]))
+
+
+class SolverInput(TypedDict, total=False):
+    """A problem, as `problem` or as the last human message; n_samples: how often it is solved (default 1).
+
+    problem_id: names the random streams (default: a blake2b of the problem). Sample j > 0 uses "problem_id/j".
+    """
+
+    problem: Annotated[str, EphemeralValue]
+    problem_id: Annotated[str | int, EphemeralValue]
+    n_samples: Annotated[int, EphemeralValue]
+    messages: Annotated[list[AnyMessage], add_messages]
+
+
+class SolverOutput(TypedDict, total=False):
+    """The answer that won the vote, and how.
+
+    response, steps, stop_reason: of the heaviest sample with that answer. usage, acceptance_rate: of all samples
+    together. votes: {"answer", "weight", "samples"}, the winner first.
+    """
+
+    response: str
+    answer: str | None
+    steps: list[Plain]
+    stop_reason: str
+    usage: Plain
+    acceptance_rate: float | None
+    votes: list[Plain]
+    samples: Annotated[list[Plain], add_samples]
+    messages: Annotated[list[AnyMessage], add_messages]
+
+
+class SolverState(SolverInput, SolverOutput, total=False):
+    """Input, output, and `run`: the problem, the settings and the models' specs, kept for a resume to be compared."""
+
+    run: Plain
+
+
+class MathSolver:
+    """The nodes, over three models that are loaded when the first problem arrives.
+
+    draft, base, reward: a spec such as "pocket:draft" or "hf:NAME", or an object.
+    """
+
+    def __init__(self, draft: str | StepModel, base: str | StepModel, reward: str | Reward, config: GSIConfig) -> None:
+        self.config = config
+        self._given: Plain = {"draft": draft, "base": base, "reward": reward}
+        self._range = (0.0, 1.0)
+        self._gsi: CompiledStateGraph[Any, Any, Any, Any] | None = None
+        self._lock = Lock()
+
+    def identity(self) -> Plain:
+        """What determines a run, apart from its problem: the settings, and the models the method asks."""
+        names = {role: self._given[role] for role in sorted(self.config.rule.models)}
+        named = {role: item if isinstance(item, str) else item.fingerprint for role, item in names.items()}
+        return {"config": self.config.model_dump(), "models": named}
+
+    def gsi(self) -> CompiledStateGraph[Any, Any, Any, Any]:
+        """The GSI subgraph; the first call loads the models that the method asks."""
+        with self._lock:
+            if self._gsi is None:
+                loaded: Plain = dict.fromkeys(self._given)
+                for role in self.config.rule.models:
+                    given = self._given[role]
+                    load = load_reward if role == "reward" else load_model
+                    loaded[role] = load(given) if isinstance(given, str) else given
+                if loaded["reward"] is not None:
+                    self._range = loaded["reward"].range
+                self._gsi = compile_gsi(**loaded, config=self.config)
+            return self._gsi
+
+    def prepare(self, state: SolverState) -> Plain:
+        """Read the input, and clear what an earlier problem left on the thread."""
+        given: Plain = dict(state)  # a caller may have put anything there
+        problem = given.get("problem")
+        if problem is None:
+            humans = [message for message in given.get("messages") or [] if isinstance(message, HumanMessage)]
+            problem = str(humans[-1].text) if humans else ""
+        if not isinstance(problem, str) or not problem.strip():
+            raise ConfigError(f"problem: want a non-empty text as problem or as human message, got {problem!r}")
+        n_samples = 1 if given.get("n_samples") is None else given["n_samples"]
+        if isinstance(n_samples, bool) or not isinstance(n_samples, int) or n_samples < 1:
+            raise ConfigError(f"n_samples: want an integer ≥ 1, got {n_samples!r}")
+        problem_id = default_id(problem) if given.get("problem_id") is None else str(given["problem_id"])
+        about = {"problem": problem, "problem_id": problem_id, "n_samples": n_samples}
+        return {"run": {**about, **self.identity()}, "samples": Overwrite([])}
+
+    def weight(self, steps: list[Plain]) -> float:
+        """A sample's vote: the reward of its last step, put on [0, 1] by the reward's declared range.
+
+        A process reward of the last step judges the whole solution, whose steps it has all seen. 1 where the method
+        asks for no rewards or the range has no bounds.
+        """
+        reward = steps[-1]["reward"] if steps else None
+        low, high = self._range
+        if reward is None or not isfinite(low) or not isfinite(high) or low == high:
+            return 1.0
+        return float((reward - low) / (high - low))
+
+    def vote(self, state: SolverState) -> Plain:
+        """Group equal answers; the sum of the weights decides, and the lowest index among equals."""
+        groups: dict[str, Plain] = {}
+        for sample in state["samples"]:
+            if sample["answer"] is not None:
+                empty: Plain = {"answer": sample["answer"], "weight": 0.0, "samples": []}
+                group = groups.setdefault(normalised(sample["answer"]), empty)
+                group["weight"] += sample["weight"]
+                group["samples"].append(sample["index"])
+        return {"votes": sorted(groups.values(), key=lambda group: (-group["weight"], group["samples"][0]))}
+
+    def answer(self, state: SolverState) -> Plain:
+        """The result: the heaviest sample that voted for the winner; of all samples, where none has an answer."""
+        samples, votes = state["samples"], state["votes"]
+        voters = votes[0]["samples"] if votes else range(len(samples))
+        best = min((samples[j] for j in voters), key=lambda sample: (-sample["weight"], sample["index"]))
+        usage: Plain = {}
+        for sample in samples:
+            usage = add_usage(usage, sample["usage"])
+        decided = [step["accepted"] for sample in samples for step in sample["steps"] if step["accepted"] is not None]
+        return {
+            **{key: best[key] for key in ("response", "answer", "steps", "stop_reason")},
+            "usage": usage,
+            "acceptance_rate": sum(decided) / len(decided) if decided else None,
+            "messages": [AIMessage(content=best["response"], name="math_solver")],
+        }
+
+    def build(self) -> StateGraph[Any, Any, Any, Any]:
+        """The graph, uncompiled."""
+        graph: StateGraph[Any, Any, Any, Any] = StateGraph(
+            SolverState, context_schema=GSIContext, input_schema=SolverInput, output_schema=SolverOutput
+        )
+        graph.add_node("prepare", self.prepare)
+        graph.add_node("solve", Solve(self))
+        graph.add_node("vote", self.vote)
+        graph.add_node("answer", self.answer)
+        graph.add_edge(START, "prepare")
+        graph.add_conditional_edges("prepare", _one_send_a_sample, ["solve"])
+        graph.add_edge("solve", "vote")
+        graph.add_edge("vote", "answer")
+        graph.add_edge("answer", END)
+        return graph
+
+
+class Solve(Runnable[Any, Plain]):
+    """One sample: the GSI subgraph, called with this node's own config, which carries saver, namespace and streams."""
+
+    def __init__(self, solver: MathSolver) -> None:
+        self.name = "solve"
+        self.solver = solver
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Plain:
+        problem = {"problem": input["problem"], "problem_id": input["problem_id"]}
+        return self._sample(input, self.solver.gsi().invoke(problem, config))
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Plain:
+        problem = {"problem": input["problem"], "problem_id": input["problem_id"]}
+        gsi = await asyncio.to_thread(self.solver.gsi)
+        return self._sample(input, await gsi.ainvoke(problem, config))
+
+    def _sample(self, task: Plain, result: Mapping[str, Any]) -> Plain:
+        keys = ("response", "answer", "steps", "stop_reason", "usage", "acceptance_rate")
+        kept = {key: result[key] for key in keys}
+        about = {
+            "index": task["index"],
+            "problem_id": task["problem_id"],
+            "weight": self.solver.weight(result["steps"]),
+        }
+        return {"samples": [{**about, **kept}]}
+
+
+def _one_send_a_sample(state: SolverState) -> list[Send]:
+    run = state["run"]
+    ids = [run["problem_id"] + (f"/{j}" if j else "") for j in range(run["n_samples"])]
+    return [Send("solve", {"problem": run["problem"], "problem_id": name, "index": j}) for j, name in enumerate(ids)]
+
+
+def normalised(answer: str) -> str:
+    """An answer as votes compare it: without spaces and dollar signs, every fraction a \\frac."""
+    bare = "".join(answer.split()).replace("$", "").replace("\\!", "").replace("\\,", "")
+    return bare.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
+
+
+def build_graph(
+    draft: str | StepModel = "pocket:draft",
+    base: str | StepModel = "pocket:base",
+    reward: str | Reward = "pocket",
+    config: GSIConfig | None = None,
+) -> StateGraph[Any, Any, Any, Any]:
+    """The solver as a StateGraph to compile, over specs or model objects. config: the settings (default: n = 8)."""
+    return MathSolver(draft, base, reward, config or GSIConfig(n=8)).build()
+
+
+graph = build_graph().compile(name="math_solver")
+
+if __name__ == "__main__":
+    from gsi_node.cli.run import run
+
+    sys.exit(run(ARGUMENTS, MathSolver, SAMPLE_PROBLEMS))

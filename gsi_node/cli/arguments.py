@@ -1,0 +1,163 @@
+"""What the command line means. Imports nothing heavy, so that --help answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+SETTINGS = {
+    "method": "how a step is decided: gsi, rsd-n, sbon-base …; --list-methods explains them (default gsi)",
+    "n": "candidates a step (default 8, kind to a CPU; the paper uses 16)",
+    "beta": "inverse temperature β of the tilt (default 20)",
+    "threshold": "u: a draft step with tilted reward below u is refused (default 0.5)",
+    "temperature": "sampling temperature of both models (default 0.7)",
+    "seed": "the same seed gives the same run (default 0)",
+    "max_steps": "steps at most (default 64)",
+}
+DEFAULTS = {"n": 8}
+
+DESCRIPTION = """\
+Solve math problems step by step with Guided Speculative Inference: a small
+draft model proposes steps, a reward model judges them, and a base model
+vouches for them or writes the step itself.
+"""
+
+EPILOG = """\
+examples:
+  python graphs/math_solver.py "What is 12 * (7 + 5)?"
+  python graphs/math_solver.py --samples 5 --file problems.jsonl --json
+  python graphs/math_solver.py --checkpoint runs.sqlite "Solve for x: 3x + 5 = 20."
+  python graphs/math_solver.py --draft hf:Qwen/Qwen2.5-Math-1.5B-Instruct \\
+      --base hf:Qwen/Qwen2.5-Math-7B-Instruct \\
+      --reward prm:Qwen/Qwen2.5-Math-PRM-7B --n 16 "..."
+
+settings: --set wins over a named option, that over --config, that over the
+  defaults. The fields: method n n_fallback beta threshold delta log_c
+  temperature top_p max_steps max_step_tokens max_tokens seed record
+
+exit codes: 0 done; 1 a model failed under way; 2 the call must be changed;
+  130 interrupted; 143 terminated
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """A parsed command line. named: the GSIConfig fields that have an option of their own, as typed; sets: --set's."""
+
+    problems: tuple[str, ...]
+    files: tuple[str, ...]
+    draft: str
+    base: str
+    reward: str
+    named: dict[str, str]
+    sets: dict[str, str]
+    config: str | None
+    samples: int
+    checkpoint: str | None
+    thread: str | None
+    json: bool
+    list_methods: bool
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, exit code 2."""
+        sys.stderr.write(f"error: {message} (--help lists the options)\n")
+        raise SystemExit(2)
+
+
+def parse(argv: Sequence[str]) -> Arguments:
+    """Read the command line. Exits with 0 after --help, with 2 and one line where it is wrong."""
+    parser = _parser()
+    found = parser.parse_args(argv)
+    if found.thread is not None and found.checkpoint is None:
+        parser.error("--thread names a run in a checkpoint file: add --checkpoint FILE.sqlite")
+    if found.thread is not None and not found.thread.strip():
+        parser.error("--thread: want a name, got an empty one")
+    sets: dict[str, str] = {}
+    for item in found.set:
+        name, equals, value = item.partition("=")
+        if not equals or not name.strip():
+            parser.error(f"--set {item!r}: want field=value")
+        sets[name.strip().replace("-", "_")] = value.strip()
+    return Arguments(
+        problems=tuple(found.problems),
+        files=tuple(found.file),
+        draft=found.draft,
+        base=found.base,
+        reward=found.reward,
+        named={name: value for name in SETTINGS if (value := getattr(found, name)) is not None},
+        sets=sets,
+        config=found.config,
+        samples=found.samples,
+        checkpoint=found.checkpoint,
+        thread=found.thread,
+        json=found.json,
+        list_methods=found.list_methods,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="math_solver.py",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "problems", nargs="*", metavar="PROBLEM", help="problems; - reads standard input; none: three sample problems"
+    )
+    parser.add_argument(
+        "--file",
+        action="append",
+        default=[],
+        metavar="FILE.jsonl",
+        help='JSON lines: objects with "problem" (and "id")',
+    )
+    models = parser.add_argument_group("models")
+    models.add_argument(
+        "--draft", default="pocket:draft", metavar="SPEC", help="pocket:draft (default) or hf:NAME_OR_PATH"
+    )
+    models.add_argument(
+        "--base", default="pocket:base", metavar="SPEC", help="pocket:base (default) or hf:NAME_OR_PATH"
+    )
+    models.add_argument(
+        "--reward", default="pocket", metavar="SPEC", help="pocket (default), verifier or prm:NAME_OR_PATH"
+    )
+    settings = parser.add_argument_group("settings")
+    for name, text in SETTINGS.items():
+        settings.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar="VALUE", help=text)
+    settings.add_argument("--config", metavar="FILE", help="JSON or TOML (FILE.toml) with fields of GSIConfig")
+    settings.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="any field of GSIConfig")
+    settings.add_argument(
+        "--samples",
+        type=_positive,
+        default=1,
+        metavar="K",
+        help="solve each problem K times in parallel and vote, weighted by reward (default 1)",
+    )
+    runs = parser.add_argument_group("runs")
+    runs.add_argument("--checkpoint", metavar="FILE.sqlite", help="keep every step there; an unfinished run goes on")
+    runs.add_argument(
+        "--thread",
+        metavar="ID",
+        help="the run's name in the checkpoint file; several problems get ID/0, ID/1 … (default: named after the "
+        "problem and its settings, so that the same command resumes)",
+    )
+    runs.add_argument("--json", action="store_true", help="one JSON object a problem on standard output, nothing else")
+    runs.add_argument("--list-methods", action="store_true", help="list the methods and exit")
+    return parser
+
+
+def _positive(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"want an integer ≥ 1, got {text!r}")
+    return value

@@ -1,0 +1,55 @@
+"""One event loop for a command: SIGTERM acts as Ctrl-C does, and both let the work in hand close its files."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from types import FrameType
+from typing import Any, Self, TypeVar
+
+T = TypeVar("T")
+
+
+class Loop:
+    """A context manager around asyncio.Runner. Between its runs a signal raises KeyboardInterrupt at once; within one
+    it cancels the task, whose clean-up is awaited before KeyboardInterrupt is raised.
+
+    terminated: whether SIGTERM was received.
+    """
+
+    def __init__(self) -> None:
+        self.terminated = False
+        self._runner = asyncio.Runner()
+        self._task: asyncio.Task[Any] | None = None
+
+    def __enter__(self) -> Self:
+        self._runner.__enter__()
+        self._previous = signal.signal(signal.SIGTERM, self._on_sigterm)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if error[0] is not None:  # what is cut short says nothing: the error itself is told
+            self._runner.get_loop().set_exception_handler(lambda loop, context: None)
+        signal.signal(signal.SIGTERM, self._previous)
+        self._runner.close()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of a coroutine. Raises KeyboardInterrupt where it was cancelled by a signal."""
+        try:
+            return self._runner.run(self._held(work))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+
+    async def _held(self, work: Coroutine[Any, Any, T]) -> T:
+        self._task = asyncio.current_task()
+        try:
+            return await work
+        finally:
+            self._task = None
+
+    def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
+        self.terminated = True
+        if self._task is None:
+            raise KeyboardInterrupt
+        self._runner.get_loop().call_soon_threadsafe(self._task.cancel)

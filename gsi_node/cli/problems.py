@@ -1,0 +1,83 @@
+"""Where the problems come from: the command line, files of JSON lines, standard input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, TextIO
+
+from gsi_node.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A problem and the id that names its random streams."""
+
+    text: str
+    problem_id: str
+
+
+def default_id(text: str) -> str:
+    """The id of a problem that came without one: a blake2b of its text, the same that the GSI node takes."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def gather(problems: Sequence[str], files: Sequence[str], stdin: TextIO) -> list[Problem]:
+    """Every problem, in the order given. Raises ConfigError naming the place: argument, or file and line."""
+    found: list[Problem] = []
+    for i, text in enumerate(problems, 1):
+        if text == "-":
+            found += _plain_or_json(stdin)
+        else:
+            found.append(_problem(text, None, f"problem {i}"))
+    for name in files:
+        found += _plain_or_json(stdin) if name == "-" else _json_lines(name)
+    if not found and (problems or files):
+        raise ConfigError(f"no problem in {' and '.join([*problems, *files]).replace('-', 'standard input')}")
+    return found
+
+
+def _json_lines(name: str) -> Iterator[Problem]:
+    try:
+        with open(name, encoding="utf-8-sig") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield _from_object(line, f"{name}, line {number}")
+    except OSError as error:
+        raise ConfigError(f"--file {name}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"--file {name}: not UTF-8 text (byte {error.start})") from error
+
+
+def _plain_or_json(stdin: TextIO) -> Iterator[Problem]:
+    """One problem a line, as it stands; a line that begins like a JSON object must be one."""
+    try:
+        for number, line in enumerate(stdin, 1):
+            text, place = line.strip(), f"standard input, line {number}"
+            if text.replace(" ", "").startswith('{"'):
+                yield _from_object(text, place)
+            elif text:
+                yield _problem(text, None, place)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"standard input: not UTF-8 text (byte {error.start})") from error
+
+
+def _from_object(line: str, place: str) -> Problem:
+    try:
+        value: Any = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ConfigError(f"{place}: not JSON: {error}") from error
+    if not isinstance(value, dict) or not isinstance(value.get("problem"), str):
+        raise ConfigError(f'{place}: want an object with a text "problem", got {line.strip()[:60]}')
+    given = value.get("problem_id", value.get("id"))
+    if given is not None and (isinstance(given, bool) or not isinstance(given, str | int)):
+        raise ConfigError(f"{place}: want a text or an integer as id, got {given!r}")
+    return _problem(value["problem"], given, place)
+
+
+def _problem(text: str, given: str | int | None, place: str) -> Problem:
+    if not text.strip():
+        raise ConfigError(f"{place}: the problem is empty, got {text!r}")
+    return Problem(text, default_id(text) if given is None else str(given))

@@ -1,0 +1,226 @@
+"""The run: one problem after another, each resumable where there is a checkpoint file, and what the shell is told.
+
+It runs under asyncio, so that Ctrl-C stops a model between two tokens instead of after the last sample.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, aclosing, nullcontext
+from hashlib import blake2b
+from json import dumps
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from gsi_node.cli import output, view
+from gsi_node.cli.loop import Loop
+from gsi_node.cli.problems import Problem, default_id
+from gsi_node.cli.screen import Screen, screen
+from gsi_node.cli.settings import first_line
+from gsi_node.cli.start import Job, complain
+from gsi_node.config import GSIConfig
+from gsi_node.errors import ConfigError, GSIError, ResumeMismatch
+from gsi_node.graph.checkpoint_file import open_checkpoints
+
+Plain = dict[str, Any]
+
+
+class Solver(Protocol):
+    """What the run asks of graphs/math_solver.py: a graph to compile, its GSI subgraph, what determines its results."""
+
+    def identity(self) -> Plain: ...
+    def gsi(self) -> Any: ...
+    def build(self) -> Any: ...
+
+
+MakeSolver = Callable[[str, str, str, GSIConfig], Solver]
+
+
+def run(job: Job, make_solver: MakeSolver, sample_problems: Sequence[str]) -> int:
+    """Do the job; the exit code: 0, 1 a model failed, 2 the call must change, 130, 143 interrupted, 141 broken pipe."""
+    arguments = job.arguments
+    problems = job.problems or [Problem(text, default_id(text)) for text in sample_problems]
+    loop = Loop()
+    try:
+        with loop:
+            solver = make_solver(arguments.draft, arguments.base, arguments.reward, job.config)
+            Run(job, solver, problems, loop).all()
+    except KeyboardInterrupt:
+        _farewell(job)
+        return 128 + (signal.SIGTERM if loop.terminated else signal.SIGINT)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except ConfigError as error:
+        complain(str(error))
+        return 2
+    except ValidationError as error:
+        complain(first_line(error))
+        return 2
+    except sqlite3.Error as error:
+        complain(f"checkpoint {arguments.checkpoint}: {error}")
+        return 2
+    except GSIError as error:
+        complain(str(error))
+        return 1
+    return 0
+
+
+class Run:
+    """One command's problems, in order, on one event loop; loading happens between its runs, where Ctrl-C is prompt."""
+
+    def __init__(self, job: Job, solver: Solver, problems: list[Problem], loop: Loop) -> None:
+        self.job = job
+        self.solver = solver
+        self.problems = problems
+        self.loop = loop
+        self.several = job.arguments.samples > 1
+        self.notes: Screen = screen(sys.stderr)
+        # with --json the reasoning is progress: shown on standard error, to a person only
+        self.page: Screen | None = (self.notes if self.notes.is_terminal else None) if job.arguments.json else screen()
+
+    def all(self) -> None:
+        """Every problem, then the closing table."""
+        name = self.job.arguments.checkpoint
+        saver = self.loop.run(open_checkpoints(name)) if name is not None else None
+        try:
+            graph = self.solver.build().compile(checkpointer=saver, name="math_solver")
+            outcomes = [self._one(graph, saver, i) for i in range(len(self.problems))]
+        finally:
+            if saver is not None:
+                self.loop.run(saver.conn.close())
+        if self.page is not None:
+            self.page.show(view.closing(outcomes, self.job.config))
+
+    def _one(self, graph: Any, saver: Any, i: int) -> Plain:
+        problem = self.problems[i]
+        if self.page is not None:
+            self.page.show(view.heading(problem.text, i + 1, len(self.problems)))
+        started = time.perf_counter()
+        thread = self._thread(i)
+        config = {"configurable": {"thread_id": thread}} if saver is not None else {}
+        before: Any = self.loop.run(graph.aget_state(config)) if saver is not None else None
+        if before is not None and not (before.values or before.next):
+            before = None  # a new thread
+        if before is not None:
+            self._compare(before.values.get("run"), problem, thread)
+        if before is not None and not before.next:
+            outcome = before.values
+            self._note(f"thread {thread} is finished: its result is shown again")
+            for sample in outcome["samples"]:
+                self._steps(sample["steps"], sample["index"])
+        else:
+            self._load()
+            outcome = self.loop.run(self._solve(graph, saver, before, config, problem))
+        if self.job.arguments.json:
+            sys.stdout.write(output.line(problem.text, problem.problem_id, outcome))
+            sys.stdout.flush()
+        if self.page is not None:
+            self.page.show(view.result(outcome, time.perf_counter() - started))
+        return dict(outcome)
+
+    def _load(self) -> None:
+        """Load the models, once. What cannot be loaded must be asked for differently: a ConfigError."""
+        try:
+            with self._waiting("loading the models …"):
+                self.solver.gsi()
+        except ConfigError:
+            raise
+        except GSIError as error:
+            raise ConfigError(str(error)) from error
+
+    async def _solve(self, graph: Any, saver: Any, before: Any, config: Plain, problem: Problem) -> Plain:
+        """Solve or resume, showing each step as it is decided."""
+        given: Plain | None = None
+        if before is None:
+            samples = self.job.arguments.samples
+            given = {"problem": problem.text, "problem_id": problem.problem_id, "n_samples": samples}
+        else:
+            await self._show_what_was_kept(saver, before, config)
+        ids = {problem.problem_id + (f"/{j}" if j else ""): j for j in range(self.job.arguments.samples)}
+        outcome: Plain = {}
+        # sync: a step that was shown is also on disk, so that a kill at any moment loses none (docs/log.md: its cost)
+        durable = {"durability": "sync"} if saver is not None else {}
+        stream = graph.astream(given, config, stream_mode=["custom", "values"], subgraphs=True, **durable)
+        with self._waiting("deciding a step …"):
+            async with aclosing(stream) as events:
+                async for namespace, mode, event in events:
+                    if mode == "values" and not namespace:
+                        outcome = event
+                    elif mode == "custom" and "gsi_step" in event:
+                        record = event["gsi_step"]
+                        self._steps([record], ids[record["problem_id"]], record["index"])
+        return outcome
+
+    async def _show_what_was_kept(self, saver: Any, before: Any, config: Plain) -> None:
+        """The steps that an interrupted run had decided, from the checkpoints of its samples."""
+        self._note(f"thread {config['configurable']['thread_id']} is resumed")
+        inner = self.solver.gsi().copy(update={"checkpointer": saver})
+        for j, task in enumerate(task for task in before.tasks if task.name == "solve"):
+            namespace = {**config["configurable"], "checkpoint_ns": f"solve:{task.id}"}
+            state = await inner.aget_state({"configurable": namespace})
+            self._steps(state.values.get("steps") or [], j)
+
+    def _steps(self, records: list[Plain], sample: int, first: int = 0) -> None:
+        if self.page is not None:
+            for index, record in enumerate(records, first):
+                self.page.show(view.step(record, index, self.job.config, sample if self.several else None))
+
+    def _waiting(self, what: str) -> AbstractContextManager[object]:
+        """A sign of life on a terminal."""
+        screen = self.page or self.notes
+        return screen.status(what, refresh_per_second=8) if screen.is_terminal else nullcontext()
+
+    def _thread(self, i: int) -> str:
+        """The thread of problem i: as named, or a digest of everything that determines the run."""
+        name = self.job.arguments.thread
+        if name is not None:
+            return name if len(self.problems) == 1 else f"{name}/{i}"
+        content = dumps([self._about(self.problems[i]), self.solver.identity()], sort_keys=True)
+        return blake2b(content.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+
+    def _about(self, problem: Problem) -> Plain:
+        samples = self.job.arguments.samples
+        return {"problem": problem.text, "problem_id": problem.problem_id, "n_samples": samples}
+
+    def _compare(self, then: Plain | None, problem: Problem, thread: str) -> None:
+        """Refuse to go on with a thread that another problem, graph or configuration began."""
+        here = _flat({**self._about(problem), **self.solver.identity()})
+        if then is None:
+            return  # interrupted before its first node: nothing was decided yet
+        kept = _flat(then)
+        differing = [
+            f"{key}: {kept.get(key)!r} there, {here.get(key)!r} here"
+            for key in sorted({*kept, *here})
+            if kept.get(key) != here.get(key)
+        ]
+        if differing:
+            raise ResumeMismatch(
+                f"thread {thread} of {self.job.arguments.checkpoint} was begun differently ({'; '.join(differing)}): "
+                "give the same again, or name another --thread"
+            )
+
+    def _note(self, text: str) -> None:
+        self.notes.show(text, style="dim")
+
+
+def _flat(record: Plain) -> Plain:
+    return {
+        **{key: value for key, value in record.items() if not isinstance(value, dict)},
+        **{key: value for part in record.values() if isinstance(part, dict) for key, value in part.items()},
+    }
+
+
+def _farewell(job: Job) -> None:
+    """After an interruption: how to go on."""
+    if job.arguments.checkpoint is None:
+        sys.stderr.write("interrupted; nothing was kept (--checkpoint FILE.sqlite keeps every step)\n")
+    else:
+        sys.stderr.write(f"interrupted; every decided step is kept. To go on:\n  {shlex.join(job.command)}\n")

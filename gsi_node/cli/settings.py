@@ -1,0 +1,66 @@
+"""The settings of a run, gathered from defaults, --config, named options and --set, and what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from gsi_node.cli.arguments import DEFAULTS, Arguments
+from gsi_node.config import GSIConfig
+from gsi_node.errors import ConfigError
+
+
+def settings(arguments: Arguments) -> GSIConfig:
+    """The configuration: --set over named options over --config over DEFAULTS. Raises ConfigError, one line."""
+    layers: list[tuple[str, Mapping[str, Any]]] = [("default", DEFAULTS)]
+    if arguments.config is not None:
+        layers.append((arguments.config, _read(arguments.config)))
+    layers.append(("option", arguments.named))
+    layers.append(("--set", {name: _typed(value) for name, value in arguments.sets.items()}))
+    fields: dict[str, Any] = {}
+    for source, layer in layers:
+        for name in layer:
+            if name not in GSIConfig.model_fields:
+                raise ConfigError(f"{source}: no field {name!r}; the fields are {', '.join(GSIConfig.model_fields)}")
+        fields.update(layer)
+    try:
+        return GSIConfig.model_validate(fields)
+    except ValidationError as error:
+        raise ConfigError(first_line(error)) from error
+
+
+def first_line(error: ValidationError) -> str:
+    """The first thing a validation found, as "field: what is allowed, got what was given"."""
+    found = error.errors(include_url=False)[0]
+    if found["type"] == "value_error":
+        return found["msg"].removeprefix("Value error, ")
+    field = ".".join(str(part) for part in found["loc"])
+    return f"{field}: {found['msg'][0].lower()}{found['msg'][1:]}, got {found['input']!r}"
+
+
+def _typed(value: str) -> str | None:
+    """A value of --set: text, which pydantic reads as the field's type; none or null for None."""
+    return None if value.lower() in ("none", "null") else value
+
+
+def _read(name: str) -> dict[str, Any]:
+    """The table of fields in a JSON or TOML file."""
+    path = Path(name)
+    try:
+        text = path.read_text("utf-8-sig")
+        values = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
+    except OSError as error:
+        raise ConfigError(f"--config {name}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"--config {name}: not UTF-8 text (byte {error.start})") from error
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError, RecursionError) as error:
+        kind = "TOML" if path.suffix.lower() == ".toml" else "JSON"
+        raise ConfigError(f"--config {name}: not {kind}: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"--config {name}: want an object of GSIConfig fields, got {type(values).__name__}")
+    return values
