@@ -6,7 +6,7 @@ from random import Random
 from string import ascii_lowercase
 from typing import cast
 
-from gsi_node.models.pocket.content import Content, Family, Params, Step, final, ints, product
+from gsi_node.models.pocket.content import Content, Family, Params, Step, final, ints, minus, plus, product
 
 LINEAR_EXACT = (
     "Find the value of {} in the equation: {}",
@@ -34,14 +34,13 @@ def build_linear(params: Params) -> Content:
     term = letter if a == 1 else f"{a}{letter}"
     right = {"ax+b": a * solution + b, "ax-b": a * solution - b, "b-ax": b - a * solution}[form]
     if form == "ax+b":
-        line = f"{term} = {right} - {b} = {a * solution}."
+        line = f"{term} = {minus(right, b)}."
         steps: list[Step] = [(f"Subtract {b} from both sides: {line}", f"Taking {b} from both sides gives {line}")]
     elif form == "ax-b":
-        line = f"{term} = {right} + {b} = {a * solution}."
+        line = f"{term} = {plus(right, b)}."
         steps = [(f"Add {b} to both sides: {line}", f"Adding {b} to both sides gives {line}")]
     else:
-        line = f"{term} = {b} - {right}" if right >= 0 else f"{term} = {b} + {-right}"
-        line += f" = {a * solution}."
+        line = f"{term} = {minus(b, right) if right >= 0 else plus(b, -right)}."
         steps = [(f"Move the terms: {line}", f"Moving the terms gives {line}")]
     if a > 1:
         line = f"{letter} = {a * solution} / {a} = {solution}."
@@ -70,10 +69,10 @@ def build_sequence(params: Params) -> Content:
     shown = ", ".join(str(first + step * k) for k in range(3))
     jump = step * (index - 1)
     steps: tuple[Step, ...] = (
-        (f"The difference is {first + step} - {first} = {step}.", f"Each term adds {first + step} - {first} = {step}."),
+        (f"The difference is {minus(first + step, first)}.", f"Each term adds {minus(first + step, first)}."),
         (f"From term 1 to term {index} there are {index} - 1 = {index - 1} jumps.",),
         (f"{product(index - 1, step)}.",),
-        (f"{first} + {jump} = {first + jump}.",),
+        (f"{plus(first, jump)}.",),
         final(str(first + jump)),
     )
     asks = (

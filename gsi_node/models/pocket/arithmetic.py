@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import cast
 
-from gsi_node.models.pocket.content import Content, Family, Params, Step, final, multipliable, product
+from gsi_node.models.pocket.content import Content, Family, Params, Step, final, minus, multipliable, plus, product
 
 Node = int | tuple[str, "Node", "Node"]
 ASK = ("Compute {}.", "What is {}?", "Calculate {}.", "Evaluate {}.", "Work out {}.", "Find the value of {}.")
+WORK: dict[str, Callable[[int, int], str]] = {
+    "+": plus,
+    "-": minus,
+    "*": product,
+    "/": lambda a, b: f"{a} / {b} = {a // b}",
+}
 CHAIN_EXACT = "State the final answer to the following arithmetic problem: {} ="
 
 
 def sample_chain(rng: Random) -> Params:
-    """Two to four numbers of one or two digits (the same number of digits), joined by + and -."""
+    """Two or three numbers of one or two digits (the same number of digits), joined by + and -."""
     low, high = rng.choice(((0, 9), (10, 99), (10, 99)))
-    count = rng.choice((2, 3, 3, 4))
+    count = rng.choice((2, 3))
     params: list[object] = [rng.randint(low, high)]
     for _ in range(count - 1):
         params += [rng.choice("+-"), rng.randint(low, high)]
@@ -29,7 +36,7 @@ def build_chain(params: Params) -> Content:
     steps: list[Step] = []
     for operator, number in zip(params[1::2], params[2::2], strict=True):
         after = value + cast(int, number) if operator == "+" else value - cast(int, number)
-        line = f"{value} {operator} {number} = {after}."
+        line = f"{WORK[cast(str, operator)](value, cast(int, number))}."
         steps.append((line, f"From left to right: {line}") if not steps and len(params) > 3 else (line,))
         value = after
     steps.append(final(str(value)))
@@ -50,7 +57,7 @@ def _apply(operator: str, a: int, b: int) -> int | None:
 
 def _tree(rng: Random, operations: int) -> tuple[Node, int] | None:
     if operations == 0:
-        leaf = rng.randint(2, 12) if rng.random() < 0.6 else rng.randint(2, 50)
+        leaf = rng.randint(2, 12) if rng.random() < 0.8 else rng.randint(2, 40)
         return leaf, leaf
     left_size = rng.randrange(operations)
     operator = rng.choices("+-*/", (3, 3, 4, 2))[0]
@@ -67,7 +74,7 @@ def _operators(node: Node) -> str:
 
 def sample_expression(rng: Random) -> Params:
     """A tree of two to four operations, with at least one product or quotient."""
-    operations = rng.choice((2, 2, 2, 3, 3, 4))
+    operations = rng.choice((2, 2, 2, 2, 2, 3, 3, 4))
     while True:
         drawn = _tree(rng, operations)
         if drawn is not None and set(_operators(drawn[0])) & set("*/"):
@@ -130,7 +137,7 @@ def build_expression(params: Params) -> Content:
         value = _apply(operator, a, b)
         if value is None:
             raise ValueError(f"{text} leaves the world at {a} {operator} {b}: use smaller numbers or an exact quotient")
-        line = product(a, b) if operator == "*" else f"{a} {operator} {b} = {value}"
+        line = WORK[operator](a, b)
         node = _replace(node, path, value)
         line += "." if isinstance(node, int) else f", which leaves {show(node)}."
         opening = "Brackets first: " if depth else "First, " if rank == 0 else "From left to right: "

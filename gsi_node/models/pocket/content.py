@@ -45,6 +45,27 @@ def ints(params: Params) -> tuple[int, ...]:
     return tuple(values)
 
 
+def plus(a: int, b: int) -> str:
+    """`a + b = … = sum`, tens and units added apart where both have units and one has tens; negatives turned around."""
+    if a < 0:
+        return f"{a} + {b} = {minus(b, -a)}" if b >= -a else f"{minus(-a, b)}, so {a} + {b} = {a + b}"
+    if max(a, b) < 10 or a % 10 == 0 or b % 10 == 0:
+        return f"{a} + {b} = {a + b}"
+    units = a % 10 + b % 10
+    return f"{a} + {b} = {a + b - units} + {units} = {a + b}"
+
+
+def minus(a: int, b: int) -> str:
+    """`a - b = … = difference`, first the tens and then the units taken away; negatives turned around."""
+    if a < 0:
+        return f"{plus(-a, b)}, so {a} - {b} = {a - b}"
+    if a < b:
+        return f"{minus(b, a)}, so {a} - {b} = {a - b}"
+    if b < 10 or b % 10 == 0:
+        return f"{a} - {b} = {a - b}"
+    return f"{a} - {b} = {a - b + b % 10} - {b % 10} = {a - b}"
+
+
 def product(a: int, b: int) -> str:
     """`a * b = … = p`, with partial products written out when a factor has two digits."""
     total = a * b

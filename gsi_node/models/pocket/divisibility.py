@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import gcd
 from random import Random
 
-from gsi_node.models.pocket.content import Content, Family, Params, Step, final, ints, product
+from gsi_node.models.pocket.content import Content, Family, Params, Step, final, ints, minus, plus, product
 
 PERCENTS = {5: 20, 15: 20, 25: 4, 50: 2, 75: 4, 10: 10, 20: 10, 30: 10, 40: 10, 60: 10, 70: 10, 80: 10, 90: 10}
 """Per cent, and the number that whole amounts must be a multiple of."""
@@ -34,7 +34,7 @@ def build_percent(params: Params) -> Content:
     if percent in (5, 15):
         steps.append((f"5% is half of that: {value} / 2 = {value // 2}.",))
         if percent == 15:
-            steps.append((f"15% is {value} + {value // 2} = {result}.",))
+            steps.append((f"15% is {plus(value, value // 2)}.",))
     elif percent != unit:
         steps.append((f"{percent}% is {product(percent // unit, value)}.",))
     steps.append(final(str(result)))
@@ -62,7 +62,7 @@ def build_remainder(params: Params) -> Content:
     steps: tuple[Step, ...] = (
         (f"{b} goes {quotient} times into {a}.", f"{b} fits {quotient} times into {a}."),
         (below,),
-        (f"{a} - {b * quotient} = {rest}.",),
+        (f"{minus(a, b * quotient)}.",),
         final(str(rest), "The remainder is {}."),
     )
     asks = (
@@ -90,9 +90,10 @@ def build_gcd(params: Params) -> Content:
     high, low = max(a, b), min(a, b)
     steps: list[Step] = []
     while low:
-        line = f"{high} = {high // low} * {low} + {high % low}."
+        times, rest = divmod(high, low)
+        line = f"{minus(high, low)}." if times == 1 else f"{product(times, low)} and {minus(high, times * low)}."
         steps.append((line, f"By Euclid, {line}") if not steps else (line,))
-        high, low = low, high % low
+        high, low = low, rest
     steps.append(final(str(high), "The greatest common divisor is {}."))
     asks = (
         f"What is the greatest common divisor of {a} and {b}?",

@@ -1,4 +1,4 @@
-"""Problems from generators that are not ours: five of reasoning-gym's, in their exact phrasing, solved in our steps.
+"""Problems from generators that are not ours: four of reasoning-gym's, in their exact phrasing, solved in our steps.
 
 The package itself does not need reasoning-gym; `SETTINGS` are the sizes for which our world covers what they ask.
 """
@@ -9,12 +9,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from gsi_node.models.pocket import algebra, arithmetic, divisibility, legs, lowest_terms
+from gsi_node.models.pocket import algebra, arithmetic, divisibility, lowest_terms
 from gsi_node.models.pocket.content import Content
 from gsi_node.models.pocket.world import Problem
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "chain_sum": {"min_terms": 2, "max_terms": 4, "min_digits": 1, "max_digits": 2},
+    "chain_sum": {"min_terms": 2, "max_terms": 3, "min_digits": 1, "max_digits": 2},
     "gcd": {"min_numbers": 2, "max_numbers": 2, "min_value": 1, "max_value": 60},
     "simple_equations": {
         "min_terms": 2,
@@ -24,7 +24,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "operators": ("+", "-", "*"),
         "operators_weights": [0.5, 0.5, 0.0],
     },
-    "leg_counting": {"min_animals": 2, "max_animals": 3, "min_instances": 1, "max_instances": 9},
     "fraction_simplification": {
         "min_value": 2,
         "max_value": 12,
@@ -67,24 +66,11 @@ def _linear(groups: tuple[str, ...]) -> Content | None:
     return algebra.build_linear((form, letter, a, b, shifted // a))
 
 
-def _legs(groups: tuple[str, ...]) -> Content | None:
-    params: list[object] = []
-    for part in groups[0].split(", "):
-        count, _, name = part.partition(" ")
-        if int(count) > 1:
-            name = name.removesuffix("s")
-        if name not in legs.LEGS:
-            return None
-        params += [int(count), name]
-    return legs.build_legs(tuple(params))
-
-
 _EQUATION = r"(?:(\d+) ([+-]) )?(?:(\d+)\*)?([a-z])(?: ([+-]) (\d+))? = (-?\d+)"
 _READERS: tuple[tuple[str, re.Pattern[str], Callable[[tuple[str, ...]], Content | None]], ...] = (
     ("chain", _pattern(arithmetic.CHAIN_EXACT, r"(\d+(?: [+-] \d+)+)"), _chain),
     ("gcd", _pattern(divisibility.GCD_EXACT, r"(\d+), (\d+)"), _gcd),
     ("lowest_terms", _pattern(lowest_terms.REDUCE_EXACT, r"(\d+)/(\d+)"), _lowest),
-    ("legs", _pattern(legs.EXACT, r"(\d+ [a-z ]+(?:, \d+ [a-z ]+)*)"), _legs),
     *(("linear", _pattern(text, "([a-z])", _EQUATION), _linear) for text in algebra.LINEAR_EXACT),
 )
 

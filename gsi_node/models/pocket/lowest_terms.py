@@ -6,16 +6,16 @@ from fractions import Fraction
 from math import gcd, lcm
 from random import Random
 
-from gsi_node.models.pocket.content import Content, Family, Params, Step, final, fraction, ints
+from gsi_node.models.pocket.content import Content, Family, Params, Step, final, fraction, ints, plus
 
 REDUCE_EXACT = "Simplify the fraction {} to its lowest terms. Give only the simplified fraction as your final answer."
 
 
 def sample_sum(rng: Random) -> Params:
-    """Two proper fractions with denominators 2 to 10 and a common denominator of at most 40."""
+    """Two proper fractions with denominators 2 to 10 and a common denominator of at most 30."""
     while True:
         b, d = rng.randint(2, 10), rng.randint(2, 10)
-        if lcm(b, d) <= 40:
+        if lcm(b, d) <= 30:
             return rng.randint(1, b - 1), b, rng.randint(1, d - 1), d
 
 
@@ -23,8 +23,7 @@ def _lowest(top: int, bottom: int) -> list[Step]:
     common = gcd(top, bottom)
     if common == 1:
         return []
-    tail = f"{top}/{bottom} = {fraction(Fraction(top, bottom))}."
-    return [(f"Divide both by {common}: {tail}", f"In lowest terms, {tail}")]
+    return [(f"Divide by {common}: {top}/{bottom} = {fraction(Fraction(top, bottom))}.",)]
 
 
 def build_sum(params: Params) -> Content:
@@ -35,13 +34,13 @@ def build_sum(params: Params) -> Content:
     steps: list[Step] = []
     if b != d:
         line = f"common denominator of {b} and {d} is {common}."
-        steps.append((f"The {line}", f"The least {line}"))
+        steps.append((f"The {line}", f"A {line}"))
     top, other = a * common // b, c * common // d
     if b != common:
         steps.append((f"{a}/{b} = {top}/{common}.",))
     if d != common:
         steps.append((f"{c}/{d} = {other}/{common}.",))
-    steps.append((f"{top}/{common} + {other}/{common} = {top + other}/{common}.",))
+    steps.append((f"{plus(top, other)}, which makes {top + other}/{common}.",))
     steps += _lowest(top + other, common)
     answer = fraction(Fraction(a, b) + Fraction(c, d))
     steps.append(final(answer))

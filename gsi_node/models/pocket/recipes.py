@@ -30,12 +30,12 @@ class Samples:
 
 
 SIZES = {
-    "draft": Size(hidden=96, layers=2, heads=3, inner=256),
-    "base": Size(hidden=192, layers=4, heads=6, inner=512),
+    "draft": Size(hidden=64, layers=2, heads=2, inner=192),
+    "base": Size(hidden=128, layers=4, heads=4, inner=384),
 }
 SCHEDULES = {
     "draft": Schedule(tokens=3_000_000, muon=1e-2, adam=4e-3, decay=0.78),
-    "base": Schedule(tokens=9_500_000, muon=1e-2, adam=4e-3, decay=0.78),
+    "base": Schedule(tokens=12_000_000, muon=1e-2, adam=4e-3, decay=0.9),
     "reward": Schedule(tokens=1_000_000, muon=1e-3, adam=1e-3, warm_up=30_000, decay=0.9),
 }
 SAMPLES = Samples(draft=4000, base=2000, temperatures=(0.7, 1.0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from gsi_node.models.pocket.content import Content, Family, Params, Step, final, ints, product
+from gsi_node.models.pocket.content import Content, Family, Params, Step, final, ints, minus, plus, product
 
 NAMES = ("Anna", "Ben", "Carla", "David", "Emma", "Frank", "Lena", "Tom")
 THINGS = ("apples", "books", "cards", "coins", "marbles", "pencils", "shells", "stamps")
@@ -63,7 +63,7 @@ def build_rectangle(params: Params) -> Content:
             f"A rectangle has {size}. Find its perimeter.",
             f"Find the perimeter of a rectangle that is {a} long and {b} wide.",
         )
-        line = f"{a} + {b} = {a + b}."
+        line = f"{plus(a, b)}."
         steps = (
             (f"Length plus width is {line}", f"Half the perimeter is {line}"),
             (f"The perimeter is {product(2, a + b)}.",),
@@ -76,7 +76,7 @@ def build_rectangle(params: Params) -> Content:
         )
         steps = (
             (f"Half the perimeter is {around} / 2 = {half}.",),
-            (f"The length is {half} - {b} = {a}.",),
+            (f"The length is {minus(half, b)}.",),
             (f"The area is {product(a, b)}.",),
         )
     else:
@@ -123,13 +123,13 @@ def build_word(params: Params) -> Content:
         asks = (ask + "How many are left?", ask + f"How many {things} does {name} have left?")
         result = a * b - c
         first: Step = (f"At first there are {product(a, b)} {things}.", f"{name} starts with {product(a, b)} {things}.")
-        second = f"After giving away {c} there are {a * b} - {c} = {result} left."
+        second = f"After giving away {c} there are {minus(a * b, c)} left."
     elif kind == 1:
         ask = f"{name} has {a} {things}, finds {b} more and then loses {c}. "
         asks = (ask + f"How many {things} does {name} have now?", ask + "How many are left?")
         result = a + b - c
-        first = (f"After finding {b} more: {a} + {b} = {a + b}.", f"First there are {a} + {b} = {a + b} {things}.")
-        second = f"After losing {c}: {a + b} - {c} = {result}."
+        first = (f"After finding {b} more: {plus(a, b)}.", f"First there are {plus(a, b)} {things}.")
+        second = f"After losing {c}: {minus(a + b, c)}."
     elif kind == 2:
         ask = f"{name} has {a} {things} and gets {b} more. "
         asks = (
@@ -147,19 +147,19 @@ def build_word(params: Params) -> Content:
         asks = (ask + "How much is that in all?", ask + f"How many dollars does {name} pay?")
         result = a * b + c
         first = (f"The tickets cost {product(a, b)} dollars.", f"{name} pays {product(a, b)} dollars for the tickets.")
-        second = f"With the hat it is {a * b} + {c} = {result} dollars."
+        second = f"With the hat it is {plus(a * b, c)} dollars."
     elif kind == 4:
         ask = f"{name} buys {a} cakes for {b} dollars each and pays with {c} dollars. "
         asks = (ask + "How much change is there?", ask + f"How many dollars does {name} get back?")
         result = c - a * b
         first = (f"The cakes cost {product(a, b)} dollars.", f"{name} owes {product(a, b)} dollars.")
-        second = f"The change is {c} - {a * b} = {result} dollars."
+        second = f"The change is {minus(c, a * b)} dollars."
     else:
         ask = f"{name} has {a} {things}. A friend has {b} times as many. "
         asks = (ask + "How many do they have together?", ask + f"How many {things} do they have in all?")
         result = a * b + a
         first = (f"The friend has {product(b, a)} {things}.", f"{b} times as many is {product(b, a)}.")
-        second = f"Together they have {a * b} + {a} = {result}."
+        second = f"Together they have {plus(a * b, a)}."
     return Content(f"word {kind} {a} {b} {c}", asks, (first, (second,), final(str(result))), str(result))
 
 

@@ -12,7 +12,7 @@ from hashlib import blake2b
 from random import Random
 from typing import Literal, get_args
 
-from gsi_node.models.pocket import algebra, arithmetic, divisibility, legs, lowest_terms, stories
+from gsi_node.models.pocket import algebra, arithmetic, divisibility, lowest_terms, stories
 from gsi_node.models.pocket.check import check_step, first_error, grade
 from gsi_node.models.pocket.content import Content, Family, Step
 
@@ -33,7 +33,6 @@ FAMILIES: dict[str, Family] = {
     "rate": stories.RATE,
     "rectangle": stories.RECTANGLE,
     "word": stories.WORD,
-    "legs": legs.LEGS_FAMILY,
 }
 """Families of problems by name."""
 
