@@ -35,7 +35,7 @@ class Spec:
     def __str__(self) -> str:
         target = f":{self.target}" if self.target else ""
         family = f"@{self.family}" if self.family else ""
-        options = "&".join(f"{key}={quote(value, safe=' /:,.=')}" for key, value in self.options)
+        options = "&".join(f"{key}={quote(value, safe='/:,.=')}" for key, value in self.options)
         return f"{self.kind}{target}{family}" + (f"?{options}" if options else "")
 
 

@@ -1,0 +1,152 @@
+"""Specs: one grammar, strict values, errors that list what is known, and nothing heavy imported before it is needed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gsi_node import load
+from gsi_node.errors import BackendUnavailable, ConfigError, SpecError
+from gsi_node.load import Kind, Spec, load_model, load_reward, parse_spec
+from gsi_node.models.base import StepModel
+from gsi_node.rewards.base import Reward
+from gsi_node.types import Key, Prefix, SamplingLaw
+from tests.miniature import build_miniature
+
+
+@pytest.mark.parametrize(
+    ("text", "specs"),
+    [
+        ("pocket:draft", (Spec("pocket", "draft"),)),
+        ("verifier", (Spec("verifier"),)),
+        ("verifier?prior=0.5", (Spec("verifier", options=(("prior", "0.5"),)),)),
+        ("hf:/a b/c=d?device=cpu", (Spec("hf", "/a b/c=d", options=(("device", "cpu"),)),)),
+        ("hf:Qwen/Qwen2.5-1.5B", (Spec("hf", "Qwen/Qwen2.5-1.5B"),)),
+        ("server:http://127.0.0.1:8000/v1", (Spec("server", "http://127.0.0.1:8000/v1"),)),
+        ("server:http://me@host:8000/v1@vllm", (Spec("server", "http://me@host:8000/v1", "vllm"),)),
+        ("prm:/models/prm@trl?dtype=float32", (Spec("prm", "/models/prm", "trl", (("dtype", "float32"),)),)),
+        ("prm:/models@home/prm", (Spec("prm", "/models@home/prm"),)),
+        ("hf:x?system_prompt=a%26b%7Cc%3Fd", (Spec("hf", "x", options=(("system_prompt", "a&b|c?d"),)),)),
+        ("pocket | verifier", (Spec("pocket"), Spec("verifier"))),
+        ("hf:x?system_prompt=", (Spec("hf", "x", options=(("system_prompt", ""),)),)),
+    ],
+)
+def test_grammar(text: str, specs: tuple[Spec, ...]) -> None:
+    assert parse_spec(text) == specs
+    assert parse_spec("|".join(map(str, specs))) == specs
+
+
+NAME = st.from_regex(r"[a-z][a-z0-9_-]{0,6}", fullmatch=True)
+TARGET = st.from_regex(r"[A-Za-z0-9/._= -]*[A-Za-z0-9/]", fullmatch=True)
+OPTIONS = st.dictionaries(NAME, st.text(max_size=8), max_size=3).map(lambda options: tuple(options.items()))
+
+
+@settings(max_examples=60)
+@given(st.lists(st.builds(Spec, NAME, TARGET, st.none() | NAME, OPTIONS), min_size=1, max_size=3))
+def test_a_spec_reads_back_as_itself(specs: list[Spec]) -> None:
+    assert parse_spec("|".join(map(str, specs))) == tuple(specs)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the spec is empty"),
+        ("hf:x|", "nothing on one side of '|'"),
+        ("/models/base", "is no kind; write kind:target"),
+        ("hf:x?device", "'device' is not of the form key=value"),
+        ("hf:x?device=cpu&device=cuda", "'device' is given twice"),
+        ("gguf:x", r"kind 'gguf' is unknown; known: pocket \(e.g. pocket:draft\), hf \(e.g. hf:/models/base"),
+        ("hf:", "names no target"),
+        ("hf", "names no target"),
+        ("pocket:huge", "target 'huge' is unknown; write pocket:draft or pocket:base"),
+        ("pocket", "target '' is unknown"),
+        ("hf:x?devise=cpu", "option 'devise' is unknown; known options of hf: device, dtype"),
+        ("hf:x?cache_bytes=lots", "should be a number of bytes such as 512M"),
+        ("hf:x?use_chat_template=yes", "should be true or false"),
+        ("hf:x|hf:y", "joins 2 parts by '|', but hf takes one"),
+    ],
+)
+def test_model_specs_that_are_refused(text: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        load_model(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("verifier?prior=high", "prior='high' should be a number"),
+        ("verifier?prior=0.5&bound=1", "known options of verifier: prior"),
+        ("verifier:x", "target 'x' is unknown; write verifier"),
+        ("prm:/x@qwen", "family 'qwen' is unknown; known: trl"),
+        ("pocket|verifier", "pocket takes one"),
+        ("hf:x", r"reward spec 'hf:x': kind 'hf' is unknown; known: pocket .*verifier .*prm"),
+    ],
+)
+def test_reward_specs_that_are_refused(text: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        load_reward(text)
+
+
+def test_values_reach_the_loader_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def fake(specs: tuple[Spec, ...], options: dict[str, Any]) -> None:
+        seen.append({"target": specs[0].target, **options})
+
+    real = load.MODELS["hf"]
+    monkeypatch.setitem(load.MODELS, "hf", Kind(real.example, fake, real.options))
+    load_model("hf:/m@2024?device=auto&cache_bytes=2G&logits_bytes=5&use_chat_template=false&system_prompt=Be brief.")
+    assert seen == [
+        {
+            "target": "/m@2024",
+            "device": "auto",
+            "cache_bytes": 2 << 30,
+            "logits_bytes": 5,
+            "use_chat_template": False,
+            "system_prompt": "Be brief.",
+        }
+    ]
+
+
+def test_a_kind_may_take_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    several = Kind("mix:a|mix:b", lambda specs, options: [spec.target for spec in specs], many=True)
+    monkeypatch.setitem(load.REWARDS, "mix", several)
+    loaded: object = load_reward("mix:a|mix:b")
+    assert loaded == ["a", "b"]
+
+
+def test_a_folder_is_loaded_and_works(tmp_path: Path) -> None:
+    folder = build_miniature(tmp_path / "a folder=with?marks")
+    with pytest.raises(SpecError, match="not of the form"):
+        load_model(f"hf:{folder}")  # its "?" starts the options
+    folder = folder.rename(tmp_path / "a folder=with @marks")
+    model = load_model(f"hf:{folder}?dtype=float64")
+    assert isinstance(model, StepModel)
+    law = SamplingLaw(max_step_tokens=4)
+    assert model.sample(Prefix("1"), 1, Key(0, "", 0, "draft"), law)
+    reward = load_reward(f"prm:{build_miniature(tmp_path / 'prm', reward=True)}@trl?separator=%0A")
+    assert isinstance(reward, Reward)
+    assert isinstance(load_reward("verifier?prior=0.25"), Reward)
+
+
+def test_errors_of_loading_come_through(tmp_path: Path) -> None:
+    with pytest.raises(BackendUnavailable, match="does not exist"):
+        load_model(f"hf:{tmp_path}/none")
+    with pytest.raises(ConfigError, match="dtype 'int8' is unknown"):
+        load_model(f"hf:{tmp_path}?dtype=int8")
+
+
+def test_importing_and_parsing_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, gsi_node.load as load; load.parse_spec('hf:x?dtype=float32'); load.load_reward('verifier')\n"
+        "import json; print(json.dumps([m for m in ('torch', 'transformers', 'numpy.random') if m in sys.modules][:2]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "transformers"}.intersection(json.loads(done.stdout))
