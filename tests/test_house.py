@@ -189,3 +189,21 @@ def test_every_exception_stands_in_the_tree_under_its_parent() -> None:
         if kind.__module__ == errors.__name__
     }
     assert drawn == real
+
+
+def test_langgraph_json_names_graphs_that_exist() -> None:
+    """Paths in langgraph.json are relative to that file, and its dependency is the package itself."""
+    folder = ROOT / "graphs"
+    config = json.loads((folder / "langgraph.json").read_text("utf-8"))
+    assert [(folder / path).resolve() for path in config["dependencies"]] == [ROOT]
+    for target in config["graphs"].values():
+        path, variable = target.split(":")
+        tree = ast.parse((folder / path).read_text("utf-8"))
+        assigned = {
+            name.id
+            for node in tree.body
+            for name in ast.walk(node)
+            if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
+        }
+        defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        assert variable in assigned | defined

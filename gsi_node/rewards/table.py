@@ -12,7 +12,7 @@ from gsi_node.types import Prefix, Step
 
 
 class TableReward(AsyncTwin):
-    """r(x, y) from {step text: reward}, or from a function of (prefix, step). Raises ConfigError for an unknown step."""
+    """r(x, y) from {step text: reward} or a function of (prefix, step). Raises ConfigError for an unknown step."""
 
     def __init__(
         self,
