@@ -23,7 +23,7 @@ help:
 # Each stamp is newer than the requirements it was installed from, so an up-to-date environment is not installed again.
 $(VENV)/.installed: $(REQUIREMENTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) --editable .
+	$(PIP) --editable '.[sqlite]'
 	touch $@
 
 $(VENV)/.installed-dev: $(REQUIREMENTS)
