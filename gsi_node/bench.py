@@ -3,6 +3,10 @@
 Prints (a) the union of the intervals spent inside model forwards over the wall seconds of whole runs, (b) seconds per
 step at step 5 and at step 30 of one long response, and their ratio, (c) microseconds the graph itself costs a step,
 measured on table models, whose forwards cost nothing.
+
+python -m gsi_node.bench --problems 200 instead runs GSI on that many test problems of pocket math and prints its
+acceptance rate, accuracy and tokens. --flips 100 counts the problems whose token ids change when no prefix is
+cached, as after a kill at every step: in float32 a cold and a warm cache differ by rounding.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from rich.table import Table
 from gsi_node.config import GSIConfig
 from gsi_node.graph.build import compile_gsi
 from gsi_node.load import load_model, load_reward
+from gsi_node.models.pocket.world import grade, problems
 from gsi_node.models.table import TableModel
 from gsi_node.rewards.table import TableReward
 
@@ -86,19 +91,58 @@ def graph_microseconds(length: int, repeats: int) -> float:
     return statistics.median(times[1:]) * 1e6
 
 
+def on_pocket_math(parts: dict[str, Any], config: GSIConfig, size: int) -> str:
+    """GSI on `size` test problems: acceptance rate over all decided steps, accuracy, tokens a problem by model."""
+    graph = compile_gsi(**parts, config=config)
+    accepted: list[bool] = []
+    right, tokens = 0, dict.fromkeys(("draft generated", "base generated", "base scored"), 0)
+    for i, problem in enumerate(problems("test", 0, size)):
+        out = graph.invoke({"problem": problem.problem, "problem_id": i})
+        accepted += [step["accepted"] for step in out["steps"]]
+        right += grade(problem, out["response"])
+        for what in tokens:
+            role, kind = what.split()
+            tokens[what] += out["usage"][role][f"{kind}_tokens"]
+    each = ", ".join(f"{count / size:.0f} {what}" for what, count in tokens.items())
+    rate = sum(accepted) / len(accepted)
+    return f"acceptance rate {rate:.3f}, accuracy {right / size:.3f} on {size} problems; tokens a problem: {each}"
+
+
+def flips(options: argparse.Namespace, config: GSIConfig) -> str:
+    """How many of the test problems get other token ids when every call recomputes its prefix."""
+    graphs = []
+    for suffix in ("", "?cache_bytes=0"):
+        parts = {"draft": load_model(options.draft + suffix), "base": load_model(options.base + suffix)}
+        graphs.append(compile_gsi(**parts, reward=load_reward(options.reward + suffix), config=config))
+    changed = 0
+    for i, problem in enumerate(problems("test", 0, options.flips)):
+        warm, cold = (g.invoke({"problem": problem.problem, "problem_id": i})["steps"] for g in graphs)
+        changed += [step["token_ids"] for step in warm] != [step["token_ids"] for step in cold]
+    return f"{changed} of {options.flips} problems change their token ids when no prefix is cached"
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m gsi_node.bench", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--draft", default="pocket:draft", help="draft model spec")
     parser.add_argument("--base", default="pocket:base", help="base model spec")
     parser.add_argument("--reward", default="pocket", help="reward spec (a neural one: its forwards are timed)")
     parser.add_argument("--n", type=int, default=8, help="candidates a step")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=5, help="how often each timing is repeated")
+    parser.add_argument("--problems", type=int, metavar="N", help="acceptance rate on N test problems instead")
+    parser.add_argument("--flips", type=int, metavar="N", help="warm against cold caches on N problems instead")
     options = parser.parse_args(arguments)
+    config = GSIConfig(n=options.n, max_step_tokens=64, max_steps=12)
+    if options.flips:
+        Console().print(flips(options, config))
+        return 0
     parts = {
         "draft": load_model(options.draft),
         "base": load_model(options.base),
         "reward": load_reward(options.reward),
     }
+    if options.problems:
+        Console().print(on_pocket_math(parts, config, options.problems))
+        return 0
     share, seconds, steps = forward_share(parts, options.n, options.repeats)
     by_step = step_seconds(parts, options.n, 2 * options.repeats)
     table = Table("what", "measured", "aim", title=f"gsi_node.bench, n = {options.n}")

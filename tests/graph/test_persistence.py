@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import random
-import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +16,7 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from gsi_node.errors import ResumeMismatch
 from gsi_node.graph.build import compile_gsi
-from tests.graph.world import compiled, config, models, plain, steps_then_answer, thread
+from tests.graph.world import compiled, config, environment, models, plain, steps_then_answer, thread
 
 
 class Crash(RuntimeError):
@@ -121,12 +117,6 @@ with SqliteSaver.from_conn_string(":memory:") as saver:
     subprocess.run([sys.executable, "-c", program], check=True, env=strict)
 
 
-def environment() -> dict[str, str]:
-    import os
-
-    return {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(Path(__file__).parents[2])}
-
-
 def database_bytes(length: int, path: Path) -> int:
     with SqliteSaver.from_conn_string(str(path)) as saver:
         out = compiled(length=length, checkpointer=saver).invoke({"problem": "p"}, thread())
@@ -140,57 +130,6 @@ def test_the_checkpoint_database_grows_linearly(tmp_path: Path) -> None:
     sizes = [database_bytes(length, tmp_path / f"{length}.sqlite") for length in (15, 30, 60)]
     first, second = sizes[1] - sizes[0], sizes[2] - sizes[1]
     assert second < 2.4 * first, sizes  # linear: 2.0; quadratic: 4
-
-
-CHILD = """
-import sys
-from langgraph.checkpoint.sqlite import SqliteSaver
-from tests.graph import test_persistence
-from tests.graph.world import thread
-graph_of = getattr(test_persistence, sys.argv[2])
-with SqliteSaver.from_conn_string(sys.argv[1]) as saver:
-    graph = graph_of(saver, float(sys.argv[3]))
-    state = graph.get_state(thread())
-    sys.stdout.write("ready\\n"); sys.stdout.flush()
-    out = graph.invoke(None if state.next else {"problem": "2 + 2"}, thread())
-    import json
-    sys.stdout.write(json.dumps([step["token_ids"] for step in out["steps"]]) + "\\n")
-"""
-
-
-def table_graph(saver: Any, delay: float) -> Any:
-    parts = models(length=12)
-    parts["draft"].delay = parts["base"].delay = delay
-    return compiled(checkpointer=saver, parts=parts)
-
-
-def run_child(database: Path, graph: str, delay: float, kill_after: float | None) -> list[list[int]] | None:
-    """Run (or resume) the graph in a process of its own; SIGKILL it some seconds after it is ready."""
-    command = [sys.executable, "-c", CHILD, str(database), graph, str(delay)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n"
-        if kill_after is not None:
-            time.sleep(kill_after)
-            child.send_signal(signal.SIGKILL)
-        line = child.stdout.readline()
-    if not line:
-        assert child.returncode == -signal.SIGKILL
-        return None
-    return json.loads(line)  # type: ignore[no-any-return]
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_sigkill_at_random_moments(seed: int, tmp_path: Path) -> None:
-    rng = random.Random(seed)
-    want = [step["token_ids"] for step in table_graph(None, 0.0).invoke({"problem": "2 + 2"})["steps"]]
-    kills, out = 0, None
-    while out is None:
-        # each life reaches a little further, so that the run ends
-        out = run_child(tmp_path / "c.sqlite", "table_graph", 0.02, rng.uniform(0.05, 0.45) if kills < 4 else None)
-        kills += out is None
-    assert kills >= 2
-    assert out == want
 
 
 async def test_cancelling_an_async_run_stops_it_and_it_resumes() -> None:

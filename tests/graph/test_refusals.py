@@ -1,4 +1,4 @@
-"""What the node refuses, and how it says so: settings, contexts, models that do not fit, numbers that must not be used."""
+"""What the node refuses, and how it says so: settings, contexts, unfitting models, unusable numbers."""
 
 from __future__ import annotations
 

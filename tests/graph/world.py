@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 from gsi_node.config import GSIConfig
@@ -67,3 +69,8 @@ def plain(result: dict[str, Any]) -> dict[str, Any]:
     usage = {role: {k: v for k, v in bill.items() if k != "seconds"} for role, bill in result["usage"].items()}
     messages = [(type(message).__name__, message.content) for message in result["messages"]]
     return {**result, "usage": usage, "messages": messages}
+
+
+def environment() -> dict[str, str]:
+    """The environment of a subprocess that imports these tests."""
+    return {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(Path(__file__).parents[2])}
