@@ -111,7 +111,7 @@ class MathSolver:
         with self._lock:
             if self._gsi is None:
                 loaded: Plain = dict.fromkeys(self._given)
-                for role in self.config.rule.models:
+                for role in sorted(self.config.rule.models):
                     given = self._given[role]
                     load = load_reward if role == "reward" else load_model
                     loaded[role] = load(given) if isinstance(given, str) else given

@@ -103,7 +103,6 @@ class Run:
         problem = self.problems[i]
         if self.page is not None:
             self.page.show(view.heading(problem.text, i + 1, len(self.problems)))
-        started = time.perf_counter()
         thread = self._thread(i)
         config = {"configurable": {"thread_id": thread}} if saver is not None else {}
         before: Any = self.loop.run(graph.aget_state(config)) if saver is not None else None
@@ -111,6 +110,7 @@ class Run:
             before = None  # a new thread
         if before is not None:
             self._compare(before.values.get("run"), problem, thread)
+        started = time.perf_counter()
         if before is not None and not before.next:
             outcome = before.values
             self._note(f"thread {thread} is finished: its result is shown again")
@@ -118,6 +118,7 @@ class Run:
                 self._steps(sample["steps"], sample["index"])
         else:
             self._load()
+            started = time.perf_counter()  # the models' loading is not the problem's
             outcome = self.loop.run(self._solve(graph, saver, before, config, problem))
         if self.job.arguments.json:
             sys.stdout.write(output.line(problem.text, problem.problem_id, outcome))
@@ -146,7 +147,8 @@ class Run:
             await self._show_what_was_kept(saver, before, config)
         ids = {problem.problem_id + (f"/{j}" if j else ""): j for j in range(self.job.arguments.samples)}
         outcome: Plain = {}
-        # sync: a step that was shown is also on disk, so that a kill at any moment loses none (docs/log.md: its cost)
+        # sync: each superstep is on disk before the next begins, so that a kill loses at most the one in hand, which is
+        # drawn again from the same keys. On two busy cores: 14 ms a superstep, against 11 with "async".
         durable = {"durability": "sync"} if saver is not None else {}
         stream = graph.astream(given, config, stream_mode=["custom", "values"], subgraphs=True, **durable)
         with self._waiting("deciding a step …"):

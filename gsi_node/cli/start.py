@@ -53,7 +53,7 @@ def start(argv: Sequence[str], command: Sequence[str] | None = None) -> Job:
 
 def complain(message: str) -> None:
     """An error as one line on standard error, control characters shown as escapes."""
-    line = " ".join(message.split())
+    line = " ".join(message.strip().splitlines())
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
     sys.stderr.write(f"error: {shown}\n")
     sys.stderr.flush()

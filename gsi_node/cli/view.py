@@ -53,7 +53,9 @@ def step(record: Plain, index: int, config: GSIConfig, sample: int | None = None
 
 
 def _body(record: Plain) -> str:
-    return printable((record["text"] or "(no draft that the base could have made)").strip())
+    if record["text"] is None:
+        return "(no draft that the base could have made)"
+    return printable(record["text"].strip()) or "(no text)"
 
 
 def _verdict(record: Plain, config: GSIConfig) -> str:
@@ -105,7 +107,9 @@ def result(outcome: Plain, seconds: float) -> RenderableType:
         if silent:
             rows.add_row("" if outcome["votes"] else "votes", f"no answer from {' '.join(silent)}")
     reasons = " ".join(dict.fromkeys(sample["stop_reason"] for sample in samples))
-    rows.add_row("after", f"{steps} steps{accepted(outcome)} · stopped by {reasons} · {seconds:.1f} s")
+    rows.add_row(
+        "after", f"{steps} step{'s' if steps != 1 else ''}{accepted(outcome)} · stopped by {reasons} · {seconds:.1f} s"
+    )
     return Padding(rows, (1, 0))
 
 
