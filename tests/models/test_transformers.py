@@ -132,6 +132,33 @@ def test_work_per_step_does_not_grow(miniatures: Miniatures, monkeypatch: pytest
     assert (info.hits, info.misses) == (5, 1)
 
 
+def test_a_step_of_another_model_is_fed_once(miniatures: Miniatures, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fallback: the base samples after scoring, its step is committed, and the draft reads just that step."""
+    draft, base = miniatures.language(), miniatures.language(seed=1)
+    fed: list[tuple[int, int]] = []
+    real = Engine.feed
+
+    def feed(self: Engine, rows: Any, ids: Tensor, *, last: bool) -> Tensor:
+        fed.append((ids.shape[0], ids.shape[1]))
+        return real(self, rows, ids, last=last)
+
+    law = SamplingLaw(max_step_tokens=6, stop_ids=(3,))
+    prefix = Prefix("1+2+3")
+    base.score(prefix, draft.sample(prefix, 4, KEY, law), law)
+    monkeypatch.setattr(Engine, "feed", feed)
+    fallback = base.sample(prefix, 4, KEY.at("fallback"), law)
+    assert all(width == 1 for _, width in fed)  # scoring left the prompt
+    longer = prefix.extended(max(fallback, key=lambda step: len(step.token_ids)))
+    fed.clear()
+    draft.sample(longer, 4, KEY, law)
+    assert fed[0][0] == 1
+    assert fed[0][1] < len(longer.steps[0].token_ids)  # x_P is known from the draft's own candidates
+    assert all(width == 1 for _, width in fed[1:])
+    fed.clear()
+    base.sample(longer, 4, KEY, law)
+    assert all(width == 1 for _, width in fed)
+
+
 def test_a_model_without_cache_gives_the_same(miniatures: Miniatures) -> None:
     plain = miniatures.language(dtype="float64")
     small = miniatures.language(dtype="float64", options={"cache_bytes": 0})
