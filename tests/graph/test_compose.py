@@ -164,6 +164,13 @@ def test_a_parents_own_context_is_read_defensively(context: Any) -> None:
     assert {step["n_candidates"] for step in out["steps"]} == {2}
 
 
+def test_langgraphs_tools_can_describe_the_node() -> None:
+    node = compile_gsi(**models(), config=config(), state_schema=Extra)
+    assert {"problem", "messages", "topic"} <= set(node.get_input_jsonschema()["properties"])
+    assert {"answer", "steps", "usage", "topic"} <= set(node.get_output_jsonschema()["properties"])
+    assert "beta" in node.get_context_jsonschema()["properties"]
+
+
 def test_the_drawing_names_the_nodes() -> None:
     drawing = compiled().get_graph().draw_mermaid()
     for node in ("draft", "reward", "score_base", "tilt_and_accept", "fallback"):
