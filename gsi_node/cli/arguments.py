@@ -32,7 +32,7 @@ examples:
   python graphs/math_solver.py --checkpoint runs.sqlite "Solve for x: 3x + 5 = 20."
   python graphs/math_solver.py --draft hf:Qwen/Qwen2.5-Math-1.5B-Instruct \\
       --base hf:Qwen/Qwen2.5-Math-7B-Instruct \\
-      --reward prm:Qwen/Qwen2.5-Math-PRM-7B --n 16 "..."
+      --reward verifier --n 16 "..."
 
 settings: --set wins over a named option, that over --config, that over the
   defaults. The fields: method n n_fallback beta threshold delta log_c
