@@ -112,7 +112,7 @@ def flips(options: argparse.Namespace, config: GSIConfig) -> str:
     """How many of the test problems get other token ids when every call recomputes its prefix."""
     graphs = []
     for suffix in ("", "?cache_bytes=0"):
-        parts = {"draft": load_model(options.draft + suffix), "base": load_model(options.base + suffix)}
+        parts: dict[str, Any] = {"draft": load_model(options.draft + suffix), "base": load_model(options.base + suffix)}
         graphs.append(compile_gsi(**parts, reward=load_reward(options.reward + suffix), config=config))
     changed = 0
     for i, problem in enumerate(problems("test", 0, options.flips)):

@@ -168,7 +168,7 @@ def test_langgraphs_tools_can_describe_the_node() -> None:
     node = compile_gsi(**models(), config=config(), state_schema=Extra)
     assert {"problem", "messages", "topic"} <= set(node.get_input_jsonschema()["properties"])
     assert {"answer", "steps", "usage", "topic"} <= set(node.get_output_jsonschema()["properties"])
-    assert "beta" in node.get_context_jsonschema()["properties"]
+    assert "beta" in (node.get_context_jsonschema() or {})["properties"]
 
 
 def test_the_drawing_names_the_nodes() -> None:
