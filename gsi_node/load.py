@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gsi_node.models.base import StepModel
     from gsi_node.rewards.base import Reward
 
+_ADDRESS = re.compile(r"https?://")
 _FAMILY = re.compile(r"(.*)@([A-Za-z0-9][A-Za-z0-9_.+-]*)")
 
 
@@ -43,7 +44,11 @@ def parse_spec(text: str) -> tuple[Spec, ...]:
     """The specs that `text` joins by "|", one or more; SpecError for what cannot be read."""
     if not text.strip():
         raise SpecError("the spec is empty; write kind:target, for instance pocket:draft")
-    return tuple(_parse_one(part.strip(), text) for part in text.split("|"))
+    parts = [part.strip() for part in text.split("|")]
+    kind = parts[0].partition(":")[0]  # replicas may be written as bare addresses: server:http://A/v1#M | http://B/v1#M
+    return tuple(
+        _parse_one(f"{kind}:{part}" if i and _ADDRESS.match(part) else part, text) for i, part in enumerate(parts)
+    )
 
 
 def _parse_one(part: str, whole: str) -> Spec:
@@ -130,10 +135,19 @@ def _pocket(specs: tuple[Spec, ...], options: dict[str, Any]) -> Any:
     return TransformersModel.from_pretrained(path(specs[0].target), **options)
 
 
+def _server(specs: tuple[Spec, ...], options: dict[str, Any]) -> Any:
+    from gsi_node.models.probe import connect
+
+    parts = [spec.target.partition("#") for spec in specs]
+    if len({(spec.kind, part[2]) for spec, part in zip(specs, parts, strict=True)}) > 1:
+        raise SpecError(f"replicas must be of one kind and serve one model, got {' | '.join(map(str, specs))}")
+    return connect(specs[0].kind, [part[0] for part in parts], parts[0][2], **options)
+
+
 def _prm(specs: tuple[Spec, ...], options: dict[str, Any]) -> Any:
     from gsi_node.rewards.prm import TransformersPRM
 
-    return TransformersPRM.from_pretrained(specs[0].target, family=specs[0].family or "trl", **options)
+    return TransformersPRM.from_pretrained(specs[0].target, family=specs[0].family, **options)
 
 
 def _pocket_reward(specs: tuple[Spec, ...], options: dict[str, Any]) -> Any:
@@ -150,16 +164,21 @@ def _verifier(specs: tuple[Spec, ...], options: dict[str, Any]) -> Any:
 
 
 _WHERE: Typed = {"device": _text, "dtype": _text, "cache_bytes": _size}
+_FAMILIES = ("qwen", "skywork", "shepherd", "rlhflow", "trl-chat", "trl", "orm")
 _PROMPT: Typed = {"system_prompt": _text, "use_chat_template": _flag}
+_REACH: Typed = {"timeout": _number, "attempts": _integer, "api_key_env": _text}
+_SERVER: Typed = {**_PROMPT, **_REACH, "tokenizer": _text, "template": _text, "top_k": _integer, "sampled": _text}
 
 MODELS: dict[str, Kind] = {
     "pocket": Kind("pocket:draft", _pocket, {**_WHERE, "logits_bytes": _size}, targets=("draft", "base")),
     "hf": Kind("hf:/models/base?device=cpu&dtype=float32", _hf, {**_WHERE, **_PROMPT, "logits_bytes": _size}),
+    "server": Kind("server:http://HOST:8000/v1#MODEL?tokenizer=/models/base", _server, _SERVER, many=True),
+    "sglang": Kind("sglang:http://HOST:30000?tokenizer=/models/base", _server, _SERVER, many=True),
 }
 REWARDS: dict[str, Kind] = {
     "pocket": Kind("pocket", _pocket_reward, _WHERE, targets=()),
     "verifier": Kind("verifier?prior=0.5", _verifier, {"prior": _number}, targets=()),
-    "prm": Kind("prm:/models/prm@trl", _prm, {**_WHERE, **_PROMPT, "separator": _text}, families=("trl",)),
+    "prm": Kind("prm:/models/prm@trl", _prm, {**_WHERE, **_PROMPT, "separator": _text}, families=_FAMILIES),
 }
 
 

@@ -84,7 +84,7 @@ def test_model_specs_that_are_refused(text: str, message: str) -> None:
         ("verifier?prior=high", "prior='high' should be a number"),
         ("verifier?prior=0.5&bound=1", "known options of verifier: prior"),
         ("verifier:x", "target 'x' is unknown; write verifier"),
-        ("prm:/x@qwen", "family 'qwen' is unknown; known: trl"),
+        ("prm:/x@gwen", "family 'gwen' is unknown; known: qwen, skywork"),
         ("pocket|verifier", "pocket takes one"),
         ("hf:x", r"reward spec 'hf:x': kind 'hf' is unknown; known: pocket .*verifier .*prm"),
     ],

@@ -64,7 +64,7 @@ def load_pretrained(
     would be random.
     """
     wanted, kind = find_device(device), find_dtype(dtype)
-    source, local = _source(name_or_path)
+    source, local = find_source(name_or_path)
     try:
         with _quiet(local):
             model, info = auto.from_pretrained(
@@ -149,7 +149,7 @@ def model_digest(model: PreTrainedModel, extra: tuple[object, ...]) -> str:
     return digest.hexdigest()
 
 
-def _source(name_or_path: str | Path) -> tuple[str, bool]:
+def find_source(name_or_path: str | Path) -> tuple[str, bool]:
     """What to give to from_pretrained, and whether it is a local folder."""
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():

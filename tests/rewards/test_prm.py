@@ -140,19 +140,20 @@ def test_settings_change_the_fingerprint(miniatures: Miniatures) -> None:
 
 
 def test_the_separator_defaults_to_a_newline(miniatures: Miniatures, tmp_path: Path) -> None:
+    prm = miniatures.reward()
     folder = shutil.copytree(miniatures.folder(reward=True), tmp_path / "prm")
     config = json.loads((folder / "config.json").read_text("utf-8"))
     del config["step_separator"]
     (folder / "config.json").write_text(json.dumps(config), "utf-8")
-    assert TransformersPRM.from_pretrained(folder).separator == "\n"
-    assert miniatures.reward().separator == "\n\n"
+    assert TransformersPRM.from_pretrained(folder).layout.mark == prm._codec.encode("\n")
+    assert prm.layout.mark == prm._codec.encode("\n\n")
 
 
 def test_refusals(miniatures: Miniatures) -> None:
-    with pytest.raises(ConfigError, match="family 'qwen' is unknown; known: trl"):
-        TransformersPRM.from_pretrained(miniatures.folder(reward=True), family="qwen")
+    with pytest.raises(ConfigError, match="family 'gwen' is unknown; known: qwen, skywork"):
+        TransformersPRM.from_pretrained(miniatures.folder(reward=True), family="gwen")
     with pytest.raises(BackendUnavailable, match="no weights for score"):
-        TransformersPRM.from_pretrained(miniatures.folder())
+        TransformersPRM.from_pretrained(miniatures.folder(), family="trl")
     with pytest.raises(ConfigError, match=f"reads {CONTEXT} tokens at most"):
         miniatures.reward()(PREFIX, [step("1" * CONTEXT)])
     with pytest.raises(ConfigError, match="'é'"):
