@@ -24,6 +24,7 @@ _HOME = {
     "Step": "types",
     "StepModel": "models.base",
     "calibrate_log_c": "core.accept",
+    "callable_reward": "rewards.callables",
     "compile_gsi": "graph.build",
     "create_gsi": "graph.build",
     "exact_step_law": "law",
@@ -49,6 +50,7 @@ __all__ = [
     "Step",
     "StepModel",
     "calibrate_log_c",
+    "callable_reward",
     "compile_gsi",
     "create_gsi",
     "exact_step_law",
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
     from gsi_node.methods import METHODS, Method
     from gsi_node.models.base import StepModel
     from gsi_node.rewards.base import Reward
+    from gsi_node.rewards.callables import callable_reward
     from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
@@ -98,6 +98,13 @@ def _number(value: str) -> float:
     return float(value)
 
 
+def _numbers(value: str) -> list[float]:
+    try:
+        return [_number(part) for part in value.split(",")]
+    except ValueError as error:
+        raise ValueError("numbers with commas between, such as 1,3") from error
+
+
 def _size(value: str) -> int:
     """Bytes, with an optional binary unit: 512M, 4G."""
     found = re.fullmatch(r"(\d+)([KMG]?)", value)
@@ -112,7 +119,10 @@ Loader = Callable[[tuple[Spec, ...], dict[str, Any]], Any]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One row of the table. load(specs, typed options of the first spec) gets one spec unless `many`."""
+    """One row of the table. load(specs, typed options of the first spec) gets one spec unless `many`.
+
+    wraps: the target is itself a spec. load then gets the specs inside, and of the last spec's options those it knows.
+    """
 
     example: str
     load: Loader
@@ -120,6 +130,7 @@ class Kind:
     families: tuple[str, ...] = ()
     targets: tuple[str, ...] | None = None  # None: any text, but some; (): none at all
     many: bool = False
+    wraps: bool = False
 
 
 def _hf(specs: tuple[Spec, ...], options: dict[str, Any]) -> Any:
@@ -163,6 +174,21 @@ def _verifier(specs: tuple[Spec, ...], options: dict[str, Any]) -> Any:
     return VerifierReward(**options)
 
 
+def _ensemble(specs: tuple[Spec, ...], options: dict[str, Any]) -> Any:
+    from gsi_node.rewards.ensemble import Ensemble
+
+    if options.get("how") in ("min", "product"):  # a step with nothing to check then leaves the others' word
+        neutral = (("prior", "1"),)
+        specs = tuple(replace(s, options=s.options or neutral) if s.kind == "verifier" else s for s in specs)
+    return Ensemble([load_reward(str(spec)) for spec in specs], **options)
+
+
+def _cached(specs: tuple[Spec, ...], options: dict[str, Any]) -> Any:
+    from gsi_node.rewards.cached import CachedReward
+
+    return CachedReward(load_reward("|".join(map(str, specs))), **options)
+
+
 _WHERE: Typed = {"device": _text, "dtype": _text, "cache_bytes": _size}
 _FAMILIES = ("qwen", "skywork", "shepherd", "rlhflow", "trl-chat", "trl", "orm")
 _PROMPT: Typed = {"system_prompt": _text, "use_chat_template": _flag}
@@ -179,6 +205,10 @@ REWARDS: dict[str, Kind] = {
     "pocket": Kind("pocket", _pocket_reward, _WHERE, targets=()),
     "verifier": Kind("verifier?prior=0.5", _verifier, {"prior": _number}, targets=()),
     "prm": Kind("prm:/models/prm@trl", _prm, {**_WHERE, **_PROMPT, "separator": _text}, families=_FAMILIES),
+    "ensemble": Kind(
+        "ensemble:verifier|pocket?how=min", _ensemble, {"how": _text, "weights": _numbers}, many=True, wraps=True
+    ),
+    "cached": Kind("cached:pocket?entries=4096", _cached, {"entries": _integer}, many=True, wraps=True),
 }
 
 
@@ -204,7 +234,18 @@ def _load(text: str, kinds: Mapping[str, Kind], role: str) -> Any:
     if len(specs) > 1 and not kind.many:
         raise SpecError(f"{role} spec {text!r} joins {len(specs)} parts by '|', but {specs[0].kind} takes one")
     checked = tuple(_check(spec, kinds[spec.kind], role) for spec in specs)
+    if kind.wraps:
+        return kind.load(*_unwrapped(checked, kind, text))
     return kind.load(checked, _typed(checked[0], kind))
+
+
+def _unwrapped(specs: tuple[Spec, ...], kind: Kind, text: str) -> tuple[tuple[Spec, ...], dict[str, Any]]:
+    """The specs inside a wrapper, and its own options, which stand among the last one's."""
+    own = tuple(option for option in specs[-1].options if option[0] in kind.options)
+    options = _typed(Spec(specs[0].kind, options=own), kind)
+    last = replace(specs[-1], options=tuple(option for option in specs[-1].options if option not in own))
+    first, *others = (*specs[:-1], last)
+    return (_parse_one(str(first).removeprefix(f"{first.kind}:"), text), *others), options
 
 
 def _check(spec: Spec, kind: Kind, role: str) -> Spec:

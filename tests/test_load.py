@@ -17,7 +17,7 @@ from gsi_node.errors import BackendUnavailable, ConfigError, SpecError
 from gsi_node.load import Kind, Spec, load_model, load_reward, parse_spec
 from gsi_node.models.base import StepModel
 from gsi_node.rewards.base import Reward
-from gsi_node.types import Key, Prefix, SamplingLaw
+from gsi_node.types import Key, Prefix, SamplingLaw, Step
 from tests.miniature import build_miniature
 
 
@@ -86,6 +86,11 @@ def test_model_specs_that_are_refused(text: str, message: str) -> None:
         ("verifier:x", "target 'x' is unknown; write verifier"),
         ("prm:/x@gwen", "family 'gwen' is unknown; known: qwen, skywork"),
         ("pocket|verifier", "pocket takes one"),
+        ("ensemble:verifier|nothing:x?how=min", "kind 'nothing' is unknown"),
+        ("ensemble:verifier|verifier?how=weighted&weights=a", "weights='a' should be numbers with commas between"),
+        ("ensemble:verifier|verifier?depth=3", "option 'depth' is unknown; known options of verifier: prior"),
+        ("ensemble", "names no target; write for instance ensemble:verifier"),
+        ("cached:verifier|verifier", "verifier takes one"),
         ("hf:x", r"reward spec 'hf:x': kind 'hf' is unknown; known: pocket .*verifier .*prm"),
     ],
 )
@@ -120,6 +125,19 @@ def test_a_kind_may_take_several(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(load.REWARDS, "mix", several)
     loaded: object = load_reward("mix:a|mix:b")
     assert loaded == ["a", "b"]
+
+
+def test_wrappers_take_their_own_options_from_the_last_part() -> None:
+    step = [Step(text, (1,), 0.0, False) for text in ("2 + 2 = 4", "2 + 2 = 5", "so")]
+    said = {
+        "ensemble:verifier|verifier?how=min": [1.0, 0.0, 1.0],  # nothing to check: nothing said
+        "ensemble:verifier|verifier?prior=0.25&how=min": [1.0, 0.0, 0.25],
+        "ensemble:verifier?prior=0.25|verifier?prior=0.75": [1.0, 0.0, 0.5],
+        "ensemble:verifier?prior=0|verifier?how=weighted&weights=1,3&prior=1": [1.0, 0.0, 0.75],
+        "cached:ensemble:verifier|verifier?how=product&entries=9": [1.0, 0.0, 1.0],
+        "cached:verifier?prior=0.125": [1.0, 0.0, 0.125],
+    }
+    assert {spec: load_reward(spec)(Prefix("p"), step) for spec in said} == said
 
 
 def test_a_folder_is_loaded_and_works(tmp_path: Path) -> None:
