@@ -20,7 +20,8 @@ class GSIConfig(BaseModel):
     beta: inverse temperature of the tilt. threshold: u, in the units of the reward. delta: the threshold on the reward
     for rsd and rsd-n. log_c: log of gsi-ic's constant in nats (None: beta · threshold). temperature, top_p: the
     sampling law of both models. max_steps: steps; max_step_tokens, max_tokens: tokens a step and a response.
-    record: "candidates" keeps every candidate in the step records.
+    record: "candidates" keeps every candidate in the step records. max_log_ratio_error: nats; a run stops where the
+    certified bound on a candidate's log-ratio is larger (model servers only: in process the bound is 0).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
@@ -39,6 +40,7 @@ class GSIConfig(BaseModel):
     max_tokens: Count = 4096
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
     record: Literal["summary", "candidates"] = "summary"
+    max_log_ratio_error: Annotated[Finite, Field(ge=0)] = 0.5
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -27,6 +27,8 @@ class Settings(Protocol):
     @property
     def delta(self) -> float: ...
     @property
+    def max_log_ratio_error(self) -> float: ...
+    @property
     def resolved_log_c(self) -> float: ...
 
 
@@ -34,7 +36,8 @@ class Settings(Protocol):
 class Weighed:
     """What is known of a batch of n candidates; each array has shape (n,), or is None where it is not computed.
 
-    rewards: r. log_ratios: ℓ in nats. tilted_rewards: r̃ in units of the reward.
+    rewards: r. log_ratios: ℓ in nats, log_ratio_errors: certified bounds on their errors (0 where exact).
+    tilted_rewards: r̃ in units of the reward.
     log_weights: what `choose` reads, in nats (the plain rewards for best-of-n). ess: candidates; log_mean_weight: nats.
     """
 
@@ -44,6 +47,7 @@ class Weighed:
     log_weights: Array | None
     ess: float | None
     log_mean_weight: float | None
+    log_ratio_errors: Array | None = None
 
 
 # weigh: (rewards, log_ratios, settings) -> log-weights, shape (n,)

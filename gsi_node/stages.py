@@ -22,8 +22,8 @@ import numpy as np
 
 from gsi_node.calls import Call, Role, Stage
 from gsi_node.core.choose import Chooser
-from gsi_node.core.weights import ess, log_mean_weight, tilted_rewards
-from gsi_node.errors import BackendError, DegenerateWeights, InvalidLogProb, RewardOutOfRange
+from gsi_node.core.weights import Array, ess, log_mean_weight, tilted_rewards
+from gsi_node.errors import BackendError, DegenerateWeights, InvalidLogProb, LawMismatch, RewardOutOfRange
 from gsi_node.methods import Method, Settings, Weighed
 from gsi_node.models.base import StepModel
 from gsi_node.rewards.base import Reward
@@ -74,19 +74,24 @@ def tilt(
     scores: Sequence[Score] | None,
     settings: Settings,
 ) -> Weighed:
-    """ℓ_i = log π_B(y_i|x) − log π_S(y_i|x), r̃_i = r_i + ℓ_i/β and the method's log-weights; None where unused."""
+    """ℓ_i = log π_B(y_i|x) − log π_S(y_i|x), r̃_i = r_i + ℓ_i/β and the method's log-weights; None where unused.
+
+    Raises LawMismatch where the certified bound on some ℓ_i exceeds settings.max_log_ratio_error.
+    """
     r = None if rewards is None else np.asarray(rewards, dtype=np.float64)
-    log_ratios = tilted = log_w = None
+    log_ratios = errors = tilted = log_w = None
     if method.uses_ratio:
         assert r is not None and scores is not None
         log_ratios = np.asarray([s.log_prob - y.log_prob for s, y in zip(scores, steps, strict=True)])
+        errors = np.asarray([s.error + y.log_prob_error for s, y in zip(scores, steps, strict=True)])
+        _check_errors(errors, settings.max_log_ratio_error)
         tilted = tilted_rewards(r, log_ratios, settings.beta)
     if method.weigh is not None:
         log_w = method.weigh(r, log_ratios, settings)
     if log_w is None or not method.uses_weights:
-        return Weighed(r, log_ratios, tilted, log_w, None, None)
+        return Weighed(r, log_ratios, tilted, log_w, None, None, errors)
     mean = log_mean_weight(log_w)
-    return Weighed(r, log_ratios, tilted, log_w, ess(log_w) if mean > -math.inf else 0.0, mean)
+    return Weighed(r, log_ratios, tilted, log_w, ess(log_w) if mean > -math.inf else 0.0, mean, errors)
 
 
 def select(method: Method, batch: Weighed, chooser: Chooser) -> int | None:
@@ -157,3 +162,13 @@ def _expect(found: int, wanted: int, what: str, role: str, model: object, prefix
 def _check_log_prob(value: float, candidate: int, role: str, model: object) -> None:
     if math.isnan(value) or value > _POSITIVE_TOLERANCE:
         raise InvalidLogProb(f"{role} model {_name(model)} gave log-probability {value} for candidate {candidate}")
+
+
+def _check_errors(errors: Array, most: float) -> None:
+    if not bool(np.all(errors <= most)):  # a NaN is refused too
+        i = int(np.argmax(errors))
+        raise LawMismatch(
+            f"candidate {i}: its log-ratio is known within {errors[i]:.3g} nats, but max_log_ratio_error is {most}; "
+            "list more tokens (?top_k=…), start vLLM with --logprobs-mode processed_logprobs, set temperature to 1, "
+            "or run the models in process or behind gsi_node.serve"
+        )

@@ -16,13 +16,14 @@ class Step:
 
     text: the decoded tokens, the step end ("\\n\\n") included, EOS excluded. token_ids: what was sampled, the end
     token included. log_prob: log π(y | x) in nats under the law it was sampled from, summed over token_ids.
-    finished: whether the step ends with EOS.
+    finished: whether the step ends with EOS. log_prob_error: a certified bound on log_prob's error, in nats.
     """
 
     text: str
     token_ids: tuple[int, ...]
     log_prob: float
     finished: bool
+    log_prob_error: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,10 @@ def _check(models: Models, config: GSIConfig) -> None:
             )
     asked = [getattr(models, role) for role in ("draft", "base") if role in config.rule.models]
     for model in asked:
-        model.supports(config.law(stop_ids=models.stop_ids()))
+        law = config.law(stop_ids=models.stop_ids())
+        model.supports(law)
+        if config.rule.uses_ratio and hasattr(model, "check_ratio"):
+            model.check_ratio(law)  # a server may sample what it cannot score
     if len({model.vocabulary for model in asked}) > 1:
         raise VocabularyMismatch(
             f"draft and base have different vocabularies ({' and '.join(model.vocabulary for model in asked)}): they "

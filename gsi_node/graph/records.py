@@ -17,12 +17,14 @@ def pack_step(step: Step) -> Plain:
         "token_ids": list(step.token_ids),
         "log_prob": step.log_prob,
         "finished": step.finished,
+        "log_prob_error": step.log_prob_error,
     }
 
 
 def unpack_step(record: Plain) -> Step:
     """A candidate from its plain dict."""
-    return Step(record["text"], tuple(record["token_ids"]), record["log_prob"], record["finished"])
+    ids, error = tuple(record["token_ids"]), record["log_prob_error"]
+    return Step(record["text"], ids, record["log_prob"], record["finished"], error)
 
 
 def prefix_of(problem: str, records: Sequence[Plain]) -> Prefix:
@@ -44,6 +46,7 @@ FIELDS = (
     "log_prob_draft",
     "log_prob_base",
     "log_ratio",
+    "log_ratio_error",
     "tilted_reward",
     "ess",
     "log_mean_weight",
@@ -75,6 +78,7 @@ def step_record(
             "log_prob_draft": own if source == "draft" else None,
             "log_prob_base": base,
             "log_ratio": _at(batch.log_ratios, i),
+            "log_ratio_error": _at(batch.log_ratio_errors, i),
             "tilted_reward": _at(batch.tilted_rewards, i),
         }
 

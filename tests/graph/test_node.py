@@ -24,7 +24,7 @@ from tests.graph.world import compiled, config, plain, thread
 OUTPUTS = {"response", "answer", "steps", "stop_reason", "usage", "acceptance_rate", "messages"}
 RECORD = {
     "text", "token_ids", "source", "accepted", "reward", "log_prob_draft", "log_prob_base", "log_ratio",
-    "tilted_reward", "ess", "log_mean_weight", "n_candidates",
+    "log_ratio_error", "tilted_reward", "ess", "log_mean_weight", "n_candidates",
 }  # fmt: skip
 
 
@@ -51,10 +51,12 @@ def test_accepted_and_refused_records_carry_their_numbers() -> None:
         if step["accepted"]:
             assert step["log_ratio"] == pytest.approx(step["log_prob_base"] - step["log_prob_draft"])
             assert step["tilted_reward"] == pytest.approx(step["reward"] + step["log_ratio"] / 4.0)
+            assert step["log_ratio_error"] == 0.0
             assert step["tilted_reward"] >= 0.6
             assert "rejected" not in step
         else:
             assert step["log_prob_draft"] is step["log_ratio"] is step["tilted_reward"] is None
+            assert step["log_ratio_error"] is None
             assert step["log_prob_base"] < 0.0
             assert step["rejected"]["source"] == "draft"
             assert step["rejected"]["tilted_reward"] < 0.6
@@ -64,11 +66,11 @@ def test_accepted_and_refused_records_carry_their_numbers() -> None:
 
 NONE_BY_METHOD = {
     "gsi-no-fallback": set(),
-    "sbon-draft": {"log_prob_base", "log_ratio", "tilted_reward"},
-    "sbon-base": {"log_prob_draft", "log_ratio", "tilted_reward"},
-    "bon-draft": {"log_prob_base", "log_ratio", "tilted_reward", "ess", "log_mean_weight"},
-    "draft": {"log_prob_base", "log_ratio", "tilted_reward", "ess", "log_mean_weight", "reward"},
-    "base": {"log_prob_draft", "log_ratio", "tilted_reward", "ess", "log_mean_weight", "reward"},
+    "sbon-draft": {"log_prob_base", "log_ratio", "log_ratio_error", "tilted_reward"},
+    "sbon-base": {"log_prob_draft", "log_ratio", "log_ratio_error", "tilted_reward"},
+    "bon-draft": {"log_prob_base", "log_ratio", "log_ratio_error", "tilted_reward", "ess", "log_mean_weight"},
+    "draft": {"log_prob_base", "log_ratio", "log_ratio_error", "tilted_reward", "ess", "log_mean_weight", "reward"},
+    "base": {"log_prob_draft", "log_ratio", "log_ratio_error", "tilted_reward", "ess", "log_mean_weight", "reward"},
 }
 
 

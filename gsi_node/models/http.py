@@ -1,0 +1,277 @@
+"""Asking servers over HTTP: bounded retries, replicas, typed errors. An async client on one loop, with a sync face.
+
+An answer is read inside the attempt, so a broken answer is asked for again like a broken connection. Every attempt has
+a deadline, and the number of attempts is bounded: a request ends in an answer or in an error that names the server,
+the request and what to change. Neither keys nor prompts are logged or written into errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, GSIError, SpecError
+
+T = TypeVar("T")
+_log = logging.getLogger("gsi_node.server")
+_BUSY = (408, 425, 429, 500, 502, 503, 504)
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class Failed(Exception):
+    """One attempt failed: `problem` in words, `fix` for the user, `kind` to raise when no attempt is left.
+
+    again: another attempt may succeed. after: seconds the server asks to wait. down: the replica is out of order.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        kind: type[GSIError] = BackendError,
+        *,
+        fix: str = "Look into the server's log",
+        again: bool = True,
+        after: float = 0.0,
+        down: bool = False,
+    ) -> None:
+        super().__init__(problem)
+        self.problem, self.kind, self.fix, self.again, self.after, self.down = problem, kind, fix, again, after, down
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """timeout: seconds an attempt may take. attempts: at most. first_wait, longest_wait: seconds between attempts,
+    doubled each time. longest_retry_after: seconds; a server that asks for more is given up."""
+
+    timeout: float = 120.0
+    attempts: int = 9
+    first_wait: float = 0.1
+    longest_wait: float = 4.0
+    longest_retry_after: float = 60.0
+
+
+@dataclass(slots=True)
+class Replica:
+    """One server. outstanding: requests under way. rest: seconds it was last set aside for, until `resting`."""
+
+    url: str
+    outstanding: int = 0
+    rest: float = 0.0
+    resting: float = 0.0
+
+
+class Transport:
+    """The replicas of one model. Safe to use from threads and from any event loop."""
+
+    def __init__(self, urls: Sequence[str], *, patience: Patience, api_key_env: str = "GSI_API_KEY") -> None:
+        self.replicas = [Replica(_checked(url)) for url in urls]
+        self.name = " | ".join(replica.url for replica in self.replicas)
+        self._patience = patience
+        self._key_env = api_key_env
+        self._client: httpx.AsyncClient | None = None
+
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`, run on the client's loop; for threads."""
+        future = asyncio.run_coroutine_threadsafe(work, _loop())
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    async def join(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`, run on the client's loop; cancelled with the awaiting task."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, _loop()))
+
+    async def ask(self, path: str, body: Any, read: Callable[[Any], T], what: str) -> T:
+        """read(the JSON answer to `body` posted to `path`; GET where body is None). what: names the request.
+
+        `read` raises Failed for an answer that cannot be used. Raises BackendUnavailable, BackendError, ConfigError.
+        """
+        patience, started = self._patience, time.monotonic()
+        pause = wait_exponential_jitter(
+            max=patience.longest_wait, jitter=patience.first_wait, multiplier=patience.first_wait
+        )
+
+        def wait(state: RetryCallState) -> float:
+            failed = state.outcome.exception() if state.outcome else None
+            return max(float(pause(state)), failed.after if isinstance(failed, Failed) else 0.0)
+
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(patience.attempts),
+            wait=wait,
+            retry=retry_if_exception(lambda error: isinstance(error, Failed) and error.again),
+            reraise=True,
+        )
+        try:
+            async for attempt in retrying:
+                with attempt:
+                    return await self._once(path, body, read)
+        except Failed as failed:
+            tries = retrying.statistics.get("attempt_number", 1)
+            spent = time.monotonic() - started
+            raise failed.kind(
+                f"{self.name}: {what}: {failed.problem} (attempt {tries} of {patience.attempts}, {spent:.1f} s). "
+                f"{failed.fix}"
+            ) from failed.__cause__
+        raise AssertionError("tenacity ends in a result or an error")
+
+    def close(self) -> None:
+        """Close the connections; a later request opens new ones."""
+        self.wait(self.aclose())
+
+    async def aclose(self) -> None:
+        """`close`, on the client's loop."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    async def _once(self, path: str, body: Any, read: Callable[[Any], T]) -> T:
+        now = time.monotonic()
+        replica = min(self.replicas, key=lambda r: (max(0.0, r.resting - now), r.outstanding))
+        replica.outstanding += 1
+        try:
+            result = read(await self._fetch(replica.url, path, body))
+        except Failed as failed:
+            if failed.down:
+                replica.rest = min(30.0, max(0.5, 2 * replica.rest))
+                replica.resting = time.monotonic() + replica.rest
+                if len(self.replicas) > 1:
+                    _log.warning("%s is set aside for %.1f s: %s", replica.url, replica.rest, failed.problem)
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError) as error:  # `read` met another shape
+            if isinstance(error, GSIError):
+                raise
+            raise Failed(
+                f"the answer has another shape than expected ({type(error).__name__}: {error!s:.80})",
+                fix="Check that the server speaks this API, and its version",
+            ) from error
+        finally:
+            replica.outstanding -= 1
+        replica.rest = replica.resting = 0.0
+        return result
+
+    async def _fetch(self, url: str, path: str, body: Any) -> Any:
+        """One request; Failed for whatever is no JSON answer."""
+        if self._client is None:
+            loopback = all(urlsplit(replica.url).hostname in _LOOPBACK for replica in self.replicas)
+            self._client = httpx.AsyncClient(
+                timeout=httpx.Timeout(self._patience.timeout, connect=min(10.0, self._patience.timeout)),
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
+                trust_env=not loopback,
+                follow_redirects=False,
+            )
+        key = os.environ.get(self._key_env, "")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        try:
+            async with asyncio.timeout(self._patience.timeout):
+                if body is None:
+                    answer = await self._client.get(url + path, headers=headers)
+                else:
+                    answer = await self._client.post(url + path, json=body, headers=headers)
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise Failed(
+                f"no answer within {self._patience.timeout:g} s",
+                BackendUnavailable,
+                fix="Raise ?timeout=SECONDS, or look whether the server is overloaded",
+                down=True,
+            ) from error
+        except httpx.TransportError as error:
+            raise Failed(
+                f"the connection failed ({type(error).__name__})",
+                BackendUnavailable,
+                fix="Start the server, or mend its address in the spec",
+                down=True,
+            ) from error
+        if answer.status_code != 200:
+            raise self._refused(answer, path)
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise Failed(
+                "the answer is no JSON, or cut off",
+                fix="Look into the server's log, and at proxies before it",
+                down=True,
+            ) from error
+
+    def _refused(self, answer: httpx.Response, path: str) -> Failed:
+        """What a status other than 200 means."""
+        status, said = answer.status_code, _message(answer)
+        if status in _BUSY:
+            after = _retry_after(answer.headers.get("Retry-After"))
+            again = after <= self._patience.longest_retry_after
+            fix = "Send fewer requests at a time, or add replicas" if status == 429 else "Look into the server's log"
+            return Failed(f"status {status}{said}", BackendUnavailable, fix=fix, again=again, after=after, down=True)
+        if status in (401, 403):
+            fix = f"Set the environment variable {self._key_env} to the server's key (?api_key_env=NAME for another)"
+            return Failed(f"status {status}: the server wants a key, or another one", ConfigError, fix=fix, again=False)
+        if status == 404:
+            fix = "Check MODEL and the path in the spec against what the server lists (GET /v1/models)"
+            return Failed(f"status 404 for {path}{said}", SpecError, fix=fix, again=False)
+        if any(word in said.lower() for word in ("context", "too long", "maximum model length", "max_model_len")):
+            fix = "Lower max_steps, max_tokens or max_step_tokens, or start the server with a longer context"
+            return Failed(f"the request does not fit{said}", ConfigError, fix=fix, again=False)
+        return Failed(f"status {status}{said}", BackendError, fix="Change what the server names", again=False)
+
+
+def _checked(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise SpecError(f"server address {url!r} is no URL; write http://HOST:PORT or https://HOST")
+    if parts.username or parts.password or parts.query:
+        raise SpecError(f"server address of host {parts.hostname}: give keys in the environment, never in the address")
+    return url.rstrip("/")
+
+
+def _message(answer: httpx.Response) -> str:
+    """What the server says, in at most 200 characters; nothing where it is no OpenAI-shaped error."""
+    try:
+        said = answer.json()
+    except ValueError:
+        return ""
+    for name in ("error", "message"):
+        said = said.get(name, said) if isinstance(said, dict) else said
+    return f": {' '.join(said.split())[:200]}" if isinstance(said, str) else ""
+
+
+def _retry_after(value: str | None) -> float:
+    """Seconds of a Retry-After header (a number or an HTTP date); 0 where there is none to read."""
+    if value is None:
+        return 0.0
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return 0.0
+
+
+class _Loop:
+    """The event loop of every client, on a thread of its own; started at first use, once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: asyncio.AbstractEventLoop | None = None
+
+    def __call__(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._running is None:
+                self._running = asyncio.new_event_loop()
+                threading.Thread(target=self._running.run_forever, name="gsi-http", daemon=True).start()
+            return self._running
+
+
+_loop = _Loop()

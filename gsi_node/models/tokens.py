@@ -1,0 +1,107 @@
+"""The token side of a model that runs elsewhere: prompt ids, step ends and vocabulary, from its tokenizer's files."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property, lru_cache
+from itertools import chain
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from gsi_node.engine.codec import STEP_END, Codec
+from gsi_node.engine.loading import load_tokenizer
+from gsi_node.engine.prompt import PromptFormat, prompt_format
+from gsi_node.errors import BackendUnavailable, ConfigError, VocabularyMismatch
+from gsi_node.types import Prefix, Step
+
+Ids = tuple[int, ...]
+_SLOT = "{problem}"
+
+
+class Tokens:
+    """What TransformersModel knows of tokens, without the model. name: for messages.
+
+    system_prompt, use_chat_template: as for hf:…. template: a completion prompt with one "{problem}", instead of the
+    chat template; control tokens in it mean what they say, those in a problem do not.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        name: str,
+        *,
+        system_prompt: str | None = None,
+        use_chat_template: bool = True,
+        template: str | None = None,
+    ) -> None:
+        tokenizer = _tokenizer(folder, name)
+        self.codec = Codec(tokenizer, name)
+        self.size = max(self.codec.tokens) + 1
+        self.eos_ids = _eos_ids(tokenizer, self.codec, folder, self.size)
+        self.stop_ids = tuple(sorted({*self.codec.ids_containing(STEP_END, self.size), *self.eos_ids}))
+        self.format = (
+            prompt_format(self.codec, system_prompt=system_prompt, use_chat_template=use_chat_template, ending=STEP_END)
+            if template is None
+            else _completion(self.codec, template, system_prompt)
+        )
+        self._prompt_ids = lru_cache(256)(self.format.ids)
+
+    @cached_property
+    def vocabulary(self) -> str:
+        """The fingerprint TransformersModel gives the same tokenizer."""
+        return self.codec.fingerprint(self.size)
+
+    def prefix_ids(self, prefix: Prefix) -> Ids:
+        """x as token ids: the rendered prompt, then the steps' own ids."""
+        for step in prefix.steps:
+            self.check(step.token_ids)
+        return tuple(chain(self._prompt_ids(prefix.problem), *(step.token_ids for step in prefix.steps)))
+
+    def step(self, ids: Ids, log_prob: float, error: float) -> Step:
+        """The step of these ids. Raises VocabularyMismatch for ids without a token."""
+        self.check(ids)
+        text = self.codec.decode(ids, drop=frozenset(self.eos_ids))
+        return Step(text, ids, log_prob, ids[-1] in self.eos_ids, error)
+
+    def check(self, ids: Ids) -> None:
+        """VocabularyMismatch for ids that the tokenizer does not know."""
+        if ids and not 0 <= min(ids) <= max(ids) < self.size:
+            raise VocabularyMismatch(
+                f"{self.codec.name}: a step has token id {max(ids)}, but its tokenizer knows ids below {self.size}; "
+                "draft and base must share one tokenizer, and ?tokenizer=… must name the served model's"
+            )
+
+
+def _tokenizer(folder: str, name: str) -> PreTrainedTokenizerBase:
+    path = Path(folder).expanduser()
+    try:
+        return load_tokenizer(str(path) if path.is_dir() else folder, path.is_dir())
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise BackendUnavailable(
+            f"{name}: no tokenizer can be loaded from {folder!r} ({line}); give ?tokenizer=FOLDER with the served "
+            "model's tokenizer files"
+        ) from error
+
+
+def _completion(codec: Codec, template: str, system_prompt: str | None) -> PromptFormat:
+    if system_prompt is not None:
+        raise ConfigError(f"{codec.name}: template has no place for system_prompt; write its text into the template")
+    before, *after = template.split(_SLOT)
+    if len(after) != 1:
+        raise ConfigError(f"{codec.name}: template has {len(after)} times {_SLOT}; write it once")
+    head, tail = codec.encode_marked(before), codec.encode_marked(after[0])
+    head = head if head[: len(codec.bos_ids)] == codec.bos_ids else codec.bos_ids + head
+    return PromptFormat(codec, head, tail, (None, None, template))
+
+
+def _eos_ids(tokenizer: PreTrainedTokenizerBase, codec: Codec, folder: str, size: int) -> Ids:
+    """The tokenizer's EOS and those of generation_config.json beside it, if they are added tokens."""
+    found: set[int | None] = {tokenizer.eos_token_id}
+    path = Path(folder).expanduser() / "generation_config.json"
+    if path.is_file():
+        configured = json.loads(path.read_text("utf-8")).get("eos_token_id")
+        found.update(configured if isinstance(configured, list) else [configured])
+    known = codec.added_ids | {tokenizer.eos_token_id}
+    return tuple(sorted(int(i) for i in found if i is not None and i in known and i < size))
