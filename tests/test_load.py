@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from gsi_node import load
 from gsi_node.errors import BackendUnavailable, ConfigError, SpecError
-from gsi_node.load import Kind, Spec, load_model, load_reward, parse_spec
+from gsi_node.load import Kind, load_model, load_reward
 from gsi_node.models.base import StepModel
 from gsi_node.rewards.base import Reward
+from gsi_node.spec import Spec, parse_spec
 from gsi_node.types import Key, Prefix, SamplingLaw, Step
 from tests.miniature import build_miniature
 
@@ -163,7 +164,8 @@ def test_errors_of_loading_come_through(tmp_path: Path) -> None:
 
 def test_importing_and_parsing_loads_nothing_heavy() -> None:
     code = (
-        "import sys, gsi_node.load as load; load.parse_spec('hf:x?dtype=float32'); load.load_reward('verifier')\n"
+        "import sys, gsi_node.load as load, gsi_node.spec as spec\n"
+        "spec.parse_spec('hf:x?dtype=float32'); load.load_reward('verifier')\n"
         "import json; print(json.dumps([m for m in ('torch', 'transformers', 'numpy.random') if m in sys.modules][:2]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

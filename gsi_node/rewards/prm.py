@@ -91,7 +91,7 @@ class TransformersPRM(RenderedReward):
         def read(logits: Tensor, which: range) -> None:
             ends = torch.tensor([len(fed[i]) - 1 for i in which], device=logits.device)
             outputs = logits[torch.arange(len(which), device=logits.device), ends].double().tolist()
-            found.extend(map(self.family.read, outputs))
+            found.extend(self.probability(self.family, values) for values in outputs)
 
         spare = 1 if self.layout.joined is None else 1 + len(self.layout.mark)
         with self.engine.session():

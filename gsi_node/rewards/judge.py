@@ -1,0 +1,144 @@
+"""A language model as judge of a step: a prompt that asks for one grade from 0 to 9, as in SpecReason (2504.07891)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from string import Template
+from typing import Any, Self
+
+from langchain_core.runnables import Runnable, RunnableLambda
+
+from gsi_node.errors import BackendError, ConfigError, SpecError
+from gsi_node.models.http import Failed, Patience, Transport
+from gsi_node.rewards.constant import ConstantWatch
+from gsi_node.types import Prefix, Step
+
+PROMPT = """You grade one step of a solution. Judge whether the step is correct and brings the solution forward.
+
+Problem:
+$problem
+
+Solution so far:
+$steps
+
+Step to grade:
+$step
+
+Reply with one digit from 0 (wrong or useless) to 9 (certainly correct and useful), and nothing else."""
+_GRADE = re.compile(r"\s*([0-9])\s*")
+
+
+class JudgeReward:
+    """r(x, y) = grade/9, where `judge` answers the prompt with one digit. Any other answer is an error, not a zero.
+
+    An empty candidate is not shown: one that ends the response keeps the grade of the step before it, others get 0.
+    """
+
+    range = (0.0, 1.0)
+
+    def __init__(
+        self,
+        judge: Runnable[Any, Any] | Callable[[str], Any],
+        *,
+        prompt: str = PROMPT,
+        name: str = "judge",
+        concurrency: int = 8,
+    ) -> None:
+        """judge: a chat model, another Runnable, or a function, from the prompt's text to a text or message.
+
+        prompt: a text with $problem, $steps and $step. name: what it is called in errors and fingerprints, so name
+        the model. concurrency: candidates asked for at a time.
+        """
+        missing = {"problem", "step"} - set(Template(prompt).get_identifiers())
+        if missing:
+            raise ConfigError(f"the judge's prompt does not show ${' or $'.join(sorted(missing))}")
+        self.name = name
+        self._judge = judge if isinstance(judge, Runnable) else RunnableLambda(judge)
+        self._prompt = Template(prompt)
+        self._config: Any = {"max_concurrency": concurrency}
+        self._watch = ConstantWatch(name)
+        self._transport: Transport | None = None
+
+    @classmethod
+    def connect(
+        cls,
+        urls: Sequence[str],
+        model: str,
+        *,
+        timeout: float = 120.0,
+        attempts: int = 9,
+        api_key_env: str = "GSI_API_KEY",
+    ) -> Self:
+        """The chat model that equal servers at `urls` serve as `model` (/v1/chat/completions), at temperature 0."""
+        if not model:
+            raise SpecError("the judge's model is not named; write judge:http://HOST:PORT/v1#MODEL")
+        roots = [url.rstrip("/").removesuffix("/v1") for url in urls]
+        transport = Transport(roots, patience=Patience(timeout=timeout, attempts=attempts), api_key_env=api_key_env)
+        body = {"model": model, "temperature": 0, "max_tokens": 4}
+
+        def read(answer: Any) -> str:
+            text = answer["choices"][0]["message"]["content"]
+            if not isinstance(text, str):
+                raise Failed("the answer has no text", fix="Check that MODEL is a chat model that answers directly")
+            return text
+
+        def ask(prompt: str) -> str:
+            messages = [{"role": "user", "content": prompt}]
+            path = "/v1/chat/completions"
+            return transport.wait(transport.ask(path, {**body, "messages": messages}, read, "a grade"))
+
+        judge = cls(ask, name=f"judge:{transport.name}#{model}")
+        judge._transport = transport
+        return judge
+
+    def close(self) -> None:
+        """Close the connections to a server."""
+        if self._transport is not None:
+            self._transport.close()
+
+    @property
+    def fingerprint(self) -> str:
+        return f"judge {self.name} {blake2b(self._prompt.template.encode(), digest_size=8).hexdigest()}"
+
+    def __call__(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
+        prompts = self._prompts(prefix, steps)
+        asked = [prompt for prompt in prompts if prompt is not None]
+        return self._rewards(prefix, steps, prompts, self._judge.batch(asked, self._config))
+
+    async def acall(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
+        prompts = self._prompts(prefix, steps)
+        asked = [prompt for prompt in prompts if prompt is not None]
+        return self._rewards(prefix, steps, prompts, await self._judge.abatch(asked, self._config))
+
+    def _prompts(self, prefix: Prefix, steps: Sequence[Step]) -> list[str | None]:
+        """What each candidate is judged by; None for one that is not shown."""
+        said = [step.text for step in prefix.steps if step.text.strip()]
+        ending = self._asking(prefix.problem, said[:-1], said[-1]) if said else None
+        return [
+            self._asking(prefix.problem, said, step.text) if step.text.strip() else ending if step.finished else None
+            for step in steps
+        ]
+
+    def _asking(self, problem: str, before: Sequence[str], step: str) -> str:
+        texts = "\n\n".join(text.strip() for text in before) or "(nothing yet)"
+        return self._prompt.safe_substitute(problem=problem, steps=texts, step=step.strip())
+
+    def _rewards(
+        self, prefix: Prefix, steps: Sequence[Step], prompts: Sequence[str | None], answers: Sequence[Any]
+    ) -> list[float]:
+        rest = iter(answers)
+        rewards = []
+        for i, prompt in enumerate(prompts):
+            answer = 0 if prompt is None else next(rest)
+            text = answer if isinstance(answer, str) else getattr(answer, "content", answer)
+            found = _GRADE.fullmatch(text) if isinstance(text, str) else None
+            if prompt is not None and found is None:
+                raise BackendError(
+                    f"judge {self.name} answered {str(text)[:60]!r} for candidate {i} ({steps[i].text[:60]!r}) of "
+                    f"problem {prefix.problem[:60]!r}; one digit from 0 to 9 was asked for"
+                )
+            rewards.append(int(found[1]) / 9 if found else 0.0)
+        self._watch.see(rewards)
+        return rewards

@@ -1,0 +1,179 @@
+"""A process reward model behind vLLM's pooling endpoint as a Reward. Token ids are sent, written as prm.py writes them.
+
+Recorded shapes: POST /pooling {"model", "input": [[id, …], …], "task", "use_activation"} answers {"data": [{"index",
+"data": …}, …]} with, for each input, one row of outputs a token (pooling type ALL), one a step token (STEP), or one in
+all (task classify). The older form, POST /v1/embeddings, answers {"data": [{"index", "embedding": …}]}, raw outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+from gsi_node.engine.codec import Codec, Ids
+from gsi_node.engine.loading import load_tokenizer
+from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, SpecError
+from gsi_node.models.http import Failed, Patience, Transport
+from gsi_node.rewards.families import Family, checked_wish, find_family, recognise
+from gsi_node.rewards.layout import Wish
+from gsi_node.rewards.rendered import RenderedReward
+from gsi_node.types import Prefix, Step
+
+Api = Literal["pooling", "embeddings"]
+_PATHS = {"pooling": "/pooling", "embeddings": "/v1/embeddings"}
+_SUM = 0.02  # how far two probabilities may be from summing to 1: a server's bfloat16
+_RAW = "Add ?raw=true if the server was started without activation, or check that it serves a model of this family"
+
+
+class ServedReward(RenderedReward):
+    """P(good) of each candidate step, all candidates of a prefix in one request."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        tokenizer: PreTrainedTokenizerBase,
+        model: str,
+        family: Family,
+        *,
+        config: Mapping[str, Any],
+        wish: Wish,
+        api: str = "pooling",
+        raw: bool = False,
+    ) -> None:
+        """model: the served name. raw: the server returns outputs, not probabilities; the older api always does."""
+        if api not in _PATHS:
+            raise ConfigError(f"reward server api={api!r} is unknown; known: {', '.join(_PATHS)}")
+        if family.pooled is None:
+            raise ConfigError(
+                f"family {family.name!r} reads a language model's next token, which no pooling endpoint gives; "
+                f"run it in process with prm:NAME@{family.name}"
+            )
+        self._transport = transport
+        self._model = model
+        self._family = family
+        self._api = api
+        self._raw = raw or api == "embeddings"
+        name = f"server:{transport.name}#{model}"
+        self._codec = Codec(tokenizer, name)
+        super().__init__(name, family.layout(self._codec, checked_wish(family, wish), config), None)
+
+    @classmethod
+    def connect(
+        cls,
+        urls: Sequence[str],
+        model: str,
+        *,
+        family: str | None = None,
+        tokenizer: str | None = None,
+        separator: str | None = None,
+        system_prompt: str | None = None,
+        use_chat_template: bool | None = None,
+        api: str = "pooling",
+        raw: bool = False,
+        timeout: float = 120.0,
+        attempts: int = 9,
+        api_key_env: str = "GSI_API_KEY",
+    ) -> Self:
+        """The reward model that equal servers at `urls` serve as `model`, asked once to see that it answers.
+
+        tokenizer: the folder or hub name of its tokenizer; the served name where None. timeout: seconds an attempt.
+        """
+        if not model:
+            raise SpecError("the reward server's model is not named; write server:http://HOST:PORT/v1#MODEL@family")
+        source = tokenizer or model
+        config = _config(source)
+        found = find_family(family) if family else recognise(config, model)
+        patience = Patience(timeout=timeout, attempts=attempts)
+        roots = [url.rstrip("/").removesuffix("/v1") for url in urls]
+        transport = Transport(roots, patience=patience, api_key_env=api_key_env)
+        wish = Wish(separator, system_prompt, use_chat_template)
+        try:
+            reward = cls(transport, _tokenizer(source), model, found, config=config, wish=wish, api=api, raw=raw)
+            reward(Prefix("What is 1+1?"), [Step("1+1=2.", (), 0.0, False)])
+        except BaseException:
+            transport.close()
+            raise
+        return reward
+
+    @property
+    def fingerprint(self) -> str:
+        """What is known of the served model: its name, how it is written and read; its weights are not."""
+        settings = (self._model, self._family.name, self._api, self._raw, self.layout.shape)
+        return f"server {settings} {self._codec.fingerprint(1 << 31)}"
+
+    def values(self, ids: Ids, rows: Sequence[Ids]) -> list[float]:
+        inputs = [[*ids, *row] for row in rows]
+        body: dict[str, Any] = {"model": self._model, "input": inputs, "encoding_format": "float"}
+        if self._api == "pooling":
+            body |= {"task": self._family.pooled, "use_activation": not self._raw}
+        what = f"rewards of {len(rows)} candidates"
+        return self._transport.wait(
+            self._transport.ask(_PATHS[self._api], body, lambda answer: self._read(answer, inputs), what)
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def _read(self, answer: Any, inputs: Sequence[list[int]]) -> list[float]:
+        entries = {int(entry["index"]): entry for entry in answer["data"]}
+        if sorted(entries) != list(range(len(inputs))):
+            raise Failed(f"{len(entries)} results for {len(inputs)} inputs", BackendError)
+        key = "data" if self._api == "pooling" else "embedding"
+        return [self._value(entries[i][key], ids) for i, ids in enumerate(inputs)]
+
+    def _value(self, pooled: Any, ids: list[int]) -> float:
+        """P(good) at the last token of one input; NaN where the server says NaN."""
+        outputs = [float(value) for value in self._last(pooled, ids)]
+        if len(outputs) != self._family.outputs:
+            raise Failed(
+                f"{len(outputs)} outputs at a step, where family {self._family.name!r} has {self._family.outputs}",
+                fix="Check that the server serves a model of this family",
+                again=False,
+            )
+        if self._raw or not all(map(isfinite, outputs)):
+            return self.probability(self._family, outputs)
+        if any(not 0 <= value <= 1 for value in outputs) or (len(outputs) > 1 and abs(sum(outputs) - 1) > _SUM):
+            raise Failed(f"{outputs} are no probabilities", fix=_RAW, again=False)
+        return outputs[-1]
+
+    def _last(self, pooled: Any, ids: list[int]) -> list[Any]:
+        """The outputs at the last token, out of whatever rows the server pools."""
+        if self._family.pooled == "classify":
+            return list(pooled)
+        steps = ids.count(self.layout.mark[-1])
+        flat = self._family.outputs == 1 and not isinstance(pooled[-1], list)
+        if len(pooled) not in (len(ids), steps):
+            raise Failed(
+                f"{len(pooled)} rows of outputs for {len(ids)} tokens with {steps} step tokens",
+                fix="Start the server with a pooler that returns all tokens or the step tokens, and check ?tokenizer=…",
+                again=False,
+            )
+        return [pooled[-1]] if flat else list(pooled[-1])
+
+    def _suspicion(self) -> str:
+        return "look into the server's log, and at its dtype"
+
+
+def _config(source: str) -> Mapping[str, Any]:
+    """config.json beside the tokenizer; nothing where there is none."""
+    path = Path(source).expanduser()
+    try:
+        config, _ = PreTrainedConfig.get_config_dict(str(path) if path.is_dir() else source)
+    except (OSError, ValueError):
+        return {}
+    return dict(config)
+
+
+def _tokenizer(source: str) -> PreTrainedTokenizerBase:
+    path = Path(source).expanduser()
+    try:
+        return load_tokenizer(str(path) if path.is_dir() else source, path.is_dir())
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        raise BackendUnavailable(
+            f"the tokenizer {source!r} cannot be loaded; give the folder of the served model's with ?tokenizer=FOLDER"
+        ) from error

@@ -1,0 +1,111 @@
+"""The grammar of specs: kind:target[@family][?key=value&…], several joined by "|", and the types of option values.
+
+The options start at the last "?", the family at the last "@" unless "/" or ":" follows it. In option values %26, %7C
+and their like stand for "&", "|" and so on.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
+
+from gsi_node.errors import SpecError
+
+_ADDRESS = re.compile(r"https?://")
+_FAMILY = re.compile(r"(.*)@([A-Za-z0-9][A-Za-z0-9_.+-]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One parsed spec. `options` are still text: the kind's loader types them."""
+
+    kind: str
+    target: str = ""
+    family: str | None = None
+    options: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        target = f":{self.target}" if self.target else ""
+        family = f"@{self.family}" if self.family else ""
+        options = "&".join(f"{key}={quote(value, safe='/:,.=')}" for key, value in self.options)
+        return f"{self.kind}{target}{family}" + (f"?{options}" if options else "")
+
+
+def parse_spec(text: str) -> tuple[Spec, ...]:
+    """The specs that `text` joins by "|", one or more; SpecError for what cannot be read."""
+    if not text.strip():
+        raise SpecError("the spec is empty; write kind:target, for instance pocket:draft")
+    parts = [part.strip() for part in text.split("|")]
+    kind = parts[0].partition(":")[0]  # replicas may be written as bare addresses: server:http://A/v1#M | http://B/v1#M
+    return tuple(
+        parse_one(f"{kind}:{part}" if i and _ADDRESS.match(part) else part, text) for i, part in enumerate(parts)
+    )
+
+
+def parse_one(part: str, whole: str) -> Spec:
+    """One spec without "|"; `whole` is what it was cut from, for messages."""
+    if not part:
+        raise SpecError(f"spec {whole!r} has nothing on one side of '|'")
+    body, mark, query = part.rpartition("?")
+    if not mark:
+        body, query = part, ""
+    kind, _, target = body.partition(":")
+    if not re.fullmatch(r"[a-z][a-z0-9_-]*", kind):
+        raise SpecError(
+            f"spec {part!r} starts with {kind!r}, which is no kind; write kind:target, e.g. hf:/models/base"
+        )
+    family = None
+    if found := _FAMILY.fullmatch(target):
+        target, family = found.groups()
+    options: dict[str, str] = {}
+    for item in query.split("&") if query else ():
+        key, equals, value = item.partition("=")
+        if not key or not equals:
+            raise SpecError(f"spec {part!r}: option {item!r} is not of the form key=value")
+        if key in options:
+            raise SpecError(f"spec {part!r}: option {key!r} is given twice")
+        options[key] = unquote(value)
+    return Spec(kind, target, family, tuple(options.items()))
+
+
+def text(value: str) -> str:
+    """Any text."""
+    return value
+
+
+def flag(value: str) -> bool:
+    """true or false."""
+    if value not in ("true", "false"):
+        raise ValueError("true or false")
+    return value == "true"
+
+
+def integer(value: str) -> int:
+    """A whole number."""
+    if not re.fullmatch(r"[+-]?\d+", value):
+        raise ValueError("a whole number")
+    return int(value)
+
+
+def number(value: str) -> float:
+    """A decimal number."""
+    if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", value):
+        raise ValueError("a number")
+    return float(value)
+
+
+def numbers(value: str) -> list[float]:
+    """Decimal numbers with commas between."""
+    try:
+        return [number(part) for part in value.split(",")]
+    except ValueError as error:
+        raise ValueError("numbers with commas between, such as 1,3") from error
+
+
+def size(value: str) -> int:
+    """Bytes, with an optional binary unit: 512M, 4G."""
+    found = re.fullmatch(r"(\d+)([KMG]?)", value)
+    if not found:
+        raise ValueError("a number of bytes such as 512M or 4G")
+    return int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[found[2]]

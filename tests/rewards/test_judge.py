@@ -1,0 +1,103 @@
+"""A language model as judge: what it is shown, how strictly its grade is read, over LangChain and over HTTP."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from langchain_core.language_models import FakeListChatModel
+from langchain_core.messages import AIMessage
+
+from gsi_node.errors import BackendError, ConfigError, SpecError
+from gsi_node.load import load_reward
+from gsi_node.rewards.base import Reward
+from gsi_node.rewards.judge import JudgeReward
+from gsi_node.types import Prefix, Step
+
+PREFIX = Prefix("What is $step 2+2?", (Step("two", (1,), 0.0, False),))
+STEPS = [Step("So 4.\n\n", (2,), 0.0, False), Step("So $problem 5.", (2,), 0.0, True)]
+
+
+def test_a_chat_model_judges() -> None:
+    judge = JudgeReward(FakeListChatModel(responses=["9", " 3\n"]), name="fake", concurrency=1)
+    assert isinstance(judge, Reward)
+    assert sorted(judge(PREFIX, STEPS)) == [3 / 9, 1.0]
+    assert judge.fingerprint != JudgeReward(str, name="fake", prompt="$problem $step").fingerprint
+
+
+async def test_it_is_shown_problem_steps_and_step_as_they_are() -> None:
+    seen: list[str] = []
+
+    def judge(prompt: str) -> AIMessage:
+        seen.append(prompt)
+        return AIMessage("7")
+
+    reward = JudgeReward(judge, prompt="P $problem S $steps Y $step", concurrency=1)
+    assert await reward.acall(PREFIX, STEPS) == [7 / 9] * 2
+    assert sorted(seen) == [f"P What is $step 2+2? S two Y {text}" for text in ("So $problem 5.", "So 4.")]
+
+
+def test_empty_steps_are_not_shown() -> None:
+    seen: list[str] = []
+
+    def judge(prompt: str) -> str:
+        seen.append(prompt)
+        return "9"
+
+    reward = JudgeReward(judge, prompt="$problem|$steps|$step")
+    empty = [Step("\n\n", (1,), 0.0, False), Step("", (1,), 0.0, True)]
+    assert reward(PREFIX, empty) == [0.0, 1.0]
+    assert seen == ["What is $step 2+2?|(nothing yet)|two"]
+    assert reward(Prefix("p"), empty) == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("answer", ["", "10", "9/9", "Grade: 9", "nine", "-1", "８", ["9"], None])
+def test_any_other_answer_is_an_error(answer: object) -> None:
+    with pytest.raises(BackendError, match=r"for candidate 0 .* one digit from 0 to 9"):
+        JudgeReward(lambda prompt: answer)(PREFIX, STEPS[:1])
+
+
+def test_a_prompt_must_show_the_step() -> None:
+    with pytest.raises(ConfigError, match=r"does not show \$step"):
+        JudgeReward(str, prompt="$problem")
+
+
+class _Chat(BaseHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Silence."""
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        text = None if body["model"] == "mute" else "8" if "So 4." in body["messages"][0]["content"] else "1"
+        data = json.dumps({"choices": [{"message": {"content": text}}]}).encode()
+        self.send_response(200 if self.path == "/v1/chat/completions" else 404)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Chat)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_served_judge(url: str) -> None:
+    judge = load_reward(f"judge:{url}#m?attempts=2")
+    assert judge(PREFIX, STEPS) == [8 / 9, 1 / 9]
+    mute = load_reward(f"judge:{url}#mute?attempts=2")
+    with pytest.raises(BackendError, match="the answer has no text"):
+        mute(PREFIX, STEPS)
+    with pytest.raises(SpecError, match="model is not named"):
+        load_reward(f"judge:{url}")
+    for served in (judge, mute):
+        assert isinstance(served, JudgeReward)
+        served.close()
