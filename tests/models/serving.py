@@ -33,6 +33,8 @@ class Bigram:
         logits[:, list(ends)] += 2.0
         logits[:, :6] -= 4.0  # control tokens, EOS among them
         self.log_p = self.law(logits, 1.0)
+        self.order = np.argsort(-self.log_p, axis=-1, kind="stable")
+        self._cumulative: dict[float, NDArray[np.float64]] = {}
 
     @staticmethod
     def law(logits: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
@@ -46,12 +48,14 @@ class Bigram:
         return float(sum(law[a, b] for a, b in zip((ids[-1], *row), row, strict=False)))
 
     def listed(self, last: int, token: int, k: int) -> dict[int, float]:
-        top = np.argsort(-self.log_p[last], kind="stable")[:k]
-        return {int(i): float(self.log_p[last, i]) for i in (*top, token)}
+        ids = [*self.order[last, :k].tolist(), token]
+        return dict(zip(ids, self.log_p[last, ids].tolist(), strict=True))
 
     def draw(self, last: int, seed: int, temperature: float, limit: int, stops: set[int]) -> tuple[list[int], bool]:
         uniforms = np.random.Generator(np.random.Philox(seed)).random(limit)
-        law = np.exp(self.law(self.log_p, temperature)).cumsum(-1)
+        law = self._cumulative.get(temperature)
+        if law is None:
+            law = self._cumulative[temperature] = np.exp(self.law(self.log_p, temperature)).cumsum(-1)
         ids: list[int] = []
         for u in uniforms:
             last = int(np.searchsorted(law[last], u * law[last, -1], side="right"))
