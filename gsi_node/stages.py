@@ -51,8 +51,8 @@ def reward(model: Reward, prefix: Prefix, steps: Sequence[Step]) -> Stage[list[f
     for i, value in enumerate(rewards):
         if not low <= value <= high:
             raise RewardOutOfRange(
-                f"reward model {_name(model)} gave {value} for candidate {i} ({steps[i].text[:60]!r}); its declared "
-                f"range is [{low}, {high}]: declare the true range or mend the model"
+                f"reward model {_name(model)} gave {value} for candidate {i} ({steps[i].text[:60]!r}) of "
+                f"{prefix.problem[:60]!r}; its range is [{low}, {high}]: declare the true range or mend the model"
             )
     return rewards
 
