@@ -61,6 +61,17 @@ def _server(specs: tuple[Spec, ...], options: dict[str, Any]) -> Any:
     return connect(specs[0].kind, [part[0] for part in parts], parts[0][2], **options)
 
 
+def _remote(role: str) -> Loader:
+    """A loader of the client of `python -m gsi_node.serve`, for a "model" or a "reward"."""
+
+    def load(specs: tuple[Spec, ...], options: dict[str, Any]) -> Any:
+        from gsi_node.models.remote import connect_remote
+
+        return connect_remote(role, [spec.target for spec in specs], **options)
+
+    return load
+
+
 def _prm(specs: tuple[Spec, ...], options: dict[str, Any]) -> Any:
     from gsi_node.rewards.prm import TransformersPRM
 
@@ -123,6 +134,7 @@ MODELS: dict[str, Kind] = {
     "hf": Kind("hf:/models/base?device=cpu&dtype=float32", _hf, {**_WHERE, **_PROMPT, "logits_bytes": size}),
     "server": Kind("server:http://HOST:8000/v1#MODEL?tokenizer=/models/base", _server, _SERVER, many=True),
     "sglang": Kind("sglang:http://HOST:30000?tokenizer=/models/base", _server, _SERVER, many=True),
+    "remote": Kind("remote:http://HOST:8100", _remote("model"), _REACH, many=True),
 }
 REWARDS: dict[str, Kind] = {
     "pocket": Kind("pocket", _pocket_reward, _WHERE, targets=()),
@@ -135,6 +147,7 @@ REWARDS: dict[str, Kind] = {
         families=_FAMILIES,
         many=True,
     ),
+    "remote": Kind("remote:http://HOST:8100", _remote("reward"), _REACH, many=True),
     "ensemble": Kind(
         "ensemble:verifier|pocket?how=min", _ensemble, {"how": text, "weights": numbers}, many=True, wraps=True
     ),

@@ -188,6 +188,7 @@ def solve(tokens: Tokens, draft: Server, base: Server, workers: int, problems: S
     ]
 
 
+@pytest.mark.slow
 def test_two_hundred_solves_with_a_fifth_of_all_requests_failing(tokens: Tokens) -> None:
     """The same token ids, sources and numbers as without faults."""
     problems = [f"{i}+1" for i in range(200)]

@@ -1,0 +1,154 @@
+"""gsi_node.serve and its client: the numbers and token ids of the process inside, and refusals."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from gsi_node import serve
+from gsi_node.cancel import check_cancelled
+from gsi_node.errors import Cancelled, ConfigError, LawMismatch, SpecError
+from gsi_node.graph.build import compile_gsi
+from gsi_node.load import load_model, load_reward
+from gsi_node.models.table import TableModel
+from gsi_node.rewards.table import TableReward
+from gsi_node.types import Key, Prefix, SamplingLaw, Step
+from tests.graph.world import config, models
+from tests.miniature import Miniatures
+
+KEY = Key(3, "p", 0, "draft")
+LAW = SamplingLaw(max_step_tokens=12)
+
+
+@contextmanager
+def running(**parts: Any) -> Iterator[str]:
+    """The address of a service in this process."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(serve.app(**parts), log_level="error", ws="none", lifespan="off"))
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(10.0)
+
+
+def test_a_transformer_behind_the_service_is_the_transformer(tmp_path_factory: pytest.TempPathFactory) -> None:
+    inside = Miniatures(tmp_path_factory.mktemp("miniatures")).language(dtype="float64")
+    with running(model=inside) as url:
+        model: Any = load_model(f"remote:{url}?attempts=2")
+        assert (model.vocabulary, model.fingerprint, model.stop_ids) == (
+            inside.vocabulary,
+            inside.fingerprint,
+            inside.stop_ids,
+        )
+        prefix = Prefix("1+2").extended(inside.sample(Prefix("1+2"), 1, KEY, LAW)[0])
+        steps = model.sample(prefix, 4, KEY, LAW)
+        assert steps == inside.sample(prefix, 4, KEY, LAW)
+        assert model.score(prefix, steps, LAW) == inside.score(prefix, steps, LAW)
+        assert model.encode("3 so") == inside.encode("3 so")
+        model.supports(LAW)
+        with pytest.raises(LawMismatch, match="stop ids"):
+            model.supports(SamplingLaw(stop_ids=(99999,)))
+        with pytest.raises(ConfigError, match="does not fit|context"):
+            model.sample(Prefix("1" * 400), 1, KEY, LAW)
+        model.close()
+
+
+def test_a_run_over_the_wire_gives_the_run_in_process() -> None:
+    parts = models()
+    wanted = compile_gsi(**parts, config=config()).invoke({"problem": "p"})
+    with running(model=parts["draft"]) as a, running(model=parts["base"]) as b, running(reward=parts["reward"]) as c:
+        far: dict[str, Any] = {
+            "draft": load_model(f"remote:{a}"),
+            "base": load_model(f"remote:{b}"),
+            "reward": load_reward(f"remote:{c}"),
+        }
+        found = compile_gsi(**far, config=config()).invoke({"problem": "p"})
+        with pytest.raises(SpecError, match="serves a reward"):
+            load_model(f"remote:{c}")
+        for part in far.values():
+            part.close()
+    assert found["steps"] == wanted["steps"]
+
+
+def test_minus_infinity_crosses_the_wire() -> None:
+    with running(model=TableModel({"a\n\n": 1.0, "b\n\n": 0.0})) as url:
+        model: Any = load_model(f"remote:{url}")
+        step = Step("b\n\n", (98, 10, 10), 0.0, False)
+        assert model.score(Prefix("p"), [step], LAW)[0].log_prob == -float("inf")
+        model.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (b"{", 422, "JSON"),
+        (b'{"text": 3}', 422, "text"),
+        (b'{"text": "a", "more": 1}', 422, "more"),
+        (b'{"text": "' + b"a" * (serve.MAX_BODY + 1) + b'"}', 413, "bytes"),
+    ],
+)
+def test_what_is_wrong_with_a_request_is_said(body: bytes, status: int, words: str) -> None:
+    with running(model=TableModel({"a\n\n": 1.0})) as url:
+        answer = httpx.post(f"{url}/encode", content=body, trust_env=False)
+        assert answer.status_code == status
+        assert words in answer.json()["error"]["message"]
+
+
+def test_a_key_in_the_environment_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running(model=TableModel({"a\n\n": 1.0})) as url:
+        monkeypatch.setenv("GSI_API_KEY", "sesame")
+        assert httpx.post(f"{url}/encode", json={"text": "a"}, trust_env=False).status_code == 401
+        model: Any = load_model(f"remote:{url}")
+        assert model.encode("a") == (97,)
+        model.close()
+
+
+class Endless(TableModel):
+    """Samples until it is cancelled."""
+
+    stopped = threading.Event()
+
+    def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
+        try:
+            while True:
+                time.sleep(0.01)
+                check_cancelled()
+        except Cancelled:
+            self.stopped.set()
+            raise
+
+
+def test_work_stops_when_the_client_goes_away() -> None:
+    with running(model=Endless({"a\n\n": 1.0})) as url:
+        model: Any = load_model(f"remote:{url}?timeout=0.3&attempts=1")
+        with pytest.raises(Exception, match="no answer within"):
+            model.sample(Prefix("p"), 1, KEY, LAW)
+        assert Endless.stopped.wait(5.0)
+        model.close()
+
+
+def test_rewards_are_those_of_the_process_inside() -> None:
+    def reward(prefix: Prefix, step: Step) -> float:
+        return len(step.text) / 10
+
+    inside = TableReward(reward, name="length")
+    steps: Sequence[Step] = [Step("ab\n\n", (1,), 0.0, False), Step("abc", (1,), 0.0, True)]
+    with running(reward=inside) as url:
+        far: Any = load_reward(f"remote:{url}")
+        assert far(Prefix("p"), steps) == inside(Prefix("p"), steps)
+        assert far.range == inside.range and far(Prefix("p"), []) == []
+        far.close()
