@@ -55,11 +55,13 @@ class Muon(torch.optim.Optimizer):
 def optimizers(model: nn.Module, muon: float, adam: float) -> list[torch.optim.Optimizer]:
     """Muon (rate `muon`) for the matrices inside the layers, AdamW (rate `adam`, β₂ = .98) for the rest.
 
-    With `muon` 0, AdamW takes everything.
+    Frozen parameters go to neither; with `muon` 0, AdamW takes everything.
     """
     hidden: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
     for name, param in model.named_parameters():
+        if not param.requires_grad:
+            continue
         (hidden if muon and param.ndim == 2 and ".layers." in name else rest).append(param)
     made: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=adam, betas=(0.9, 0.98), weight_decay=0.0)]
     if hidden:

@@ -22,23 +22,27 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What the reward model learns from: problems answered by each model, and at which temperatures (in turn)."""
+    """What the reward model learns from: problems answered by each model, and at which temperatures (in turn).
+
+    `layers` are trained on top of the frozen base.
+    """
 
     draft: int
     base: int
     temperatures: tuple[float, ...]
+    layers: int = 2
 
 
 SIZES = {
-    "draft": Size(hidden=64, layers=2, heads=2, inner=192),
+    "draft": Size(hidden=96, layers=2, heads=3, inner=256),
     "base": Size(hidden=128, layers=4, heads=4, inner=384),
 }
 SCHEDULES = {
-    "draft": Schedule(tokens=3_000_000, muon=1e-2, adam=4e-3, decay=0.78),
+    "draft": Schedule(tokens=2_400_000, muon=1e-2, adam=4e-3, decay=0.9),
     "base": Schedule(tokens=12_000_000, muon=1e-2, adam=4e-3, decay=0.9),
-    "reward": Schedule(tokens=1_000_000, muon=1e-3, adam=1e-3, warm_up=30_000, decay=0.9),
+    "reward": Schedule(tokens=1_500_000, muon=1e-2, adam=4e-3, batch=1024, warm_up=20_000, decay=0.8),
 }
-SAMPLES = Samples(draft=4000, base=2000, temperatures=(0.7, 1.0))
+SAMPLES = Samples(draft=8000, base=3000, temperatures=(0.7, 1.0))
 
 
 def config(size: Size, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 
 import torch
 from torch import Tensor
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForTokenClassification,
-    LlamaForTokenClassification,
-    PreTrainedTokenizerFast,
-)
+from transformers import AutoModelForCausalLM, LlamaForTokenClassification, PreTrainedTokenizerFast
 
 from gsi_node.models.pocket.data import IGNORED, Place, Row, collate, cut, prompt_ids
 from gsi_node.models.pocket.loop import Schedule, load_place, train
@@ -29,11 +25,15 @@ SEPARATOR = "\n\n"
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A question, the steps of one response, and how many of them come before the first wrong one."""
+    """A question and the steps of one response: `right` of them come before the first wrong one.
+
+    `kept` characters of the first wrong step agree with a right one (all of them where it only breaks off).
+    """
 
     question: str
     steps: tuple[str, ...]
     right: int
+    kept: int = 0
 
     @property
     def labels(self) -> list[int]:
@@ -46,11 +46,22 @@ def split_steps(response: str) -> tuple[str, ...]:
     return tuple(step for step in (part.strip() for part in response.split(SEPARATOR)) if step)
 
 
+def agreement(one: str, other: str) -> int:
+    """How many characters two texts begin with in common."""
+    return next(
+        (place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
+
+
 def judge(problem: Problem, response: str) -> Judged:
     """Label a response by the exact checker."""
     steps = split_steps(response)
     wrong = first_error(problem, steps)
-    return Judged(problem.problem, steps, len(steps) if wrong is None else wrong)
+    if wrong is None:
+        return Judged(problem.problem, steps, len(steps))
+    texts = problem.alternatives[wrong] if wrong < len(problem.alternatives) else ()
+    kept = max((agreement(steps[wrong], text) for text in texts), default=0)
+    return Judged(problem.problem, steps, wrong, kept)
 
 
 def rollouts(folder: Path, split: Split, seed: int, size: int, temperature: float) -> list[Judged]:
@@ -62,16 +73,21 @@ def rollouts(folder: Path, split: Split, seed: int, size: int, temperature: floa
     return [judge(item, text) for item, text in zip(drawn, texts, strict=True)]
 
 
-def rows(tokenizer: PreTrainedTokenizerFast, judged: Sequence[Judged]) -> list[Row]:
-    """Prompt, then every step followed by one separator; the label of a step stands at its separator."""
+def rows(tokenizer: PreTrainedTokenizerFast, judged: Sequence[Judged], *, inside: bool = False) -> list[Row]:
+    """Prompt, then every step followed by one separator; the label of a step stands at its separator.
+
+    With `inside` every token of a step is labelled too: 1 up to where the response leaves the right path, 0 from there.
+    """
     separator = int(tokenizer.vocab[SEPARATOR])
     made: list[Row] = []
     for prompt, item in zip(prompt_ids(tokenizer, [item.question for item in judged]), judged, strict=True):
         ids, labels = list(prompt), [IGNORED] * len(prompt)
-        for step, label in zip(item.steps, item.labels, strict=True):
-            encoded = tokenizer(step, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-            ids += [*encoded, separator]
-            labels += [IGNORED] * len(encoded) + [label]
+        for index, (step, label) in enumerate(zip(item.steps, item.labels, strict=True)):
+            encoded = tokenizer(step, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True)
+            good = len(step) if label else item.kept if index == item.right else -1
+            ends = [end for _, end in encoded["offset_mapping"]]
+            ids += [*encoded["input_ids"], separator]
+            labels += [int(end <= good) if inside else IGNORED for end in ends] + [label]
         made.append((ids, labels))
     return made
 
@@ -103,11 +119,13 @@ class Rounds:
         return collate(self._batches[self._batch - 1], self._pad)
 
 
-def step_loss(model: LlamaForTokenClassification, ids: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy of the step labels, nats a step."""
+def step_loss(model: LlamaForTokenClassification, ids: Tensor, labels: Tensor, separator: int) -> Tensor:
+    """Mean cross-entropy of the labels at the separators, plus that of all labels, nats."""
     logits = model(input_ids=ids).logits
     kept = labels != IGNORED
-    return torch.nn.functional.cross_entropy(logits[kept], labels[kept])
+    ends = kept & (ids == separator)
+    entropy = torch.nn.functional.cross_entropy
+    return entropy(logits[ends], labels[ends]) + entropy(logits[kept], labels[kept])
 
 
 @torch.inference_mode()
@@ -132,29 +150,43 @@ def auroc(scores: Sequence[float], labels: Sequence[int]) -> float:
     return float(((difference > 0).double() + (difference == 0).double() / 2).mean())
 
 
-def initial(base: Path) -> LlamaForTokenClassification:
-    """The trained base with a head of two labels, initially zero, in place of the language-model head."""
-    model: LlamaForTokenClassification = AutoModelForTokenClassification.from_pretrained(
-        base, num_labels=2, id2label={0: "wrong", 1: "good"}, label2id={"wrong": 0, "good": 1}
-    )
-    model.config.step_separator = SEPARATOR
+def initial(base: Path, more: int) -> LlamaForTokenClassification:
+    """The trained base, frozen, with `more` layers on top and a head of two labels, initially zero.
+
+    The base's last layer says at each token what it expects next; the layers on top can look back and compare.
+    """
+    causal = AutoModelForCausalLM.from_pretrained(base)
+    config = copy.deepcopy(causal.config)
+    config.num_hidden_layers += more
+    config.architectures = ["LlamaForTokenClassification"]
+    config.num_labels = 2
+    config.id2label, config.label2id = {0: "wrong", 1: "good"}, {"wrong": 0, "good": 1}
+    config.step_separator = SEPARATOR
+    model = LlamaForTokenClassification(config)
+    trained = causal.model.state_dict()
+    model.model.load_state_dict(trained, strict=False)
+    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        model.score.weight.zero_()
-        model.score.bias.zero_()
+        for name, param in model.named_parameters():
+            if name.removeprefix("model.") in trained:
+                param.requires_grad = name == "model.norm.weight"
+            elif name.endswith(("o_proj.weight", "down_proj.weight")) or name.startswith("score"):
+                param.zero_()
+            elif param.ndim == 2:
+                param.normal_(0, 0.02, generator=generator)
     return model
 
 
 def _stored(path: Path, samples: Samples, out: Path, seed: int) -> list[Judged]:
     """The labelled samples, read from `path` or made (minutes) and stored there."""
     if path.exists():
-        return [Judged(item["question"], tuple(item["steps"]), item["right"]) for item in json.loads(path.read_text())]
+        return [Judged(**{**item, "steps": tuple(item["steps"])}) for item in json.loads(path.read_text())]
     judged: list[Judged] = []
     for name, size in (("draft", samples.draft), ("base", samples.base)):
         for turn, temperature in enumerate(samples.temperatures):
             source = 1000 * (seed + 1) + 10 * turn + (name == "base")
             judged += rollouts(out / name, "train", source, size // len(samples.temperatures), temperature)
-    stored = [{"question": item.question, "steps": item.steps, "right": item.right} for item in judged]
-    path.write_text(json.dumps(stored))
+    path.write_text(json.dumps([asdict(item) for item in judged]))
     return judged
 
 
@@ -167,11 +199,12 @@ def train_reward(
     """
     schedule = schedule or SCHEDULES["reward"]
     tokenizer = load(out / "base")
-    model = initial(out / "base")
+    model = initial(out / "base", samples.layers)
     stored = out / "reward-samples.json"
     if not resume:
         stored.unlink(missing_ok=True)
-    made = rows(tokenizer, _stored(stored, samples, out, seed))
+    made = rows(tokenizer, _stored(stored, samples, out, seed), inside=True)
+    separator = int(tokenizer.vocab[SEPARATOR])
     unseen = rollouts(out / "draft", "validation", seed, test, 0.7)
     labels = [label for item in unseen for label in item.labels]
 
@@ -188,7 +221,7 @@ def train_reward(
         Rounds(made, schedule.batch, tokenizer.pad_token_id, seed, place),
         schedule,
         checkpoint,
-        loss=lambda ids, marks: step_loss(model, ids, marks),
+        loss=lambda ids, marks: step_loss(model, ids, marks, separator),
         measure=measure,
         resume=resume,
     )

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast
 
-from gsi_node.models.pocket import recipes
+from gsi_node.models.pocket import evaluate, recipes
 from gsi_node.models.pocket import tokenizer as tokenizers_
 from gsi_node.models.pocket import train as training
 from gsi_node.models.pocket.data import IGNORED, Place, Stream, collate, cut
@@ -51,7 +51,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_the_reward_model_trains_from_samples_and_resumes(tmp_path: Path) -> None:
+def test_the_reward_model_trains_from_samples_resumes_and_is_measured(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("draft", "base"):
         causal(name, tmp_path)
     samples = Samples(draft=8, base=8, temperatures=(0.7, 1.0))
@@ -62,6 +64,24 @@ def test_the_reward_model_trains_from_samples_and_resumes(tmp_path: Path) -> Non
     assert model.config.step_separator == "\n\n"
     weights = again.state_dict()
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+    training.export(model, tokenizer, tmp_path / "reward")
+    assert evaluate.main(["--models", str(tmp_path), "--size", "5", "--gym-size", "1"]) == 0
+    text = capsys.readouterr().out
+    assert "| all " in text
+    assert "AUROC" in text
+    assert "Brier" in text
+    assert "| gcd " in text or "reasoning-gym is not installed" in text
+
+
+def test_measuring_names_the_missing_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate.main(["--models", str(tmp_path)]) == 2
+    assert "train them" in capsys.readouterr().err
+
+
+def test_wilson_intervals_hold_known_values() -> None:
+    assert evaluate.wilson(0, 0) == (0, 1)
+    assert evaluate.wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+    assert evaluate.wilson(0, 10)[0] == pytest.approx(0)
 
 
 def test_the_command_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,12 +136,29 @@ def test_reward_rows_label_each_step_at_its_separator(tokenizer: PreTrainedToken
     problem = next(iter(problems("test", 0, 1, ["chain"])))
     steps = (*problem.solution[:1], "1 + 1 = 3.", "The answer is \\boxed{3}.")
     judged = judge(problem, "\n\n".join(steps) + "\n\n")
-    assert judged == Judged(problem.problem, steps, 1)
+    assert (judged.question, judged.steps, judged.right) == (problem.problem, steps, 1)
     assert judged.labels == [1, 0, 0]
     ((ids, labels),) = rows(tokenizer, [judged])
     marked = [(tokenizer.decode([token]), label) for token, label in zip(ids, labels, strict=True) if label != IGNORED]
     assert marked == [("\n\n", 1), ("\n\n", 0), ("\n\n", 0)]
     assert labels[-1] == 0
+
+
+def test_inside_a_step_labels_turn_where_the_text_leaves_the_path(tokenizer: PreTrainedTokenizerFast) -> None:
+    judged = Judged("Compute 37 + 48.", ("37 + 48 = 95.", "No."), 0, len("37 + 48 = "))
+    ((ids, labels),) = rows(tokenizer, [judged], inside=True)
+    good = [token for token, label in zip(ids, labels, strict=True) if label == 1]
+    wrong = [token for token, label in zip(ids, labels, strict=True) if label == 0]
+    assert tokenizer.decode(good) == "37 + 48 = "
+    assert tokenizer.decode(wrong) == "95.\n\nNo.\n\n"
+
+
+def test_a_judged_response_knows_how_far_its_wrong_step_was_right() -> None:
+    problem = next(iter(problems("test", 0, 1, ["percent"])))
+    first = problem.solution[0]
+    assert judge(problem, first[:-3] + "?").kept == len(first) - 3
+    assert judge(problem, first[:-3]).kept == len(first) - 3
+    assert judge(problem, "\n\n".join((*problem.solution, "More."))).kept == 0
 
 
 def test_auroc_counts_pairs() -> None:

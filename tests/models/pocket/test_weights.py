@@ -1,0 +1,88 @@
+"""The shipped folders: plain Auto classes load them, they are small, and they know the documented example."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    LlamaForCausalLM,
+    LlamaForTokenClassification,
+)
+
+from gsi_node.models.pocket import NAMES, path
+from gsi_node.models.pocket.reward import Judged, rewards
+from gsi_node.models.pocket.sample import sample
+from gsi_node.models.pocket.tokenizer import load
+from gsi_node.models.pocket.world import grade, problems
+
+QUESTION = "What is 12 * (7 + 5)?"
+
+
+def test_all_three_together_are_at_most_20_megabytes() -> None:
+    files = [file for name in NAMES for file in path(name).rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) <= 20_000_000
+    assert {file.suffix for file in files} <= {".json", ".safetensors", ".jinja"}
+
+
+def test_an_unknown_name_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown pocket model 'huge': use one of draft, base, reward"):
+        path("huge")
+
+
+@pytest.mark.parametrize("name", ["draft", "base"])
+def test_causal_models_load_in_float32_and_set_no_sampling_parameter(name: str) -> None:
+    model = AutoModelForCausalLM.from_pretrained(path(name))
+    assert isinstance(model, LlamaForCausalLM)
+    assert model.dtype == torch.float32
+    tokenizer = AutoTokenizer.from_pretrained(path(name))
+    assert model.config.vocab_size == len(tokenizer)
+    stored = json.loads((path(name) / "generation_config.json").read_text())
+    assert (
+        not set(stored)
+        - {"_from_model_config", "transformers_version"}
+        - {
+            "bos_token_id",
+            "eos_token_id",
+            "pad_token_id",
+            "output_attentions",
+            "output_hidden_states",
+            "use_cache",
+        }
+    )
+    assert model.generation_config.eos_token_id == tokenizer.eos_token_id
+
+
+def test_the_three_share_one_tokenizer() -> None:
+    texts = {(path(name) / "tokenizer.json").read_text() for name in NAMES}
+    assert len(texts) == 1
+    tokenizer = AutoTokenizer.from_pretrained(path("base"))
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": QUESTION}], add_generation_prompt=True, tokenize=False
+    )
+    assert prompt == f"<bos><user>{QUESTION}<assistant>"
+    text = "12 * 12 = 120 + 24 = 144.\n\nThe answer is \\boxed{144}."
+    assert tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"]) == text
+
+
+def test_the_base_answers_the_documented_example_and_most_problems() -> None:
+    model = AutoModelForCausalLM.from_pretrained(path("base")).eval()
+    drawn = list(problems("test", 1, 52))
+    texts = sample(model, load(path("base")), [QUESTION, *(item.problem for item in drawn)], temperature=0, seed=0)
+    assert "\\boxed{144}" in texts[0]
+    assert sum(grade(item, text) for item, text in zip(drawn, texts[1:], strict=True)) >= 36
+
+
+def test_the_reward_model_tells_a_right_step_from_a_wrong_one() -> None:
+    model = AutoModelForTokenClassification.from_pretrained(path("reward")).eval()
+    assert isinstance(model, LlamaForTokenClassification)
+    assert model.config.num_labels == 2
+    assert model.config.step_separator == "\n\n"
+    right = Judged("Compute 37 + 48.", ("37 + 48 = 85.", "The answer is \\boxed{85}."), 2)
+    wrong = Judged("Compute 37 + 48.", ("37 + 48 = 75.", "The answer is \\boxed{75}."), 0)
+    good, bad = rewards(model, load(path("reward")), [right, wrong])
+    assert min(good) > 0.5 > max(bad)
