@@ -240,7 +240,7 @@ def test_right_solutions_of_the_shipped_world_are_never_called_false() -> None:
 def test_a_slip_in_the_last_number_of_an_equality_of_the_shipped_world_is_called_false() -> None:
     steps = [step for problem in problems("test", seed=2, size=600) for step in problem.solution]
     sums = [match for step in steps if (match := re.fullmatch(r"([-+*/()0-9 ]+ = )(\d+)(\.?)", step))]
-    assert len(sums) > 200
+    assert len(sums) > 100
     for match in sums:
         for slip in (-1, 1, 10):
             assert reward(f"{match[1]}{int(match[2]) + slip}{match[3]}") == 0.0
