@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from gsi_node.load import load_model
 from gsi_node.models.base import StepModel
 from gsi_node.models.table import EOS_ID, TableModel
 from gsi_node.types import Key, Prefix, SamplingLaw, Step
@@ -13,6 +14,7 @@ from tests.miniature import Miniatures
 
 KEY = Key(7, "contract", 0, "draft")
 LAW = SamplingLaw(max_step_tokens=24)
+HOT = SamplingLaw(temperature=2.0, max_step_tokens=24)  # the shipped models are sure of themselves
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ BACKENDS = [
     _miniature("qwen2", "float64", 1e-9),
     _miniature("gpt2", "float64", 1e-9),
     _miniature("gpt2", "float32", 1e-4),
+    Backend("pocket-draft", lambda _: load_model("pocket:draft"), 1e-4, HOT),
+    Backend("pocket-base", lambda _: load_model("pocket:base"), 1e-4, HOT),
     Backend("table", lambda _: TableModel(_table), 1e-6, eos=EOS_ID, cuts=False),
 ]
 
