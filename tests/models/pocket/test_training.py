@@ -157,7 +157,7 @@ def test_a_judged_response_knows_how_far_its_wrong_step_was_right() -> None:
     problem = next(iter(problems("test", 0, 1, ["percent"])))
     first = problem.solution[0]
     assert judge(problem, first[:-3] + "?").kept == len(first) - 3
-    assert judge(problem, first[:-3]).kept == len(first) - 3
+    assert judge(problem, first[:-2]).kept == len(first) - 2
     assert judge(problem, "\n\n".join((*problem.solution, "More."))).kept == 0
 
 

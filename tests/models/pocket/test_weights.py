@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from gsi_node.models.pocket import NAMES, path
-from gsi_node.models.pocket.reward import Judged, rewards
+from gsi_node.models.pocket.reward import auroc, rewards, rollouts
 from gsi_node.models.pocket.sample import sample
 from gsi_node.models.pocket.tokenizer import load
 from gsi_node.models.pocket.world import grade, problems
@@ -77,12 +77,13 @@ def test_the_base_answers_the_documented_example_and_most_problems() -> None:
     assert sum(grade(item, text) for item, text in zip(drawn, texts[1:], strict=True)) >= 36
 
 
-def test_the_reward_model_tells_a_right_step_from_a_wrong_one() -> None:
+def test_the_reward_model_tells_right_steps_of_the_draft_from_wrong_ones() -> None:
     model = AutoModelForTokenClassification.from_pretrained(path("reward")).eval()
     assert isinstance(model, LlamaForTokenClassification)
     assert model.config.num_labels == 2
     assert model.config.step_separator == "\n\n"
-    right = Judged("Compute 37 + 48.", ("37 + 48 = 85.", "The answer is \\boxed{85}."), 2)
-    wrong = Judged("Compute 37 + 48.", ("37 + 48 = 75.", "The answer is \\boxed{75}."), 0)
-    good, bad = rewards(model, load(path("reward")), [right, wrong])
-    assert min(good) > 0.5 > max(bad)
+    judged = rollouts(path("draft"), "test", 1, 120, 0.7)
+    scores = [score for row in rewards(model, load(path("reward")), judged) for score in row]
+    labels = [label for item in judged for label in item.labels]
+    assert 0.2 < sum(labels) / len(labels) < 0.8
+    assert auroc(scores, labels) >= 0.75
