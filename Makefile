@@ -34,8 +34,10 @@ $(VENV)/.installed-dev: $(REQUIREMENTS)
 solve: $(VENV)/.installed
 	$(BIN)/python graphs/math_solver.py $(ARGS)
 
+# One process a core and one thread a process: the models of the tests are too small for more.
+test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
