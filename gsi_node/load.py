@@ -162,6 +162,13 @@ REWARDS: dict[str, Kind] = {
     "cached": Kind(
         "cached:pocket", _around("rewards.cached", "CachedReward"), {"entries": integer}, many=True, wraps=True
     ),
+    "noisy": Kind(
+        "noisy:pocket?share=0.3",
+        _around("rewards.noisy", "NoisyReward"),
+        {"share": number, "seed": integer},
+        many=True,
+        wraps=True,
+    ),
 }
 
 
