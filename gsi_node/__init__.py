@@ -24,6 +24,7 @@ _HOME = {
     "Step": "types",
     "StepModel": "models.base",
     "calibrate_log_c": "core.accept",
+    "calibrate_log_ratio_clip": "core.accept",
     "callable_reward": "rewards.callables",
     "compile_gsi": "graph.build",
     "create_gsi": "graph.build",
@@ -50,6 +51,7 @@ __all__ = [
     "Step",
     "StepModel",
     "calibrate_log_c",
+    "calibrate_log_ratio_clip",
     "callable_reward",
     "compile_gsi",
     "create_gsi",
@@ -62,7 +64,7 @@ __all__ = [
 if TYPE_CHECKING:
     from gsi_node.answer import last_boxed
     from gsi_node.config import GSIConfig
-    from gsi_node.core.accept import calibrate_log_c
+    from gsi_node.core.accept import calibrate_log_c, calibrate_log_ratio_clip
     from gsi_node.errors import GSIError
     from gsi_node.graph.build import compile_gsi, create_gsi
     from gsi_node.graph.state import GSIContext, GSIInput, GSIOutput, GSIState

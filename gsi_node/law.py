@@ -15,7 +15,7 @@ from gsi_node.core.enumerate import outcomes
 from gsi_node.methods import METHODS, Method
 from gsi_node.models.table import TableModel
 from gsi_node.rewards.table import UNBOUNDED, TableReward
-from gsi_node.types import Key, Prefix
+from gsi_node.types import Key, Prefix, Score
 
 _PREFIX = Prefix("")
 _KEY = Key(0, "", 0, "draft")
@@ -33,7 +33,8 @@ def exact_step_law(
 
     draft, base: {step text: probability} under the sampling law (temperature is not applied again). reward: {step
     text: reward}, any finite values. config: beta, threshold, delta, log_c, n and n_fallback are read; its method is
-    replaced by `method`. The drafting half and the fallback half are enumerated apart. Costs |steps|^n replays.
+    replaced by `method`; the reward's range is the table's own. The drafting half and the fallback half are enumerated
+    apart. Costs |steps|^n replays; for a method that scans up to 2n · n! times as many.
     Raises ConfigError for an unknown method, DegenerateWeights where some batch has no choice and no fallback.
     """
     config = GSIConfig.model_validate({**(config.model_dump() if config else {}), "method": method})
@@ -53,20 +54,28 @@ def _drafting_half(
     rule: Method, draft: Mapping[str, float], base: Mapping[str, float], reward: Mapping[str, float], config: GSIConfig
 ) -> dict[str | None, float]:
     """The law of the committed step where the proposal is kept; None stands for a rejected batch."""
-    rewarder, scorer = TableReward(reward, range=UNBOUNDED), TableModel(base)
+    rewarder, scorer = TableReward(reward, range=(min(reward.values()), max(reward.values()))), TableModel(base)
 
     def one_run(chooser: Chooser) -> str | None:
         proposer = TableModel(draft if rule.propose == "draft" else base, chooser=lambda key, i: chooser)
         n = 1 if rule.single else config.n
         law = config.law()
-        steps, _ = run(stages.draft(proposer, rule.propose, _PREFIX, n, _KEY, law))
-        rewards = run(stages.reward(rewarder, _PREFIX, steps))[0] if rule.uses_reward else None
-        scores = run(stages.score(scorer, _PREFIX, steps, law))[0] if rule.uses_ratio else None
-        batch = stages.tilt(rule, steps, rewards, scores, config)
-        chosen = stages.select(rule, batch, chooser)
-        if chosen is None or not stages.accept(rule, batch, chosen, chooser, config):
-            return None
-        return steps[chosen].text
+        drawn, _ = run(stages.draft(proposer, rule.propose, _PREFIX, n, _KEY, law))
+        steps = stages.scan_order(rule, drawn, chooser)
+        rewards: list[float] | None = [] if rule.uses_reward else None
+        scores: list[Score] | None = [] if rule.uses_ratio else None
+        found: stages.Decision | None = None
+        judged = 0
+        while found is None:
+            new = stages.next_chunk(rule, n, judged, config)
+            judged = new.stop
+            if rewards is not None:
+                rewards += run(stages.reward(rewarder, _PREFIX, steps[new.start : new.stop]))[0]
+            if scores is not None:
+                scores += run(stages.score(scorer, _PREFIX, steps[new.start : new.stop], law))[0]
+            batch = stages.tilt(rule, steps[:judged], rewards, scores, config)
+            found = stages.decide(rule, batch, new, n, rewarder, lambda phase, i: chooser, config)
+        return steps[found.chosen].text if found.chosen is not None and found.accepted else None
 
     return _sums(outcomes(one_run))
 

@@ -1,6 +1,7 @@
 """A method is a value of five slots: propose, weigh, choose, accept, fall back. Adding one is adding a row.
 
-Sources: gsi arXiv 2506.04118; rsd arXiv 2501.19324; sbon arXiv 2505.03156; gsi-ic docs/math.md §5.
+Sources: gsi arXiv 2506.04118; rsd arXiv 2501.19324; sbon arXiv 2505.03156; expgsi arXiv 2609.21899; gsi-ic
+docs/math.md §5.
 A fallback is itself a method, run by the same stages under π_B.
 """
 
@@ -13,7 +14,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from gsi_node.core import accept as acceptance
-from gsi_node.core.choose import Chooser
+from gsi_node.core.choose import Chooser, first_hit
 from gsi_node.core.weights import Array, Floats, log_weights
 
 
@@ -26,6 +27,10 @@ class Settings(Protocol):
     def threshold(self) -> float: ...
     @property
     def delta(self) -> float: ...
+    @property
+    def log_ratio_clip(self) -> float: ...
+    @property
+    def chunk_size(self) -> int: ...
     @property
     def max_log_ratio_error(self) -> float: ...
     @property
@@ -86,6 +91,16 @@ def argmax(log_w: Floats, chooser: Chooser) -> int:
     return int(np.argmax(log_w))
 
 
+def exponential(log_w: Floats, chooser: Chooser) -> int:
+    """argmax of log w_i + E_i, E_i ~ Exp(1) independent, of candidates in a random order (docs/math.md §6).
+
+    A method with this rule judges its candidates chunk by chunk and stops at the first hit: `stages.scan`.
+    """
+    chosen = first_hit(np.asarray(log_w) - np.max(log_w), lambda i: chooser)
+    assert chosen is not None
+    return chosen
+
+
 # accept: (batch, chosen index, settings) -> log acceptance probability in nats
 Accept = Callable[[Weighed, int, Settings], float]
 
@@ -111,7 +126,8 @@ def mean_weight_ratio(batch: Weighed, chosen: int, settings: Settings) -> float:
 @dataclass(frozen=True, slots=True)
 class Method:
     """propose: which model drafts, and `single` where it always draws one candidate, whatever n says.
-    weigh None: candidates are not weighed. accept None: always. fallback None: what is chosen is committed."""
+    weigh None: candidates are not weighed. accept None: always. fallback None: what is chosen is committed.
+    clipped: the log-ratio enters r̃ as min(ℓ, settings.log_ratio_clip)."""
 
     name: str
     propose: Literal["draft", "base"]
@@ -120,11 +136,17 @@ class Method:
     accept: Accept | None = None
     fallback: Method | None = None
     single: bool = False
+    clipped: bool = False
 
     @property
     def uses_ratio(self) -> bool:
         """Whether π_B scores the candidates of π_S."""
         return self.weigh is by_tilted_reward
+
+    @property
+    def scans(self) -> bool:
+        """Whether candidates are judged in a random order, chunk by chunk, until one hits the envelope."""
+        return self.choose is exponential
 
     @property
     def uses_reward(self) -> bool:
@@ -149,6 +171,7 @@ _ROWS = (
     Method("gsi", "draft", by_tilted_reward, softmax, tilted_reward_reaches_threshold, _SBON_BASE),
     Method("gsi-no-fallback", "draft", by_tilted_reward),
     Method("gsi-ic", "draft", by_tilted_reward, softmax, mean_weight_ratio, _SBON_BASE),
+    Method("expgsi", "draft", by_tilted_reward, exponential, tilted_reward_reaches_threshold, _SBON_BASE, clipped=True),
     Method("rsd", "draft", None, softmax, reward_reaches_delta, _BASE, single=True),
     Method("rsd-n", "draft", by_reward, softmax, reward_reaches_delta, _SBON_BASE),
     Method("sbon-draft", "draft", by_reward),

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import combinations_with_replacement
 
+import numpy as np
+
 Law = dict[str, float]
 
 
@@ -34,6 +36,38 @@ def softmax_choice(p: Law, w: Law, n: int, alpha: Callable[[float, str], float] 
     return law
 
 
+def noisy_max_choice(log_w: list[float]) -> list[float]:
+    """P(i = argmax a_j + E_j), E_j ~ Exp(1), by quadrature of the definition, Σ_i = 1 where some a_j > −inf.
+
+    i wins at t with density e^{−(t − a_i)} Π_{j≠i} (1 − e^{−(t − a_j)}), t ≥ m = max a. With z = e^{m − t} and ρ_j =
+    e^{a_j − m} that is ρ_i ∫_0^1 Π_{j≠i} (1 − ρ_j z) dz: a polynomial, for which Gauss–Legendre is exact.
+    """
+    m = max(log_w)
+    if m == -math.inf:
+        return [0.0] * len(log_w)
+    rho = [math.exp(a - m) for a in log_w]
+    nodes, weights = np.polynomial.legendre.leggauss(len(log_w) // 2 + 1)
+    z = [(x + 1) / 2 for x in nodes]
+    return [
+        rho[i]
+        * math.fsum(
+            weight / 2 * math.prod(1 - rho[j] * at for j in range(len(rho)) if j != i)
+            for at, weight in zip(z, weights, strict=True)
+        )
+        for i in range(len(rho))
+    ]
+
+
+def noisy_choice(p: Law, log_w: Law, n: int, alpha: Callable[[str], float]) -> Law:
+    """softmax_choice's twin for exponential noise: accepted mass of each text."""
+    law = dict.fromkeys(p, 0.0)
+    for counts, probability in multisets(p, n):
+        batch = list(counts.elements())
+        for text, wins in zip(batch, noisy_max_choice([log_w[t] for t in batch]), strict=True):
+            law[text] += probability * wins * alpha(text)
+    return law
+
+
 def argmax_choice(p: Law, r: Law, n: int) -> Law:
     """P(max r_i = r(y)) · p(y) / p(all steps of that reward)."""
     law = {}
@@ -50,18 +84,35 @@ def replaced(accepted: Law, q: Law) -> Law:
 
 
 def step_law(
-    method: str, p: Law, b: Law, r: Law, *, n: int, m: int, beta: float, u: float, delta: float, log_c: float
+    method: str,
+    p: Law,
+    b: Law,
+    r: Law,
+    *,
+    n: int,
+    m: int,
+    beta: float,
+    u: float,
+    delta: float,
+    log_c: float,
+    clip: float = 3.0,
 ) -> Law:
-    """The law of the committed step; m is the fallback's number of candidates."""
+    """The law of the committed step; m is the fallback's number of candidates, clip expgsi's bound on ℓ in nats."""
     plain = {t: math.exp(beta * r[t]) for t in p}
     tilted = {t: math.exp(beta * r[t]) * b[t] / p[t] if p[t] > 0 else math.nan for t in p}
 
-    def tilted_reward(t: str) -> float:
-        return r[t] + (math.log(b[t]) - math.log(p[t])) / beta if b[t] > 0 else -math.inf
+    def log_ratio(t: str) -> float:
+        return math.log(b[t]) - math.log(p[t]) if b[t] > 0 else -math.inf
+
+    def tilted_reward(t: str, most: float = math.inf) -> float:
+        return r[t] + min(log_ratio(t), most) / beta
 
     soft_base = softmax_choice(b, plain, m)
     if method == "gsi":
         return replaced(softmax_choice(p, tilted, n, lambda mean, t: float(tilted_reward(t) >= u)), soft_base)
+    if method == "expgsi":
+        noisy = {t: beta * r[t] + min(log_ratio(t), clip) for t in p}
+        return replaced(noisy_choice(p, noisy, n, lambda t: float(tilted_reward(t, clip) >= u)), soft_base)
     if method == "gsi-no-fallback":
         return softmax_choice(p, tilted, n)
     if method == "gsi-ic":

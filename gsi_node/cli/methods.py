@@ -12,6 +12,7 @@ from gsi_node.methods import (
     Method,
     argmax,
     by_tilted_reward,
+    exponential,
     mean_weight_ratio,
     reward_reaches_delta,
     tilted_reward_reaches_threshold,
@@ -36,6 +37,7 @@ def list_methods() -> None:
     console.show(table)
     console.show("r reward · ℓ = log π_base − log π_draft · r̃ = r + ℓ/β · w = exp(β·r̃) · w̄ mean w")
     console.show("β: --beta · u: --threshold · δ: --set delta=… · log c: --set log_c=… · n: --n")
+    console.show("expgsi: ℓ is clipped at --set log_ratio_clip=… nats, and judged --set chunk_size=… at a time")
 
 
 def _proposes(method: Method) -> str:
@@ -47,4 +49,6 @@ def _chosen(method: Method) -> str:
         return "–"
     if method.choose is argmax:
         return "greatest r"
+    if method.choose is exponential:
+        return "β·r̃ + Exp(1), first hit"
     return f"softmax of β·{'r̃' if method.weigh is by_tilted_reward else 'r'}"

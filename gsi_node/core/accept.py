@@ -34,6 +34,23 @@ def joined_law(accepted: Floats, q: Floats) -> Array:
     return kept + max(0.0, 1.0 - math.fsum(kept)) * np.asarray(q, dtype=np.float64)
 
 
+def calibrate_log_ratio_clip(log_ratios: Floats, quantile: float = 0.95) -> float:
+    """The given quantile of ℓ over a calibration set's candidates, drawn from π_S: expgsi's clip. Nats.
+
+    A candidate that π_B cannot make (ℓ = −inf) counts. Since E_S[e^ℓ] ≤ 1, the true quantile is at most
+    −ln(1 − quantile), whatever the models (docs/math.md §6). Raises ConfigError where no finite quantile exists.
+    """
+    logs = np.sort(np.asarray(log_ratios, dtype=np.float64))
+    if logs.ndim != 1 or logs.size == 0 or np.isnan(logs).any() or (logs == math.inf).any():
+        raise ConfigError("log_ratios: want a non-empty sequence of log-ratios below +inf, one a calibration candidate")
+    if not 0.0 < quantile <= 1.0:
+        raise ConfigError(f"quantile: want a number in (0, 1], got {quantile}")
+    clip = float(logs[math.ceil(quantile * logs.size) - 1])
+    if clip == -math.inf:
+        raise ConfigError(f"quantile {quantile} of the log-ratios is -inf: the base can make almost none of them")
+    return clip
+
+
 def calibrate_log_c(log_mean_weights: Floats, fallback_rate: float) -> float:
     """log c with mean_b min(1, w̄_b / c) = 1 − fallback_rate over calibration batches b (docs/math.md §5). Nats.
 

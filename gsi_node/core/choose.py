@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 
 from gsi_node.core.rng import Stream
-from gsi_node.core.weights import Floats, normalised
+from gsi_node.core.weights import Array, Floats, normalised
 from gsi_node.types import Key
 
 
@@ -38,3 +39,23 @@ class KeyedChooser:
 
     def accept(self, log_prob: float) -> bool:
         return self._stream.uniform() < math.exp(log_prob)
+
+
+def random_order(n: int, chooser: Chooser) -> list[int]:
+    """A uniformly random order of 0 … n − 1."""
+    rest = list(range(n))
+    return [rest.pop(chooser.choose(np.zeros(len(rest)))) for _ in range(n)]
+
+
+def first_hit(log_probs: Floats, chooser_of: Callable[[int], Chooser]) -> int | None:
+    """The first i that hits, each with probability exp(log_probs[i]), asking chooser_of(i); None where none does."""
+    hits = (i for i, log_prob in enumerate(log_probs) if chooser_of(i).accept(min(0.0, float(log_prob))))
+    return next(hits, None)
+
+
+def below_envelope(log_w: Floats, log_envelope: float) -> Array:
+    """log v_i, v_i = w_i / (1 − w_i e^{−K}): given that no log w_i + E_i reaches K, E_i ~ Exp(1), their argmax has the
+    law of the argmax of log v_i + E_i without that condition (docs/math.md §6). K = log_envelope ≥ max log w. Nats.
+    """
+    a = np.asarray(log_w, dtype=np.float64)
+    return np.asarray(a - np.log(-np.expm1(np.minimum(a - log_envelope, -1e-300))))  # at K itself: a hit, not here

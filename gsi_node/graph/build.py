@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,8 @@ from langgraph.types import Checkpointer
 
 from gsi_node.config import GSIConfig
 from gsi_node.errors import ConfigError, VocabularyMismatch
-from gsi_node.graph.nodes import GSINodes, Models, StageNode
+from gsi_node.graph.moment import Models
+from gsi_node.graph.nodes import GSINodes, StageNode
 from gsi_node.graph.state import GSIContext, GSIInput, GSIOutput, GSIState, extended_schema
 from gsi_node.models.base import StepModel
 from gsi_node.rewards.base import Reward
@@ -58,11 +60,10 @@ def create_gsi(
         graph.add_edge(judge, "tilt_and_accept")
     if not judges:
         graph.add_edge("draft", "tilt_and_accept")
+    further = [*(["fallback"] if rule.fallback else []), *(judges if rule.scans else []), "draft", "finish"]
+    graph.add_conditional_edges("tilt_and_accept", _decided, further)
     if rule.fallback:
-        graph.add_conditional_edges("tilt_and_accept", _fall_back_or_go_on, ["fallback", "draft", "finish"])
         graph.add_conditional_edges("fallback", _go_on, ["draft", "finish"])
-    else:
-        graph.add_conditional_edges("tilt_and_accept", _go_on, ["draft", "finish"])
     graph.add_edge("finish", END)
     return graph
 
@@ -95,7 +96,9 @@ def _go_on(state: Mapping[str, Any]) -> str:
     return "finish" if state["stop_reason"] else "draft"
 
 
-def _fall_back_or_go_on(state: Mapping[str, Any]) -> str:
+def _decided(state: Mapping[str, Any]) -> str | list[str]:
+    if state["gsi_batch"]:  # a scan without a hit: the next chunk
+        return ["reward", "score_base"]
     return "fallback" if state["gsi_refused"] else _go_on(state)
 
 
@@ -111,6 +114,11 @@ def _check(models: Models, config: GSIConfig) -> None:
                 f"{role}: want an object with the {wanted.__name__} protocol, got {type(model).__name__} "
                 f"{model!r:.80}; gsi_node.{load}(spec) makes one from a spec"
             )
+    if config.rule.scans and not math.isfinite(models.reward.range[1]):  # type: ignore[union-attr]
+        raise ConfigError(
+            f"reward: method {config.method} needs a known upper bound, but its range is {models.reward.range}; "  # type: ignore[union-attr]
+            "declare a finite maximum, or use gsi"
+        )
     asked = [getattr(models, role) for role in ("draft", "base") if role in config.rule.models]
     for model in asked:
         law = config.law(stop_ids=models.stop_ids())

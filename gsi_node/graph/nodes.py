@@ -1,12 +1,13 @@
 """The nodes of the GSI graph: each reads the state, runs one stage, and returns plain values.
 
-draft → (reward ∥ score_base) → tilt_and_accept → [fallback] → draft …, framed by begin and finish.
+draft → (reward ∥ score_base) → tilt_and_accept → [fallback] → draft …, framed by begin and finish. A method that scans
+goes (reward ∥ score_base) → tilt_and_accept once a chunk of its candidates, until one hits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from hashlib import blake2b
 from typing import Any
 
@@ -19,13 +20,11 @@ from gsi_node import stages
 from gsi_node.answer import last_boxed
 from gsi_node.calls import Stage, arun, run
 from gsi_node.config import GSIConfig
-from gsi_node.core.choose import KeyedChooser
 from gsi_node.errors import ConfigError, ResumeMismatch
-from gsi_node.graph.records import initial_record, pack_step, prefix_of, step_record, unpack_step
+from gsi_node.graph.moment import Models, Moment, supersteps
+from gsi_node.graph.records import initial_record, pack_step, prefix_of, scan_record, step_record, unpack_step
 from gsi_node.graph.state import Plain, overridden, overrides_in, plain_bill
-from gsi_node.models.base import StepModel
-from gsi_node.rewards.base import Reward
-from gsi_node.types import Key, Prefix, SamplingLaw, Score, Usage
+from gsi_node.types import Score, Step, Usage
 
 State = Mapping[str, Any]
 
@@ -52,39 +51,6 @@ class StageNode(Runnable[Any, Plain]):
         return {**update, "usage": plain_bill(bill)}
 
 
-@dataclass(frozen=True, slots=True)
-class Models:
-    """The three parameters of the node; None where the method never asks that one."""
-
-    draft: StepModel | None
-    base: StepModel | None
-    reward: Reward | None
-
-    def fingerprints(self) -> Plain:
-        """What a checkpoint remembers of them, by role."""
-        return {role: getattr(getattr(self, role), "fingerprint", None) for role in ("draft", "base", "reward")}
-
-    def language_models(self) -> list[StepModel]:
-        return [model for model in (self.draft, self.base) if model is not None]
-
-    def stop_ids(self) -> tuple[int, ...]:
-        """The step ends of the sampling law: those of both models together."""
-        return tuple(sorted({i for model in self.language_models() for i in model.stop_ids}))
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A run about to decide one step: its settings, the prefix x, the sampling law, the random streams."""
-
-    config: GSIConfig
-    problem_id: str
-    prefix: Prefix
-    law: SamplingLaw
-
-    def key(self, phase: str) -> Key:
-        return Key(self.config.seed, self.problem_id, len(self.prefix.steps), phase)
-
-
 class GSINodes:
     """The node bodies over one set of models and one compiled configuration."""
 
@@ -93,9 +59,6 @@ class GSINodes:
         self.name = name
         self.config = config
         self.stop_ids = models.stop_ids()
-        rule = config.rule
-        # supersteps of one more step: draft, reward ∥ score_base, tilt_and_accept, fallback; then finish
-        self.round = 3 + (rule.uses_reward or rule.uses_ratio) + (rule.fallback is not None)
         self.identity = {"config": config.model_dump(), "models": models.fingerprints()}
 
     def begin(self, state: State) -> Plain:
@@ -113,7 +76,11 @@ class GSINodes:
             "gsi_run": {"problem": problem, "problem_id": str(problem_id), "overrides": overrides, **self.identity},
             "steps": Overwrite(steps),
             "usage": Overwrite({role: asdict(Usage()) for role in sorted(config.rule.models)}),
-            "stop_reason": "answer" if answered else None if state["gsi_remaining"] > self.round else "truncated",
+            "stop_reason": "answer"
+            if answered
+            else None
+            if state["gsi_remaining"] > supersteps(config)
+            else "truncated",
         }
 
     def draft(self, state: State) -> Stage[Plain]:
@@ -124,45 +91,56 @@ class GSINodes:
         assert model is not None
         n = 1 if rule.single else now.config.n
         steps = yield from stages.draft(model, rule.propose, now.prefix, n, now.key("draft"), now.law)
+        steps = stages.scan_order(rule, steps, now.chooser("order"))
         return {**dict.fromkeys(CANDIDATES), "gsi_batch": [pack_step(step) for step in steps]}
 
     def reward(self, state: State) -> Stage[Plain]:
-        """r_i."""
+        """r_i of the next candidates."""
         now = self._moment(state)
         assert self.models.reward is not None
-        steps = [unpack_step(record) for record in state["gsi_batch"]]
-        return {"gsi_rewards": (yield from stages.reward(self.models.reward, now.prefix, steps))}
+        known, steps = self._unjudged(now, state, "gsi_rewards")
+        return {"gsi_rewards": known + (yield from stages.reward(self.models.reward, now.prefix, steps))}
 
     def score_base(self, state: State) -> Stage[Plain]:
-        """log π_B(y_i | x)."""
+        """log π_B(y_i | x) of the next candidates."""
         now = self._moment(state)
         assert self.models.base is not None
-        steps = [unpack_step(record) for record in state["gsi_batch"]]
+        known, steps = self._unjudged(now, state, "gsi_scores")
         scores = yield from stages.score(self.models.base, now.prefix, steps, now.law)
-        return {"gsi_scores": [list(score) for score in scores]}
+        return {"gsi_scores": known + [list(score) for score in scores]}
 
     def tilt_and_accept(self, state: State) -> Plain:
-        """Choose i* and commit y_{i*}, or refuse it and leave the step to the fallback."""
+        """Choose i* and commit y_{i*}, or refuse it and leave the step to the fallback; or ask for more judgements."""
         now = self._moment(state)
-        rule, config = now.config.rule, now.config
+        rule, config, rewards = now.config.rule, now.config, state["gsi_rewards"]
         steps = [unpack_step(record) for record in state["gsi_batch"]]
         scores = None if state["gsi_scores"] is None else [Score(*pair) for pair in state["gsi_scores"]]
-        batch = stages.tilt(rule, steps, state["gsi_rewards"], scores, config)
-        chooser = KeyedChooser(now.key("select"))
-        chosen = stages.select(rule, batch, chooser)
-        accepted = chosen is not None and stages.accept(rule, batch, chosen, chooser, config)
+        judged = len(rewards) if rule.scans else len(steps)
+        batch = stages.tilt(rule, steps[:judged], rewards, scores, config)
+        new = range((judged - 1) // config.chunk_size * config.chunk_size if rule.scans else 0, judged)
+        found = stages.decide(rule, batch, new, len(steps), self.models.reward, now.chooser, config)
+        if found is None:
+            return {}
         record = step_record(
             source=rule.propose,
-            accepted=accepted,
+            accepted=found.accepted,
             steps=steps,
             batch=batch,
-            chosen=chosen,
+            chosen=found.chosen,
             scores=scores,
             every=config.record == "candidates",
         )
-        if chosen is None or not accepted:
+        if found.hit is not None:
+            record["scan"] = scan_record(batch, found.hit, config.log_ratio_clip)
+        if found.chosen is None or not found.accepted:
             return {**dict.fromkeys(CANDIDATES), "gsi_refused": record}
-        return self._commit(state, now, record, steps[chosen].finished)
+        return self._commit(state, now, record, steps[found.chosen].finished)
+
+    def _unjudged(self, now: Moment, state: State, key: str) -> tuple[list[Any], list[Step]]:
+        """What a judge knows of this batch, and the candidates it judges next."""
+        known = state[key] or []
+        next_ones = stages.next_chunk(now.config.rule, len(state["gsi_batch"]), len(known), now.config)
+        return known, [unpack_step(record) for record in state["gsi_batch"][next_ones.start : next_ones.stop]]
 
     def fallback(self, state: State) -> Stage[Plain]:
         """π_B drafts the step itself."""
@@ -177,7 +155,7 @@ class GSINodes:
             config.n_fallback or config.n,
             now.key("fallback"),
             now.law,
-            KeyedChooser(now.key("fallback-select")),
+            now.chooser("fallback-select"),
             config,
         )
         record = step_record(
@@ -211,7 +189,7 @@ class GSINodes:
         """Append a decided step, tell the stream about it, and see whether the run is over."""
         records = [*state["steps"], record]
         reason = _stop_reason(records, finished, now.config)
-        if reason is None and state["gsi_remaining"] <= self.round:
+        if reason is None and state["gsi_remaining"] <= supersteps(now.config):
             reason = "truncated"
         index = len(records) - 1
         get_runtime().stream_writer({"gsi_step": {"problem_id": now.problem_id, "index": index, **record}})

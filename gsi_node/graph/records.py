@@ -72,7 +72,7 @@ def step_record(
 
     def numbers(i: int | None) -> Plain:
         own = None if i is None else steps[i].log_prob
-        base = own if source == "base" else None if scores is None or i is None else scores[i].log_prob
+        base = own if source == "base" else None if scores is None else _at([s.log_prob for s in scores], i)
         return {
             "reward": _at(batch.rewards, i),
             "log_prob_draft": own if source == "draft" else None,
@@ -100,4 +100,11 @@ def step_record(
 
 
 def _at(values: Any, i: int | None) -> float | None:
-    return None if values is None or i is None else float(values[i])
+    """None also for a candidate that a scan did not judge."""
+    return None if values is None or i is None or i >= len(values) else float(values[i])
+
+
+def scan_record(batch: Weighed, hit: bool, clip: float) -> Plain:
+    """How a scan ended: candidates judged, whether the chosen one hit the envelope, how often the clip bound."""
+    assert batch.log_ratios is not None
+    return {"n_scored": len(batch.log_ratios), "hit": hit, "n_clipped": int((batch.log_ratios > clip).sum())}

@@ -89,6 +89,8 @@ class GSIContext(BaseModel):
     threshold: Finite | None = None
     delta: Finite | None = None
     log_c: Finite | None = None
+    log_ratio_clip: Finite | None = None
+    chunk_size: Count | None = None
     max_steps: Count | None = None
     max_step_tokens: Count | None = None
     max_tokens: Count | None = None

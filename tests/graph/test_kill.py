@@ -31,6 +31,13 @@ def table_graph(saver: Any, folder: Path, delay: float) -> Any:
     return compiled(checkpointer=saver, parts=parts)
 
 
+def scanning_graph(saver: Any, folder: Path, delay: float) -> Any:
+    """The same with expgsi, one candidate a chunk: most kills find a scan half done."""
+    parts = models(length=12)
+    parts["draft"].delay = parts["base"].delay = delay
+    return compiled(checkpointer=saver, parts=parts, method="expgsi", n=6, chunk_size=1, log_ratio_clip=0.5)
+
+
 def miniature_graph(saver: Any, folder: Path, delay: float) -> Any:
     """Miniature transformers in float64, whose caches are cold after a resume."""
     from gsi_node.load import load_model
@@ -78,12 +85,12 @@ def lives_until_done(database: Path, graph: str, folder: Path, delay: float, kil
     raise AssertionError("the last life was not to be killed")
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_table_models_at_random_moments(seed: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("seed", "graph"), [(0, table_graph), (1, table_graph), (2, scanning_graph)])
+def test_table_models_at_random_moments(seed: int, graph: Any, tmp_path: Path) -> None:
     rng = random.Random(seed)
-    want = [step["token_ids"] for step in table_graph(None, tmp_path, 0.0).invoke(PROBLEM)["steps"]]
+    want = [step["token_ids"] for step in graph(None, tmp_path, 0.0).invoke(PROBLEM)["steps"]]
     moments = [rng.uniform(0.05, 0.45) for _ in range(4)]
-    out, killed = lives_until_done(tmp_path / "c.sqlite", "table_graph", tmp_path, 0.02, moments)
+    out, killed = lives_until_done(tmp_path / "c.sqlite", graph.__name__, tmp_path, 0.03, moments)
     assert killed >= 2
     assert out == want
 
