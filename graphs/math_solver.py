@@ -34,6 +34,7 @@ from typing_extensions import TypedDict  # the one pydantic can describe on Pyth
 
 from gsi_node import GSIConfig, GSIContext, Reward, StepModel, compile_gsi, load_model, load_reward
 from gsi_node.cli.problems import default_id
+from gsi_node.core.choose import vote
 from gsi_node.errors import ConfigError
 from gsi_node.graph.state import add_usage
 
@@ -149,15 +150,16 @@ class MathSolver:
         return float((reward - low) / (high - low))
 
     def vote(self, state: SolverState) -> Plain:
-        """Group equal answers; the sum of the weights decides, and the lowest index among equals."""
-        groups: dict[str, Plain] = {}
-        for sample in state["samples"]:
-            if sample["answer"] is not None:
-                empty: Plain = {"answer": sample["answer"], "weight": 0.0, "samples": []}
-                group = groups.setdefault(normalised(sample["answer"]), empty)
-                group["weight"] += sample["weight"]
-                group["samples"].append(sample["index"])
-        return {"votes": sorted(groups.values(), key=lambda group: (-group["weight"], group["samples"][0]))}
+        """Equal answers share the sum of their weights, and the lowest index wins among equals: core.choose.vote."""
+        samples = state["samples"]
+        ballots = vote([sample["answer"] for sample in samples], weights=[sample["weight"] for sample in samples])
+        indices = [[samples[voter]["index"] for voter in ballot.voters] for ballot in ballots]
+        return {
+            "votes": [
+                {"answer": ballot.answer, "weight": ballot.weight, "samples": voters}
+                for ballot, voters in zip(ballots, indices, strict=True)
+            ]
+        }
 
     def answer(self, state: SolverState) -> Plain:
         """The result: the heaviest sample that voted for the winner; of all samples, where none has an answer."""
@@ -223,12 +225,6 @@ def _one_send_a_sample(state: SolverState) -> list[Send]:
     run = state["run"]
     ids = [run["problem_id"] + (f"/{j}" if j else "") for j in range(run["n_samples"])]
     return [Send("solve", {"problem": run["problem"], "problem_id": name, "index": j}) for j, name in enumerate(ids)]
-
-
-def normalised(answer: str) -> str:
-    """An answer as votes compare it: without spaces and dollar signs, every fraction a \\frac."""
-    bare = "".join(answer.split()).replace("$", "").replace("\\!", "").replace("\\,", "")
-    return bare.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
 
 
 def build_graph(

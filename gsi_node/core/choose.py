@@ -1,9 +1,10 @@
-"""Every random decision of a run goes through one `Chooser`: keyed streams in production, enumeration in `law`."""
+"""Choices: every random one goes through a `Chooser` (keyed streams in production, enumeration in `law`); and a vote."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -59,3 +60,50 @@ def below_envelope(log_w: Floats, log_envelope: float) -> Array:
     """
     a = np.asarray(log_w, dtype=np.float64)
     return np.asarray(a - np.log(-np.expm1(np.minimum(a - log_envelope, -1e-300))))  # at K itself: a hit, not here
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """One group of equal answers: the first of them, the sum of its voters' weights, the voters by index."""
+
+    answer: str
+    weight: float
+    voters: tuple[int, ...]
+
+
+def plain_answer(answer: str) -> str:
+    """An answer without spaces and dollar signs, every fraction a \\frac."""
+    bare = "".join(answer.split()).replace("$", "").replace("\\!", "").replace("\\,", "")
+    return bare.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
+
+
+def same_text(first: str, second: str) -> bool:
+    """Equality of plain answers."""
+    return plain_answer(first) == plain_answer(second)
+
+
+def vote(
+    answers: Sequence[str | None],
+    same: Callable[[str, str], bool] = same_text,
+    weights: Sequence[float] | None = None,
+) -> list[Ballot]:
+    """Majority vote: groups of equal answers by falling weight, then by lowest voter; the winner first.
+
+    answers: one a response, None for a response without one: it does not vote. same(first, answer) decides whether an
+    answer joins a group, asked of the groups in the order of their first voters, so that the result is well defined
+    even where `same` is not transitive. weights: one a response, finite (None: 1 each), dimensionless.
+    """
+    groups: list[list[tuple[int, str]]] = []
+    for voter, answer in enumerate(answers):
+        if answer is not None:
+            group = next((group for group in groups if same(group[0][1], answer)), None)
+            if group is None:
+                groups.append(group := [])
+            group.append((voter, answer))
+
+    def ballot(group: list[tuple[int, str]]) -> Ballot:
+        voters = tuple(voter for voter, _ in group)
+        weight = float(len(voters)) if weights is None else math.fsum(weights[voter] for voter in voters)
+        return Ballot(group[0][1], weight, voters)
+
+    return sorted(map(ballot, groups), key=lambda ballot: (-ballot.weight, ballot.voters[0]))

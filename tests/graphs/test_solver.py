@@ -15,9 +15,10 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
-from graphs.math_solver import MathSolver, SolverOutput, add_samples, normalised
+from graphs.math_solver import MathSolver, SolverOutput, add_samples
 from gsi_node import GSIConfig, compile_gsi
 from gsi_node.cli.problems import default_id
+from gsi_node.core.choose import plain_answer
 from gsi_node.errors import ConfigError
 from gsi_node.graph.state import add_usage
 from gsi_node.rewards.table import TableReward
@@ -62,7 +63,7 @@ async def test_sync_and_async_agree_and_repeat() -> None:
 def test_the_result_is_that_of_a_voter_for_the_winner_with_everyones_usage() -> None:
     result = compiled().invoke({"problem": "two", "n_samples": 8})
     winner = result["votes"][0]
-    assert normalised(result["answer"]) == normalised(winner["answer"])
+    assert plain_answer(result["answer"]) == plain_answer(winner["answer"])
     chosen = [sample for sample in result["samples"] if sample["response"] == result["response"]]
     assert set(winner["samples"]) >= {sample["index"] for sample in chosen}
     total: dict[str, Any] = {}
