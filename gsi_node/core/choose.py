@@ -1,4 +1,4 @@
-"""Choices: every random one goes through a `Chooser` (keyed streams in production, enumeration in `law`); and a vote."""
+"""Choices: every random one goes through a `Chooser`, keyed streams in production, enumeration in `law`; and a vote."""
 
 from __future__ import annotations
 

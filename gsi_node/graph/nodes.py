@@ -71,16 +71,13 @@ class GSINodes:
             problem_id = blake2b(problem.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
         steps = [self._initial_step(i, step) for i, step in enumerate(state.get("initial_steps") or [])]
         answered = last_boxed("".join(step["text"] for step in steps)) is not None
+        room = state["gsi_remaining"] > supersteps(config)
         return {
             **dict.fromkeys(("response", "answer", "acceptance_rate", *CANDIDATES)),
             "gsi_run": {"problem": problem, "problem_id": str(problem_id), "overrides": overrides, **self.identity},
             "steps": Overwrite(steps),
             "usage": Overwrite({role: asdict(Usage()) for role in sorted(config.rule.models)}),
-            "stop_reason": "answer"
-            if answered
-            else None
-            if state["gsi_remaining"] > supersteps(config)
-            else "truncated",
+            "stop_reason": "answer" if answered else None if room else "truncated",
         }
 
     def draft(self, state: State) -> Stage[Plain]:
