@@ -1,0 +1,138 @@
+"""Problems by the name of their set: `load("math500")`, `load("pocket", size=200)`, `load("rg:chain_sum,size=50")`.
+
+A named set is looked for in a folder of yours first, as NAME.jsonl or NAME/test.jsonl, then on the hub with the library
+`datasets` (extra `evals`). Nothing is downloaded where the folder has it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import blake2b
+from importlib import import_module
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from evals.layouts import LAYOUTS, generated, lines
+from evals.layouts.base import Layout, Reading, Row
+from evals.problems import Problem
+from gsi_node.cli.problems import default_id
+from gsi_node.errors import ConfigError
+
+DATA_DIR = "GSI_DATA_DIR"
+IDS = ("unique_id", "problem_id", "id", "idx")
+"""Fields that may name a problem, best first; a row without any is named by a hash of its text."""
+SPLITS = ("test", "calibration", "heldout")
+"""Of every set: all of it, and two disjoint halves. pocket also has its own train and validation."""
+
+
+def load(
+    name: str, *, data_dir: Path | None = None, size: int | None = None, seed: int = 0, split: str = "test"
+) -> list[Problem]:
+    """The problems of a set, in a fixed order.
+
+    name: pocket | math500 | olympiadbench | minerva_math | mmlu_stem | gsm8k | path/to/file.jsonl |
+    rg:NAME[,size=…,seed=…]. data_dir: the folder of named sets; default the environment variable GSI_DATA_DIR.
+    size: of pocket and rg, how many to make (default 500); of the others, how many to draw without replacement by
+    `seed`, kept in the set's order, so that a larger sample contains every smaller one; None takes all. seed: of pocket
+    and rg, the generator's. split: "test" is the whole set; "calibration" and "heldout" are disjoint halves by a hash
+    of the id (of pocket: its validation and test splits; "train" and "validation" exist there only).
+
+    Raises ConfigError for a name, split, file or row that cannot be used, naming the places looked in.
+    """
+    if size is not None and size < 1:
+        raise ConfigError(f"size must be at least 1, but it is {size}")
+    if name == "pocket":
+        names = {"calibration": "validation", "heldout": "test"}
+        if split not in (*SPLITS, "train", "validation"):
+            raise ConfigError(
+                f"pocket has no split {split!r}: use one of {', '.join((*SPLITS, 'train', 'validation'))}"
+            )
+        return generated.pocket(names.get(split, split), seed, size)
+    if split not in SPLITS:
+        raise ConfigError(f"{name} has no split {split!r}: use one of {', '.join(SPLITS)}")
+    if name.startswith("rg:"):
+        return [one for one in generated.reasoning_gym(name[3:], seed, size) if _belongs(one.id, split)]
+    found = [one for one in _stored(name, data_dir) if _belongs(one.id, split)]
+    if size is None or size >= len(found):
+        return found
+    order = list(range(len(found)))
+    Random(f"{name} {seed}").shuffle(order)
+    return [found[index] for index in sorted(order[:size])]
+
+
+def _belongs(id: str, split: str) -> bool:
+    return split == "test" or (blake2b(id.encode(), digest_size=1).digest()[0] < 128) == (split == "calibration")
+
+
+def _stored(name: str, data_dir: Path | None) -> list[Problem]:
+    layout = LAYOUTS.get(name)
+    if layout is None:
+        path = Path(name)
+        if path.suffix != ".jsonl" and not path.is_file():
+            raise ConfigError(f"no set {name!r}: use pocket, {', '.join(LAYOUTS)}, rg:NAME, or a file of JSON lines")
+        return _problems(_rows(path), lines.read)
+    folder = data_dir if data_dir is not None else Path(os.environ[DATA_DIR]) if os.environ.get(DATA_DIR) else None
+    places = [] if folder is None else [folder / f"{name}.jsonl", folder / name / "test.jsonl"]
+    for path in places:
+        if path.is_file():
+            return _problems(_rows(path), layout.read)
+    return _problems(_hub_rows(layout, places), layout.read)
+
+
+def _problems(rows: Iterable[tuple[str, Row]], read: Callable[[Row], Reading]) -> list[Problem]:
+    """Problems of rows, each with the place it stands at; equal ids are told apart by #2, #3 …"""
+    found: list[Problem] = []
+    seen: Counter[str] = Counter()
+    for place, row in rows:
+        try:
+            text, answer, kind, meta = read(row)
+            given = next((row[field] for field in IDS if row.get(field) is not None), None)
+        except ConfigError as error:
+            raise ConfigError(f"{place}: {error}") from error
+        id = default_id(text) if given is None else str(given)
+        seen[id] += 1
+        found.append(Problem(id if seen[id] == 1 else f"{id}#{seen[id]}", text, answer, kind, meta))
+    if not found:
+        raise ConfigError("the set is empty")
+    return found
+
+
+def _rows(path: Path) -> Iterator[tuple[str, Row]]:
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    place = f"{path}, line {number}"
+                    yield place, _object(line, place)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+
+
+def _object(line: str, place: str) -> Row:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise ConfigError(f"{place}: not a JSON object: {error}") from error
+    if not isinstance(row, dict):
+        raise ConfigError(f"{place}: a line must be a JSON object, but it is {type(row).__name__}")
+    return row
+
+
+def _hub_rows(layout: Layout, places: Sequence[Path]) -> Iterator[tuple[str, Row]]:
+    """The rows of a set on the hub, with the library `datasets`, which is imported here alone."""
+    here = " and ".join(map(str, places)) or f"no folder (neither --data-dir nor {DATA_DIR} is set)"
+    looked = f"{layout.name} was not found: looked in {here}, then for {layout.hub.path} on the hub"
+    try:
+        library: Any = import_module("datasets")
+    except ImportError as error:
+        raise ConfigError(f"{looked}, which needs the library datasets: pip install 'gsi-node[evals]'") from error
+    try:
+        table = library.load_dataset(layout.hub.path, layout.hub.config, split=layout.hub.split)
+    except Exception as error:
+        raise ConfigError(f"{looked}: {type(error).__name__}: {error}") from error
+    for index, row in enumerate(table):
+        yield f"{layout.hub.path}, row {index}", row

@@ -1,0 +1,21 @@
+"""reasoning-gym's own scorers. Import only in a worker: a scorer may take its time over a hostile answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from json import dumps, loads
+from typing import Any
+
+from evals.layouts.generated import create
+
+
+@lru_cache(maxsize=64)
+def _dataset(name: str, config: str) -> Any:
+    return create(name, loads(config))
+
+
+def right(meta: Mapping[str, Any], predicted: str) -> bool:
+    """Whether the generator's scorer gives `predicted` full marks on the entry that meta names."""
+    dataset = _dataset(meta["generator"], dumps(meta["config"], sort_keys=True))
+    return bool(dataset.score_answer(predicted, dataset[meta["index"]]) >= 1.0)
