@@ -22,14 +22,15 @@ Role = Literal["draft", "base", "reward"]
 class Call:
     """One request to the model or reward `backend` in `role`: backend.method(*args).
 
-    scored: the steps it scores or rewards; None where it samples.
+    scored: the steps it scores or rewards; None where it samples. tokens: (generated, scored) where neither tells.
     """
 
     role: Role
     backend: Any
-    method: Literal["sample", "score", "__call__"]
+    method: Literal["sample", "score", "__call__", "next_log_probs"]
     args: tuple[Any, ...]
     scored: Sequence[Step] | None = None
+    tokens: tuple[int, int] | None = None
 
     def now(self) -> Any:
         return getattr(self.backend, self.method)(*self.args)
@@ -42,6 +43,8 @@ class Call:
 
     def usage(self, result: Any, seconds: float) -> Usage:
         """Tokens generated or scored, one call, and the wall seconds it took."""
+        if self.tokens is not None:
+            return Usage(*self.tokens, calls=1, seconds=seconds)
         tokens = sum(len(step.token_ids) for step in (result if self.scored is None else self.scored))
         if self.scored is None:
             return Usage(generated_tokens=tokens, calls=1, seconds=seconds)

@@ -20,10 +20,10 @@ class GSIConfig(BaseModel):
     beta: inverse temperature of the tilt. threshold: u, in the units of the reward. delta: the threshold on the reward
     for rsd and rsd-n. log_c: log of gsi-ic's constant in nats (None: beta · threshold). log_ratio_clip: nats, expgsi's
     r̃ = r + min(ℓ, log_ratio_clip) / β; at most e^−3 = 5 % of a draft's steps have ℓ ≥ 3, whatever the models.
-    chunk_size: candidates that expgsi judges at once. temperature, top_p: the sampling law of both models. max_steps:
-    steps; max_step_tokens, max_tokens: tokens a step and a response. record: "candidates" keeps every candidate in the
-    step records. max_log_ratio_error: nats; a run stops where the certified bound on a candidate's log-ratio is larger
-    (model servers only: in process the bound is 0).
+    chunk_size: candidates that expgsi judges at once. gamma: tokens that specdec drafts a verification. temperature,
+    top_p: the sampling law of both models. max_steps: steps; max_step_tokens, max_tokens: tokens a step and a response.
+    record: "candidates" keeps every candidate in the step records. max_log_ratio_error: nats; a run stops where the
+    certified bound on a candidate's log-ratio is larger (model servers only: in process the bound is 0).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
@@ -37,6 +37,7 @@ class GSIConfig(BaseModel):
     log_c: Finite | None = None
     log_ratio_clip: Finite = 3.0
     chunk_size: Count = 4
+    gamma: Count = 4
     temperature: Annotated[Finite, Field(gt=0)] = 0.7
     top_p: Annotated[Finite, Field(gt=0, le=1)] = 1.0
     max_steps: Count = 64

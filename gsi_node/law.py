@@ -13,8 +13,9 @@ from gsi_node.core.accept import joined_law
 from gsi_node.core.choose import Chooser
 from gsi_node.core.enumerate import outcomes
 from gsi_node.methods import METHODS, Method
-from gsi_node.models.table import TableModel
+from gsi_node.models.table import TableModel, TokenTable
 from gsi_node.rewards.table import UNBOUNDED, TableReward
+from gsi_node.speculate import speculate
 from gsi_node.types import Key, Prefix, Score
 
 _PREFIX = Prefix("")
@@ -57,11 +58,15 @@ def _drafting_half(
     rewarder, scorer = TableReward(reward, range=(min(reward.values()), max(reward.values()))), TableModel(base)
 
     def one_run(chooser: Chooser) -> str | None:
-        proposer = TableModel(draft if rule.propose == "draft" else base, chooser=lambda key, i: chooser)
         n = 1 if rule.single else config.n
         law = config.law()
-        drawn, _ = run(stages.draft(proposer, rule.propose, _PREFIX, n, _KEY, law))
-        steps = stages.scan_order(rule, drawn, chooser)
+        if rule.propose == "specdec":
+            pair = _as_tokens(draft, base)
+            proposal = speculate(*pair, _PREFIX, n, law, config.gamma, lambda i: chooser)
+        else:
+            proposer = TableModel(draft if rule.propose == "draft" else base, chooser=lambda key, i: chooser)
+            proposal = stages.draft(proposer, rule.propose, _PREFIX, n, _KEY, law)
+        steps = stages.scan_order(rule, run(proposal)[0], chooser)
         rewards: list[float] | None = [] if rule.uses_reward else None
         scores: list[Score] | None = [] if rule.uses_ratio else None
         found: stages.Decision | None = None
@@ -78,6 +83,18 @@ def _drafting_half(
         return steps[found.chosen].text if found.chosen is not None and found.accepted else None
 
     return _sums(outcomes(one_run))
+
+
+def _as_tokens(draft: Mapping[str, float], base: Mapping[str, float]) -> tuple[TokenTable, TokenTable]:
+    """The same laws over steps of one token each, which ends the step."""
+    texts = sorted({*draft, *base})
+
+    def model(table: Mapping[str, float]) -> TokenTable:
+        one_token = TokenTable(texts, lambda prefix, ids: [table.get(text, 0.0) for text in texts])
+        one_token.stop_ids = tuple(range(len(texts)))
+        return one_token
+
+    return model(draft), model(base)
 
 
 def _fallback_half(

@@ -1,7 +1,7 @@
 """A method is a value of five slots: propose, weigh, choose, accept, fall back. Adding one is adding a row.
 
-Sources: gsi arXiv 2506.04118; rsd arXiv 2501.19324; sbon arXiv 2505.03156; expgsi arXiv 2609.21899; gsi-ic
-docs/math.md §5.
+Sources: gsi arXiv 2506.04118; expgsi arXiv 2609.21899; rsd arXiv 2501.19324; sbon arXiv 2505.03156; specdec
+arXiv 2211.17192; gsi-ic docs/math.md §5.
 A fallback is itself a method, run by the same stages under π_B.
 """
 
@@ -125,12 +125,12 @@ def mean_weight_ratio(batch: Weighed, chosen: int, settings: Settings) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """propose: which model drafts, and `single` where it always draws one candidate, whatever n says.
-    weigh None: candidates are not weighed. accept None: always. fallback None: what is chosen is committed.
-    clipped: the log-ratio enters r̃ as min(ℓ, settings.log_ratio_clip)."""
+    """propose: which model drafts ("specdec": the base, whose tokens the draft model proposes), and `single` where it
+    always draws one candidate, whatever n says. weigh None: candidates are not weighed. accept None: always. fallback
+    None: what is chosen is committed. clipped: the log-ratio enters r̃ as min(ℓ, settings.log_ratio_clip)."""
 
     name: str
-    propose: Literal["draft", "base"]
+    propose: Literal["draft", "base", "specdec"]
     weigh: Weigh | None = None
     choose: Choose = softmax
     accept: Accept | None = None
@@ -161,7 +161,8 @@ class Method:
     @property
     def models(self) -> frozenset[str]:
         """The roles this method asks: of "draft", "base", "reward"."""
-        own = {self.propose} | ({"base"} if self.uses_ratio else set()) | ({"reward"} if self.uses_reward else set())
+        own = {"draft", "base"} if self.propose == "specdec" else {self.propose}
+        own |= ({"base"} if self.uses_ratio else set()) | ({"reward"} if self.uses_reward else set())
         return frozenset(own) | (self.fallback.models if self.fallback else frozenset())
 
 
@@ -180,5 +181,7 @@ _ROWS = (
     Method("bon-base", "base", by_plain_reward, argmax),
     Method("draft", "draft", single=True),
     _BASE,
+    Method("specdec-sbon", "specdec", by_reward),
+    Method("specdec", "specdec", single=True),
 )
 METHODS: dict[str, Method] = {method.name: method for method in _ROWS}

@@ -128,6 +128,8 @@ def step_law(
         "bon-base": lambda: argmax_choice(b, r, n),
         "draft": lambda: dict(p),
         "base": lambda: dict(b),
+        "specdec-sbon": lambda: softmax_choice(b, plain, n),
+        "specdec": lambda: dict(b),
     }[method]()
 
 

@@ -18,7 +18,12 @@ ROOT = Path(__file__).resolve().parents[1]
 MAX_LINES = 300
 HEAVY = ("torch", "transformers", "langgraph", "langchain_core", "matplotlib", "sympy", "reasoning_gym")
 OUTSIDE = ("graphs", "evals", "tests")
-DECIDING = ("gsi_node.methods", "gsi_node.stages", "gsi_node.law")  # pure: they see backends through protocols only
+DECIDING = (
+    "gsi_node.methods",
+    "gsi_node.stages",
+    "gsi_node.speculate",
+    "gsi_node.law",
+)  # pure: they see backends through protocols only
 BACKENDS = ("gsi_node.models", "gsi_node.rewards", "gsi_node.engine")
 BASES = ("gsi_node.models.base", "gsi_node.rewards.base")
 TABLES = ("gsi_node.models.table", "gsi_node.rewards.table")  # finite and numpy only: the law of a step sums over them

@@ -41,7 +41,8 @@ def list_methods() -> None:
 
 
 def _proposes(method: Method) -> str:
-    return f"{'1' if method.single else 'n'} of {method.propose}"
+    whom = "base, drafted" if method.propose == "specdec" else method.propose
+    return f"{'1' if method.single else 'n'} of {whom}"
 
 
 def _chosen(method: Method) -> str:

@@ -21,6 +21,7 @@ LEGEND = "r reward · ℓ log π_base − log π_draft · r̃ = r + ℓ/β · es
 LABELS = {
     "draft": ("✓ draft", "bold green"),
     "base": ("✓ base", "bold cyan"),
+    "specdec": ("✓ spec", "bold cyan"),
     "fallback": ("↻ base", "bold yellow"),
     "refused": ("✗ draft", "red"),
     "initial": ("· given", "dim"),

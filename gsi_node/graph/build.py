@@ -15,7 +15,7 @@ from gsi_node.errors import ConfigError, VocabularyMismatch
 from gsi_node.graph.moment import Models
 from gsi_node.graph.nodes import GSINodes, StageNode
 from gsi_node.graph.state import GSIContext, GSIInput, GSIOutput, GSIState, extended_schema
-from gsi_node.models.base import StepModel
+from gsi_node.models.base import StepModel, TokenModel
 from gsi_node.rewards.base import Reward
 
 DEFAULT = GSIConfig()
@@ -119,6 +119,8 @@ def _check(models: Models, config: GSIConfig) -> None:
             f"reward: method {config.method} needs a known upper bound, but its range is {models.reward.range}; "  # type: ignore[union-attr]
             "declare a finite maximum, or use gsi"
         )
+    if config.rule.propose == "specdec":
+        _check_tokens(models, config)
     asked = [getattr(models, role) for role in ("draft", "base") if role in config.rule.models]
     for model in asked:
         law = config.law(stop_ids=models.stop_ids())
@@ -130,3 +132,12 @@ def _check(models: Models, config: GSIConfig) -> None:
             f"draft and base have different vocabularies ({' and '.join(model.vocabulary for model in asked)}): they "
             "must share one token map; take two models of one family"
         )
+
+
+def _check_tokens(models: Models, config: GSIConfig) -> None:
+    for role in ("draft", "base"):
+        if not isinstance(getattr(models, role), TokenModel):
+            raise ConfigError(
+                f"{role}: method {config.method} needs whole next-token laws, which only models in process give "
+                f"(hf:…, pocket:…), got {type(getattr(models, role)).__name__}; use sbon-base instead"
+            )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
@@ -24,6 +25,8 @@ from gsi_node.errors import ConfigError, ResumeMismatch
 from gsi_node.graph.moment import Models, Moment, supersteps
 from gsi_node.graph.records import initial_record, pack_step, prefix_of, scan_record, step_record, unpack_step
 from gsi_node.graph.state import Plain, overridden, overrides_in, plain_bill
+from gsi_node.models.base import TokenModel
+from gsi_node.speculate import speculate
 from gsi_node.types import Score, Step, Usage
 
 State = Mapping[str, Any]
@@ -83,11 +86,16 @@ class GSINodes:
     def draft(self, state: State) -> Stage[Plain]:
         """y_1..y_n from the model that proposes."""
         now = self._moment(state)
-        rule = now.config.rule
-        model = self.models.draft if rule.propose == "draft" else self.models.base
-        assert model is not None
+        rule, draft, base = now.config.rule, self.models.draft, self.models.base
         n = 1 if rule.single else now.config.n
-        steps = yield from stages.draft(model, rule.propose, now.prefix, n, now.key("draft"), now.law)
+        if rule.propose == "specdec":
+            assert isinstance(draft, TokenModel) and isinstance(base, TokenModel)
+            choosers = partial(now.chooser, "draft")
+            steps = yield from speculate(draft, base, now.prefix, n, now.law, now.config.gamma, choosers)
+        else:
+            model = draft if rule.propose == "draft" else base
+            assert model is not None
+            steps = yield from stages.draft(model, rule.propose, now.prefix, n, now.key("draft"), now.law)
         steps = stages.scan_order(rule, steps, now.chooser("order"))
         return {**dict.fromkeys(CANDIDATES), "gsi_batch": [pack_step(step) for step in steps]}
 

@@ -72,7 +72,9 @@ def step_record(
 
     def numbers(i: int | None) -> Plain:
         own = None if i is None else steps[i].log_prob
-        base = own if source == "base" else None if scores is None else _at([s.log_prob for s in scores], i)
+        base = (
+            own if source in ("base", "specdec") else None if scores is None else _at([s.log_prob for s in scores], i)
+        )
         return {
             "reward": _at(batch.rewards, i),
             "log_prob_draft": own if source == "draft" else None,

@@ -91,6 +91,7 @@ class GSIContext(BaseModel):
     log_c: Finite | None = None
     log_ratio_clip: Finite | None = None
     chunk_size: Count | None = None
+    gamma: Count | None = None
     max_steps: Count | None = None
     max_step_tokens: Count | None = None
     max_tokens: Count | None = None

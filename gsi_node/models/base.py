@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from gsi_node.cancel import run_cancellable
+from gsi_node.core.weights import Array
 from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
 
 
@@ -47,6 +48,24 @@ class StepModel(Protocol):
 
     def score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
         """log π(y_i | x) for given token ids, in one forward pass and without generation."""
+        ...
+
+
+@runtime_checkable
+class TokenModel(StepModel, Protocol):
+    """A step model that also gives whole next-token laws, as token-level speculative decoding needs them."""
+
+    def next_log_probs(
+        self, prefix: Prefix, rows: Sequence[tuple[int, ...]], starts: Sequence[int], law: SamplingLaw
+    ) -> list[Array]:
+        """log π(· | x, row[:j]) under `law` for j = start … len(row), in nats: shape (len(row) − start + 1, ids) a row.
+
+        The last axis counts token ids from 0; draft and base agree on its length. Every row continues the same prefix.
+        """
+        ...
+
+    def step_of(self, token_ids: Sequence[int], log_prob: float) -> Step:
+        """The step of these token ids: its text, and whether it ends with EOS."""
         ...
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from gsi_node.core.weights import Array
 from gsi_node.engine.codec import STEP_END, Codec
 from gsi_node.engine.forward import Engine
 from gsi_node.engine.loading import load_pretrained, model_digest
@@ -160,6 +161,32 @@ class TransformersModel(AsyncTwins):
                 raise InvalidLogProb(f"{self.name}: the log-probability of candidate {i} is NaN ({self._dtype_hint()})")
         return [Score(known[row]) for row in rows]
 
+    def next_log_probs(
+        self, prefix: Prefix, rows: Sequence[Ids], starts: Sequence[int], law: SamplingLaw
+    ) -> list[Array]:
+        """log π(· | x, row[:j]) under `law`, j = start … len(row): shape (len(row) − start + 1, ids), float64, nats."""
+        self.supports(law)
+        for row in rows:
+            self._check_ids(row)
+        ids = self.prefix_ids(prefix)
+        self._room(ids, max(map(len, rows)) + 1)
+        found: list[Array] = []
+
+        def read(logits: Tensor, which: range) -> None:
+            for row, i in enumerate(which):
+                wanted = logits[row, starts[i] : len(rows[i]) + 1, : self._size]
+                found.append(log_probs(wanted, law).double().cpu().numpy())
+
+        with self.engine.session():
+            self.engine.continuations(ids, [(ids[-1], *row) for row in rows], read)
+        return found
+
+    def step_of(self, token_ids: Sequence[int], log_prob: float) -> Step:
+        """The step of these token ids."""
+        return Step(
+            self._codec.decode(token_ids, drop=self._eos), tuple(token_ids), log_prob, token_ids[-1] in self._eos
+        )
+
     def close(self) -> None:
         """Free the prefix cache. The weights go with the object."""
         self.engine.cache.clear()
@@ -213,8 +240,7 @@ class TransformersModel(AsyncTwins):
         log_prob = fsum(values)
         if isnan(log_prob):
             raise InvalidLogProb(f"{self.name}: a sampled step has log-probability NaN ({self._dtype_hint()})")
-        text = self._codec.decode(tokens, drop=self._eos)
-        return Step(text, tuple(tokens), log_prob, tokens[-1] in self._eos)
+        return self.step_of(tokens, log_prob)
 
     def _room(self, ids: Ids, needed: int) -> int:
         """Tokens left in the model's context after `ids`; ConfigError if fewer than `needed`."""

@@ -23,6 +23,7 @@ from gsi_node.methods import METHODS
 from gsi_node.rewards.table import TableReward
 from tests.graphs.tables import Table, command, compiled, models
 from tests.graphs.test_solver import untimed
+from tests.token_world import tables
 
 OPTIONS = ["--n", "3", "--beta", "4", "--threshold", "0.6"]
 Capture = pytest.CaptureFixture[str]
@@ -117,7 +118,11 @@ def test_a_page_tells_accepted_and_refused_apart_without_colour(capsys: Capture)
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_has_a_page(method: str, capsys: Capture) -> None:
-    assert command([*OPTIONS, "--method", method, "--set", "delta=0.8", "--set", "log_c=3", "two"]) == 0
+    parts = None
+    if METHODS[method].propose == "specdec":
+        parts = {**models(), **dict(zip(("draft", "base"), tables(5), strict=True))}
+        parts["reward"] = TableReward(lambda prefix, step: 0.5)
+    assert command([*OPTIONS, "--method", method, "--set", "delta=0.8", "--set", "log_c=3", "two"], parts) == 0
     assert "answer" in capsys.readouterr().out
 
 
