@@ -78,12 +78,6 @@ def parse(argv: Sequence[str]) -> Arguments:
         parser.error("--thread names a run in a checkpoint file: add --checkpoint FILE.sqlite")
     if found.thread is not None and not found.thread.strip():
         parser.error("--thread: want a name, got an empty one")
-    sets: dict[str, str] = {}
-    for item in found.set:
-        name, equals, value = item.partition("=")
-        if not equals or not name.strip():
-            parser.error(f"--set {item!r}: want field=value")
-        sets[name.strip().replace("-", "_")] = value.strip()
     return Arguments(
         problems=tuple(found.problems),
         files=tuple(found.file),
@@ -91,7 +85,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         base=found.base,
         reward=found.reward,
         named={name: value for name in SETTINGS if (value := getattr(found, name)) is not None},
-        sets=sets,
+        sets=read_sets(found.set, parser),
         config=found.config,
         samples=found.samples,
         checkpoint=found.checkpoint,
@@ -99,6 +93,17 @@ def parse(argv: Sequence[str]) -> Arguments:
         json=found.json,
         list_methods=found.list_methods,
     )
+
+
+def read_sets(items: Sequence[str], parser: argparse.ArgumentParser) -> dict[str, str]:
+    """The fields of --set FIELD=VALUE options, as typed; parser.error where one is not of that form."""
+    sets: dict[str, str] = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not equals or not name.strip():
+            parser.error(f"--set {item!r}: want field=value")
+        sets[name.strip().replace("-", "_")] = value.strip()
+    return sets
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,34 @@ from gsi_node.cli.arguments import DEFAULTS, Arguments
 from gsi_node.config import GSIConfig
 from gsi_node.errors import ConfigError
 
+Layer = tuple[str, Mapping[str, Any]]  # where the fields come from, and the fields
+
 
 def settings(arguments: Arguments) -> GSIConfig:
     """The configuration: --set over named options over --config over DEFAULTS. Raises ConfigError, one line."""
-    layers: list[tuple[str, Mapping[str, Any]]] = [("default", DEFAULTS)]
+    layers: list[Layer] = [("default", DEFAULTS)]
     if arguments.config is not None:
-        layers.append((arguments.config, _read(arguments.config)))
+        layers.append((arguments.config, read_fields(arguments.config)))
     layers.append(("option", arguments.named))
-    layers.append(("--set", {name: _typed(value) for name, value in arguments.sets.items()}))
+    layers.append(("--set", {name: typed(value) for name, value in arguments.sets.items()}))
+    return validated(gathered(layers))
+
+
+def gathered(layers: Sequence[Layer]) -> dict[str, Any]:
+    """The fields of named layers, a later one over an earlier. Raises ConfigError where one is no GSIConfig field."""
     fields: dict[str, Any] = {}
     for source, layer in layers:
         for name in layer:
             if name not in GSIConfig.model_fields:
                 raise ConfigError(f"{source}: no field {name!r}; the fields are {', '.join(GSIConfig.model_fields)}")
         fields.update(layer)
+    return fields
+
+
+def validated(fields: Mapping[str, Any]) -> GSIConfig:
+    """The configuration of some fields. Raises ConfigError, one line."""
     try:
-        return GSIConfig.model_validate(fields)
+        return GSIConfig.model_validate(dict(fields))
     except ValidationError as error:
         raise ConfigError(first_line(error)) from error
 
@@ -43,12 +55,12 @@ def first_line(error: ValidationError) -> str:
     return f"{field}: {found['msg'][0].lower()}{found['msg'][1:]}, got {found['input']!r}"
 
 
-def _typed(value: str) -> str | None:
+def typed(value: str) -> str | None:
     """A value of --set: text, which pydantic reads as the field's type; none or null for None."""
     return None if value.lower() in ("none", "null") else value
 
 
-def _read(name: str) -> dict[str, Any]:
+def read_fields(name: str) -> dict[str, Any]:
     """The table of fields in a JSON or TOML file."""
     path = Path(name)
     try:
