@@ -1,0 +1,52 @@
+"""python -m evals COMMAND: each command is a module with add_arguments(parser) and main(options) -> exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+COMMANDS = {
+    "run": "solve a data set with several methods, numbers of candidates and seeds; resumable",
+    "report": "accuracies, intervals, paired tests, costs and plots of a run folder",
+    "compare": "two run folders, row by row",
+    "tune": "search beta, threshold, log_c and n on a calibration split",
+    "paper": "the published settings as ready commands, with the published figures",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, exit code 2."""
+        sys.stderr.write(f"error: {message} ({self.prog} --help lists the options)\n")
+        raise SystemExit(2)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code of a command; only the named command's module is imported."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle OpenMP threads sleep: the models take turns
+    given = list(sys.argv[1:] if argv is None else argv)
+    if not given or given[0] in ("-h", "--help"):
+        known = "\n".join(f"  {name:8} {text}" for name, text in COMMANDS.items())
+        sys.stdout.write(f"usage: python -m evals COMMAND …\n\n{__doc__}\n\n{known}\n\nCOMMAND --help lists options\n")
+        return 0 if given else 2
+    name = given[0]
+    if name not in COMMANDS:
+        sys.stderr.write(f"error: no command {name!r}; the commands are {', '.join(COMMANDS)}\n")
+        return 2
+    module = import_module(f"evals.{name}")
+    parser = _Parser(
+        prog=f"python -m evals {name}",
+        description=(module.__doc__ or "").strip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    return int(module.main(parser.parse_args(given[1:])))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

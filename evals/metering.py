@@ -1,0 +1,123 @@
+"""Models and rewards that count, for the row being solved, what each was asked: the same protocols around another.
+
+The row's meter travels in a context variable, which LangGraph's threads and asyncio's tasks copy, so rows in flight
+together are told apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextvars import ContextVar
+from typing import Any
+
+from evals.cost import Size, Work, sizes_of
+from gsi_node.cancel import run_cancellable
+from gsi_node.models.base import StepModel
+from gsi_node.rewards.base import Reward
+from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
+
+Meter = dict[str, Work]  # by role
+METER: ContextVar[Meter | None] = ContextVar("evals_meter", default=None)
+
+
+class _Metered:
+    """What model and reward share. Whatever is not wrapped is the inner object's own."""
+
+    def __init__(self, inner: Any, role: str) -> None:
+        self.inner = inner
+        self.role = role
+        self.sizes: tuple[Size, ...] | None = sizes_of(inner)
+
+    @property
+    def name(self) -> str:
+        return str(getattr(self.inner, "name", type(self.inner).__name__))
+
+    @property
+    def fingerprint(self) -> str:
+        return str(self.inner.fingerprint)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "inner":  # asked before __init__ set it (copying, unpickling)
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+    def count(self, prefix: Prefix, steps: Sequence[Step], *, judged: bool = False) -> None:
+        """Add a request to the row's meter, where there is one and the model's size is known."""
+        meter = METER.get()
+        if meter is None or not self.sizes or not any(size.layers for size in self.sizes):
+            return
+        before = tuple(step.token_ids for step in prefix.steps)
+        work = meter.setdefault(self.role, Work())
+        work.add(self._prompt_length(prefix.problem), before, [step.token_ids for step in steps], judged=judged)
+
+    def _prompt_length(self, problem: str) -> int:
+        """Tokens of the rendered prompt; of the plain problem where the backend does not say."""
+        if hasattr(self.inner, "prefix_ids"):
+            return len(self.inner.prefix_ids(Prefix(problem)))
+        return len(self.inner.encode(problem)) if hasattr(self.inner, "encode") else len(problem.split())
+
+
+class MeteredModel(_Metered):
+    """A StepModel around a StepModel."""
+
+    inner: StepModel
+
+    @property
+    def vocabulary(self) -> str:
+        return self.inner.vocabulary
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        return self.inner.stop_ids
+
+    def supports(self, law: SamplingLaw) -> None:
+        self.inner.supports(law)
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        return self.inner.encode(text)
+
+    def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
+        steps = self.inner.sample(prefix, n, key, law)
+        self.count(prefix, steps)
+        return steps
+
+    def score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
+        scores = self.inner.score(prefix, steps, law)
+        self.count(prefix, steps)
+        return scores
+
+    async def asample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
+        twin = getattr(self.inner, "asample", None)
+        asked = run_cancellable(self.inner.sample, prefix, n, key, law) if twin is None else twin(prefix, n, key, law)
+        steps: list[Step] = await asked
+        self.count(prefix, steps)
+        return steps
+
+    async def ascore(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
+        twin = getattr(self.inner, "ascore", None)
+        asked = run_cancellable(self.inner.score, prefix, steps, law) if twin is None else twin(prefix, steps, law)
+        scores: list[Score] = await asked
+        self.count(prefix, steps)
+        return scores
+
+
+class MeteredReward(_Metered):
+    """A Reward around a Reward."""
+
+    inner: Reward
+
+    @property
+    def range(self) -> tuple[float, float]:
+        return self.inner.range
+
+    def __call__(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
+        rewards = self.inner(prefix, steps)
+        self.count(prefix, steps, judged=True)
+        return rewards
+
+    async def acall(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
+        twin = getattr(self.inner, "acall", None)
+        asked = run_cancellable(self.inner.__call__, prefix, steps) if twin is None else twin(prefix, steps)
+        rewards: list[float] = await asked
+        self.count(prefix, steps, judged=True)
+        return rewards

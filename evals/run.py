@@ -1,0 +1,262 @@
+"""Solve a data set with several methods, numbers of candidates and seeds; one row a (problem, method, n, seed).
+
+  python -m evals run --data pocket --methods gsi,rsd-n,sbon-base --n 1,4 --limit 100 --out runs/first
+  python -m evals report runs/first
+
+Rows are appended to OUT/results.jsonl as each finishes. Killed or stopped, the same command goes on; another
+configuration in the same folder is refused. Exit codes: 0 every row is there; 1 workers could not go on; 2 the call
+must be changed; 3 every row is there, but some failed (--retry-errors); 4 --minutes are over; 130, 143 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from evals.datasets import load
+from evals.drive import Pool, drive
+from evals.plan import OWN, Plan, check_folder, remaining, results_file
+from evals.progress import Meter, span
+from evals.rows import Appender, RowKey, key_of, read_rows
+from evals.workers import DEFAULT_LOAD, ProcessPool, warm_up
+from gsi_node.cli.arguments import read_sets
+from gsi_node.cli.settings import gathered, read_fields, typed
+from gsi_node.cli.start import complain
+from gsi_node.config import GSIConfig
+from gsi_node.errors import ConfigError, GSIError
+
+FEW_ROWS = 500
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `run`."""
+    what = parser.add_argument_group("what")
+    what.add_argument(
+        "--data",
+        required=True,
+        help="pocket, math500, olympiadbench, minerva_math, mmlu_stem, gsm8k, FILE.jsonl or rg:NAME[,size=…,seed=…]",
+    )
+    what.add_argument("--limit", type=_positive, metavar="N", help="problems (default: all; of pocket 500)")
+    what.add_argument("--split", default="test", help="part of the set (default test)")
+    what.add_argument("--data-seed", type=int, default=0, help="seed of pocket and of --limit's draw (default 0)")
+    what.add_argument("--data-dir", type=Path, help="folder of the named sets (default $GSI_DATA_DIR, then the hub)")
+    what.add_argument("--methods", type=_names, help="with commas between (default gsi); majority-draft, -base too")
+    what.add_argument("--n", type=_integers, help="candidates a step, with commas between (default 16)")
+    what.add_argument("--seeds", type=_integers, help="with commas between (default 0)")
+    what.add_argument("--draft", default="pocket:draft", metavar="SPEC")
+    what.add_argument("--base", default="pocket:base", metavar="SPEC")
+    what.add_argument("--reward", default="pocket", metavar="SPEC")
+    what.add_argument("--config", metavar="FILE", help="JSON or TOML with fields of GSIConfig; the options above win")
+    what.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="any other GSIConfig field")
+    what.add_argument("--share-samples", action="store_true", help="all methods and n draw from the same streams")
+    what.add_argument(
+        "--record", choices=("candidates", "summary"), help=f"default candidates up to {FEW_ROWS} rows, then summary"
+    )
+    how = parser.add_argument_group("how")
+    how.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the run folder, such as runs/first")
+    how.add_argument("--workers", type=_positive, default=1, metavar="K", help="processes with models of their own")
+    how.add_argument("--concurrency", type=_positive, default=1, metavar="C", help="problems in flight in each")
+    how.add_argument("--threads", type=_positive, default=1, metavar="T", help="torch threads a process (default 1)")
+    how.add_argument("--ray", metavar="ADDRESS|local", help="shard over a Ray cluster, --workers actors (extra ray)")
+    how.add_argument(
+        "--shard", type=_shard, metavar="I/K", help="only problems I, I+K …, in a file of its own (I from 0)"
+    )
+    how.add_argument("--minutes", type=float, metavar="M", help="begin no row after M minutes")
+    how.add_argument("--retry-errors", action="store_true", help="make failed rows again")
+    how.add_argument("--grading-seconds", type=float, default=5.0, metavar="S", help="limit of a grade (default 5)")
+    how.add_argument("--dry-run", action="store_true", help="show what there is to do, and stop")
+    parser.set_defaults(parser=parser)
+
+
+def main(options: argparse.Namespace, load_part: str = DEFAULT_LOAD) -> int:
+    """The exit code. load_part: "module:function" from (role, spec) to a model, for tests."""
+    terminated = False
+
+    def on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
+        nonlocal terminated
+        terminated = True
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, on_sigterm)
+    try:
+        return _run(options, load_part)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"interrupted; every finished row is kept. To go on:\n  {shlex.join(sys.orig_argv)}\n")
+        return 128 + (signal.SIGTERM if terminated else signal.SIGINT)
+    except ConfigError as error:
+        complain(str(error))
+        return 2
+    except (GSIError, OSError) as error:
+        complain(str(error))
+        return 1
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def plan_of(options: argparse.Namespace) -> Plan:
+    """The plan of a command line, its data loaded. Raises ConfigError."""
+    sets = read_sets(options.set, options.parser)
+    for name in OWN:
+        if name in sets:
+            raise ConfigError(f"--set {name}: use --{ {'method': 'methods', 'seed': 'seeds'}.get(name, name) }")
+    given = read_fields(options.config) if options.config is not None else {}
+    fields = gathered([(str(options.config), given), ("--set", {name: typed(text) for name, text in sets.items()})])
+    own = {name: fields.pop(name, GSIConfig.model_fields[name].default) for name in OWN}
+    methods, ns, seeds = (
+        tuple(values if values is not None else [own[name]])
+        for name, values in (("method", options.methods), ("n", options.n), ("seed", options.seeds))
+    )
+    problems = load(
+        options.data, data_dir=options.data_dir, size=options.limit, seed=options.data_seed, split=options.split
+    )
+    plan = Plan(
+        data=options.data,
+        problems=tuple(problems),
+        methods=methods,
+        ns=ns,
+        seeds=seeds,
+        specs={role: getattr(options, role) for role in ("draft", "base", "reward")},
+        fields=fields,
+        record=options.record or "summary",
+        limit=options.limit,
+        split=options.split,
+        data_seed=options.data_seed,
+        share_samples=options.share_samples,
+    )
+    few = sum(1 for _ in plan.tasks()) <= FEW_ROWS
+    return plan if options.record or not few else plan.recording("candidates")
+
+
+def _run(options: argparse.Namespace, load_part: str) -> int:
+    if not options.dry_run and options.ray is None:
+        warm_up(options.threads)  # imports while the data is read
+    plan = plan_of(options)
+    folder: Path = options.out
+    check_folder(folder, plan.identity())
+    tasks = [
+        task for task in plan.tasks() if options.shard is None or task.place % options.shard[1] == options.shard[0]
+    ]
+    rows = read_rows(folder) if any(folder.glob("results*.jsonl")) else []
+    done: dict[RowKey, bool] = {key_of(row): row["error"] is not None for row in rows}
+    left = remaining(tasks, plan, done, options.retry_errors)
+    meter = Meter(len(left))
+    meter.say(
+        f"{len(tasks)} rows: {len(plan.problems)} problems of {plan.data}, {len(plan.methods)} methods, n = "
+        f"{', '.join(map(str, plan.ns))}, {len(plan.seeds)} seeds, record={plan.record}; {len(left)} to do"
+    )
+    if options.dry_run:
+        _estimate(meter, rows, left, plan, options)
+        return 0
+    late = False
+    if left:
+        with _appender(folder, options) as appender, meter:
+            late = drive(
+                lambda: _pool(options, plan, len(left), load_part),
+                left,
+                plan,
+                folder,
+                appender,
+                meter,
+                done,
+                time.monotonic() + 60 * options.minutes if options.minutes is not None else None,
+            )
+    return _close(meter, plan, tasks, done, late, options)
+
+
+def _appender(folder: Path, options: argparse.Namespace) -> Appender:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out {folder}: cannot be made ({error.strerror}); choose another folder") from error
+    return Appender(results_file(folder, options.shard))
+
+
+def _pool(options: argparse.Namespace, plan: Plan, rows: int, load_part: str) -> Pool:
+    count = min(options.workers, -(-rows // options.concurrency))
+    about: dict[str, Any] = {
+        "count": count,
+        "concurrency": options.concurrency,
+        "threads": options.threads,
+        "grading_seconds": options.grading_seconds,
+        "load": load_part,
+    }
+    if options.ray is not None:
+        from evals.ray_shards import RayPool
+
+        return RayPool(plan, address=options.ray, **about)
+    return ProcessPool(plan, **about)
+
+
+def _close(
+    meter: Meter, plan: Plan, tasks: Sequence[Any], done: dict[RowKey, bool], late: bool, options: argparse.Namespace
+) -> int:
+    """Say how it ended; the exit code."""
+    keys = [plan.key(task) for task in tasks]
+    missing, failed = sum(key not in done for key in keys), sum(done.get(key, False) for key in keys)
+    if meter.made:
+        meter.say(f"{meter.made} rows in {span(meter.seconds)} ({meter.rate:.2f} rows/s)")
+    if failed:
+        meter.say(f"{failed} of {len(tasks)} rows failed; their errors stand in the rows; --retry-errors tries again")
+    if missing:
+        meter.say(f"{missing} of {len(tasks)} rows are left; to go on:\n  {shlex.join(sys.orig_argv)}")
+        return 4
+    meter.say(f"all rows are there: python -m evals report {shlex.quote(str(options.out))}")
+    return 3 if failed else 0
+
+
+def _estimate(meter: Meter, rows: list[Any], left: Sequence[Any], plan: Plan, options: argparse.Namespace) -> None:
+    """What --dry-run says: rows left by method and n, and the time they take, from the rows there are."""
+    seconds: dict[tuple[str, int], list[float]] = {}
+    for row in rows:
+        if row["error"] is None:
+            seconds.setdefault((row["method"], row["n"]), []).append(row["seconds"])
+    total, unknown = 0.0, 0
+    for method in plan.methods:
+        for n in plan.ns_of(method):
+            count = sum(task.method == method and task.n == n for task in left)
+            known = seconds.get((method, n))
+            mean = None if not known else sum(known) / len(known)
+            total += count * (mean or 0.0)
+            unknown += count if mean is None else 0
+            meter.say(f"  {method}, n = {n}: {count} to do" + ("" if mean is None else f", {mean:.2f} s each"))
+    if unknown == len(left):
+        meter.say("no row yet to tell the time from: make some with --minutes 1")
+    else:
+        lanes = options.workers * options.concurrency
+        meter.say(
+            f"about {span(total / lanes)} with {lanes} at a time" + (f", {unknown} rows not counted" * (unknown > 0))
+        )
+
+
+def _names(text: str) -> list[str]:
+    names = [part.strip() for part in text.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"want names with commas between, got {text!r}")
+    return names
+
+
+def _integers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"want integers with commas between, got {text!r}") from error
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"want an integer ≥ 1, got {text!r}")
+    return int(text)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    part, slash, whole = text.partition("/")
+    if not slash or not part.isdigit() or not whole.isdigit() or not int(part) < int(whole):
+        raise argparse.ArgumentTypeError(f"want I/K with I from 0 to K − 1, such as 0/4, got {text!r}")
+    return int(part), int(whole)
