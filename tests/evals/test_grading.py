@@ -71,6 +71,8 @@ EQUAL = [
     ("(a+5)(b+2)", "ab + 2a + 5b + 10"),
     ("5x - 7y + 11z + 4 = 0", "-5x + 7y - 11z - 4 = 0"),
     ("y = 2x + 3", "2x+3"),
+    ("y = 2x + 3", "y - 2x - 3 = 0"),
+    ("7", "x + y = 7"),
     (r"\begin{pmatrix} 1/5 \\ -18/5 \end{pmatrix}", r"\begin{bmatrix} 0.2 \\ -3.6 \end{bmatrix}"),
     (r"288 \pi", r"\pi \cdot 288"),
     (r"12\pi", r"12\pi \text{ cm}^2"),
@@ -107,6 +109,10 @@ DIFFERENT = [
     ("6 - 5i", "6 + 5i"),
     ("2k+2", "2n+2"),
     (r"\pi", "3.14"),
+    ("0", "5x - 7y + 11z + 4 = 0"),
+    ("5x - 7y + 11z + 4 = 0", "0"),
+    ("x^2 + 1", "x^2 + 1 = 0"),
+    ("x=5", "y=5"),
     (r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", r"\begin{pmatrix} 2 \\ 1 \end{pmatrix}"),
 ]
 
