@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -197,7 +197,7 @@ def test_a_bad_line_is_named(tmp_path: Path, rows: list[Any], message: str) -> N
 
 
 def test_refusals(tmp_path: Path) -> None:
-    for call, message in [
+    cases: list[tuple[Callable[[], object], str]] = [
         (lambda: load("math5000"), "no set 'math5000': use pocket, math500"),
         (lambda: load(str(tmp_path / "gone.jsonl")), "gone.jsonl cannot be read"),
         (lambda: load("pocket", size=0), "size must be at least 1"),
@@ -207,7 +207,8 @@ def test_refusals(tmp_path: Path) -> None:
         (lambda: load("rg:chain_sum,7"), "settings as key=value"),
         (lambda: load("rg:chain_sum,colour=7"), "refuses chain_sum"),
         (lambda: load("rg:chain_sum,min_terms=-1"), "refuses chain_sum"),
-    ]:
+    ]
+    for call, message in cases:
         with pytest.raises(ConfigError, match=message):
             call()
     (tmp_path / "broken.jsonl").write_text('{"problem": "2?", "answer"\n', "utf-8")
