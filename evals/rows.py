@@ -111,9 +111,7 @@ def _rows_in(file: Path) -> Iterator[Row]:
             except ValueError as error:
                 raise ConfigError(f"{file}, line {number}: not a row: {error}; remove that line") from error
             if not isinstance(found, dict) or found.get("schema") != SCHEMA:
-                raise ConfigError(
-                    f"{file}, line {number}: not a row of schema {SCHEMA}; remove that line"
-                )
+                raise ConfigError(f"{file}, line {number}: not a row of schema {SCHEMA}; remove that line")
             row: Row = found  # type: ignore[assignment]
             yield row
 
