@@ -1,0 +1,198 @@
+"""Intervals and tests where the problem, not the row, is the unit: the rows of one problem, by seed, are a cluster.
+
+Every function is exact or closed-form: no random numbers, the same rows give the same report. Formulas, sources and the
+simulations that check the coverage: docs/evals.md, "Report and statistics"; tests/evals/test_stats*.py.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats as scipy_stats
+
+Array = NDArray[np.float64]
+Numbers = Sequence[float] | NDArray[Any]
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with its 95 % interval. se: standard error (clustered by problem). clusters: problems; rows: trials."""
+
+    value: float
+    low: float
+    high: float
+    se: float
+    clusters: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """First minus second on common problems and seeds. better, worse: problems where the first is ahead, behind.
+
+    p_value: two-sided exact sign-flip test over problems (McNemar's exact test where there is one seed).
+    """
+
+    value: float
+    low: float
+    high: float
+    p_value: float
+    problems: int
+    rows: int
+    better: int
+    worse: int
+
+
+@lru_cache(maxsize=1024)
+def _quantile(df: int | None) -> float:
+    """The 97.5 % quantile of Student's t with df degrees of freedom; of the normal law for None."""
+    middle = 0.5 + LEVEL / 2
+    return float(scipy_stats.norm.ppf(middle) if df is None else scipy_stats.t.ppf(middle, df))
+
+
+def wilson(share: float, size: float, quantile: float | None = None) -> tuple[float, float]:
+    """(p + q²/2n ± q √(p(1−p)/n + q²/4n²)) / (1 + q²/n): the score interval of a proportion (Wilson, JASA 22, 1927).
+
+    share: p in [0, 1]. size: n trials, may be fractional (an effective size). quantile: q, default the normal 97.5 %.
+    """
+    q = _quantile(None) if quantile is None else quantile
+    centre = share + q * q / (2 * size)
+    half = q * np.sqrt(share * (1 - share) / size + q * q / (4 * size * size))
+    scale = 1 + q * q / size
+    low, high = float(centre - half) / scale, float(centre + half) / scale
+    return max(0.0, min(low, share)), min(1.0, max(high, share))  # p is inside: only rounding could say otherwise
+
+
+def ratio(numerators: Numbers, denominators: Numbers) -> tuple[float, float]:
+    """R = Σ a_i / Σ d_i over clusters i and its linearised standard error, units of a/d (Cochran 1977, §6.3 and §9A).
+
+    Var R = G/(G − 1) · Σ (a_i − R d_i)² / (Σ d_i)², G clusters; 0 for G = 1, where nothing is known of it.
+    """
+    a, d = np.asarray(numerators, dtype=np.float64), np.asarray(denominators, dtype=np.float64)
+    total = float(d.sum())
+    value = float(a.sum()) / total
+    if len(a) < 2:
+        return value, 0.0
+    return value, float(np.sqrt(len(a) / (len(a) - 1) * np.square(a - value * d).sum())) / total
+
+
+def proportion(successes: Numbers, trials: Numbers) -> Estimate:
+    """Share of successes over clusters with `trials` each: Wilson's interval at the effective sample size.
+
+    One trial a cluster: Wilson's own interval. Else size n* = p(1 − p) / Var (at most the number of trials; the number
+    of clusters where p is 0 or 1) and Student's t with G − 1 degrees of freedom in place of the normal quantile
+    (Korn and Graubard 1998; Dean and Pagano 2015). Clusters without trials are left out; some trial must exist.
+    """
+    d = np.asarray(trials, dtype=np.float64)
+    a, d = np.asarray(successes, dtype=np.float64)[d > 0], d[d > 0]
+    rows, clusters = int(d.sum()), len(d)
+    share, se = ratio(a, d)
+    if bool((d == 1).all()):
+        low, high = wilson(share, rows)
+    elif clusters == 1 or share in (0.0, 1.0):
+        low, high = wilson(share, clusters, _quantile(clusters - 1 if clusters > 1 else None))
+    else:
+        size = rows if se == 0.0 else min(float(rows), share * (1 - share) / se**2)
+        low, high = wilson(share, size, _quantile(clusters - 1))
+    return Estimate(share, low, high, se, clusters, rows)
+
+
+def mean(sums: Numbers, counts: Numbers) -> Estimate:
+    """Mean of values given by cluster as (sum, count): R ± t_{G−1} · se with the linearised se of `ratio`."""
+    d = np.asarray(counts, dtype=np.float64)
+    a, d = np.asarray(sums, dtype=np.float64)[d > 0], d[d > 0]
+    value, se = ratio(a, d)
+    half = _quantile(len(d) - 1) * se if len(d) > 1 else float("inf")
+    return Estimate(value, value - half, value + half, se, len(d), int(d.sum()))
+
+
+def paired_difference(differences: Numbers, pairs: Numbers) -> Difference:
+    """δ = Σ D_i / Σ m_i with D_i = Σ_j (x_ij − y_ij) over the m_i seeds that both have for problem i.
+
+    Interval (Bonett and Price 2012, here with clusters): two imagined problems with one pair each are added, one won
+    and one lost; then δ' ± q √(Σ (D_i − δ' m_i)²) / Σ m_i over G + 2 problems, q normal where every m_i = 1 (their
+    interval exactly), else Student's t with G − 1 degrees of freedom. So no interval has length 0.
+    """
+    d, m = np.asarray(differences, dtype=np.float64), np.asarray(pairs, dtype=np.float64)
+    d, m = d[m > 0], m[m > 0]
+    more_d, more_m = np.append(d, [1.0, -1.0]), np.append(m, [1.0, 1.0])
+    total = float(more_m.sum())
+    centre = float(more_d.sum()) / total
+    quantile = _quantile(None if bool((m == 1).all()) else max(1, len(d) - 1))
+    half = quantile * float(np.sqrt(np.square(more_d - centre * more_m).sum())) / total
+    return Difference(
+        float(d.sum() / m.sum()),
+        max(-1.0, centre - half),
+        min(1.0, centre + half),
+        sign_flip_p(d),
+        len(d),
+        int(m.sum()),
+        int((d > 0).sum()),
+        int((d < 0).sum()),
+    )
+
+
+def sign_flip_p(differences: Numbers) -> float:
+    """P(|Σ s_i D_i| ≥ |Σ D_i|) over independent fair signs s_i, exactly: the paired permutation test over problems.
+
+    D_i: whole numbers. The law of the sum is a convolution of binomial laws, one for each size |D_i|. With one seed
+    (D_i in −1, 0, 1) this is McNemar's exact test: the binomial test of the discordant pairs.
+    """
+    values = np.asarray(differences, dtype=np.float64).round().astype(np.int64)
+    observed = abs(int(values.sum()))
+    law = np.ones(1)
+    for size, count in sorted(Counter(np.abs(values[values != 0]).tolist()).items()):
+        spread = np.zeros(2 * size * count + 1)
+        spread[:: 2 * size] = scipy_stats.binom.pmf(np.arange(count + 1), count, 0.5)
+        law = np.convolve(law, spread)
+    reached = np.abs(np.arange(len(law)) - len(law) // 2) >= observed
+    return min(1.0, float(law[reached].sum()))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values (Scand. J. Stat. 6, 1979): max over j ≤ k of (m − j + 1) p_(j), at most 1."""
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = largest
+    return adjusted
+
+
+def auroc(scores: Numbers, labels: Numbers) -> float | None:
+    """P(score of a good one > of a bad one), ties half: (Σ ranks of the good − g(g+1)/2) / gb. None without both."""
+    good = np.asarray(labels, dtype=bool)
+    g, b = int(good.sum()), int((~good).sum())
+    if g == 0 or b == 0:
+        return None
+    ranks = scipy_stats.rankdata(np.asarray(scores, dtype=np.float64))
+    return (float(ranks[good].sum()) - g * (g + 1) / 2) / (g * b)
+
+
+def quantiles(values: Numbers) -> dict[str, float]:
+    """The 5, 25, 50, 75, 95 % quantiles, the mean and the count of finite values; empty where there is none."""
+    finite = np.asarray(values, dtype=np.float64)
+    finite = finite[np.isfinite(finite)]
+    if finite.size == 0:
+        return {}
+    names = ("p5", "p25", "p50", "p75", "p95")
+    found = dict(zip(names, np.quantile(finite, (0.05, 0.25, 0.5, 0.75, 0.95)).tolist(), strict=True))
+    return {**found, "mean": float(finite.mean()), "count": float(finite.size)}
+
+
+def pareto(costs: Sequence[float], values: Sequence[float]) -> list[int]:
+    """Indices of the points that no other point beats: none costs at most as much and is worth more. By rising cost."""
+    front: list[int] = []
+    best = -float("inf")
+    for i in sorted(range(len(costs)), key=lambda i: (costs[i], -values[i])):
+        if values[i] > best:
+            front.append(i)
+            best = values[i]
+    return front
