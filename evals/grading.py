@@ -10,7 +10,6 @@ killed when it takes longer than the limit. So no answer, whatever it holds, cos
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any
 
 from evals.graders import letters, notation, pocket
 from evals.graders.pool import Died, Pool, TimedOut
@@ -76,6 +75,17 @@ class Grader:
             return Rules(undecided_is_false).equal(first, second)
         return any(self._equal(problem, *pair)[0] for pair in ((first, second), (second, first)))
 
+    def gold_fault(self, problem: Problem) -> str | None:
+        """Why the gold answer does not equal itself when its text is not compared, only what it means; None if it does.
+
+        Such an answer is still right when a response writes it in the same words, and in no others.
+        """
+        if problem.kind not in ("math", "olympiad"):
+            equal, reason = self._equal(problem, problem.answer, problem.answer)
+        else:
+            equal, reason = self._compared(problem, problem.answer, problem.answer, by_text=False)
+        return None if equal else reason or "it is not equal to itself"
+
     def _equal(self, problem: Problem, gold: str, predicted: str) -> tuple[bool, str | None]:
         if problem.kind == "exact":
             return pocket.equal(gold, predicted)
@@ -83,17 +93,17 @@ class Grader:
             return letters.equal(gold, predicted, problem.meta)
         if problem.kind not in KINDS:
             raise ConfigError(f"no grader for problems of kind {problem.kind!r}: use one of {', '.join(KINDS)}")
-        request = {"kind": problem.kind, "meta": dict(problem.meta), "gold": gold, "predicted": predicted}
+        return self._compared(problem, gold, predicted, by_text=True)
+
+    def _compared(self, problem: Problem, gold: str, predicted: str, by_text: bool) -> tuple[bool, str | None]:
         if problem.kind != "rg":
             try:
-                return Rules.of(problem.meta, undecided).equal(gold, predicted), None
+                return Rules.of(problem.meta, undecided, by_text).equal(gold, predicted), None
             except NeedsSymbolic:
                 pass
-        return self._ask(request)
-
-    def _ask(self, request: dict[str, Any]) -> tuple[bool, str | None]:
+        request = {"kind": problem.kind, "meta": dict(problem.meta), "gold": gold, "predicted": predicted}
         try:
-            reply = self._pool.ask(request)
+            reply = self._pool.ask(request | {"by_text": by_text})
         except TimedOut:
             return False, f"grading took longer than {self.seconds:g} s"
         except Died:

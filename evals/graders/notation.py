@@ -84,8 +84,15 @@ def bare(text: str) -> str:
 
 
 def value(text: str) -> str:
-    """What stands right of the last equals sign: "x = 5" → "5"; the text itself where there is none."""
-    return _EQUALS.split(text)[-1].strip()
+    """What stands right of the last equals sign: "x = 5" → "5", "9 * 2 = 18" → "18".
+
+    The text itself where there is none, and for an equation brought to the form "2x + y = 0".
+    """
+    first, *rest = _EQUALS.split(text)
+    if not rest:
+        return text
+    last = rest[-1].strip()
+    return text if last == "0" and re.search("[A-Za-z]", first) and named(text) is None else last
 
 
 def named(text: str) -> tuple[str, str] | None:

@@ -36,6 +36,11 @@ class Worker:
         self._process: subprocess.Popen[str] | None = None
         self._owner = os.getpid()
 
+    @property
+    def pid(self) -> int | None:
+        """The process id, None while there is no process."""
+        return None if self._process is None else self._process.pid
+
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """The reply to one request. Raises TimedOut or Died; the worker is then ready for the next one all the same."""
         process = self._running()

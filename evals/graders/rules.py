@@ -73,6 +73,9 @@ class Rules:
         second = None if first is None else numerals.read(notation.value(predicted))
         if first is None or second is None:
             return None
+        names = [name[0] for name in (notation.named(gold), notation.named(predicted)) if name]
+        if len(names) == 2 and names[0] != names[1] and all(len(name) == 1 for name in names):
+            return False  # x = 5 is another line than y = 5; longer names are spelt in many ways
         return numerals.equal(first, second, rel_tol=self.rel_tol, abs_tol=self.abs_tol)
 
     def _lists(self, gold: str, predicted: str) -> bool:
@@ -120,10 +123,9 @@ class Rules:
         if one is not None and other is not None:
             if notation.squeezed(one[0]) == notation.squeezed(other[0]):
                 return self._entry(one[1], other[1])
-        elif one is not None and "=" not in predicted:
-            return self._entry(one[1], predicted)
-        elif other is not None and "=" not in gold:
-            return self._entry(gold, other[1])
+        elif ("=" in gold) != ("=" in predicted):
+            sides = notation.value(gold), notation.value(predicted)
+            return not any("=" in side for side in sides) and self._entry(*sides)
         return self.symbolic(gold, predicted, self.rel_tol)
 
 
