@@ -43,7 +43,7 @@ Plain = dict[str, Any]
 SAMPLE_PROBLEMS = (
     "What is 12 * (7 + 5)?",
     "Solve for x: 3x + 5 = 20.",
-    "If 3 notebooks cost 12 dollars, what do 7 notebooks cost?",
+    "Ben has 9 boxes with 19 cards in each box. Ben gives away 57 cards. How many cards does Ben have left?",
 )
 
 

@@ -55,3 +55,11 @@ def test_a_broken_pipe_is_quiet() -> None:
     assert process.stderr.read() == ""
     process.stderr.close()
     assert process.wait(timeout=60) == 141
+
+
+def test_the_samples_show_an_accepted_step_and_one_that_the_base_writes_instead() -> None:
+    done = subprocess.run([sys.executable, str(FILE), "--json"], cwd="/", capture_output=True, text=True, check=True)
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [result["answer"] for result in results] == ["144", "5", "114"]
+    steps = [step for result in results for step in result["steps"]]
+    assert {(step["source"], step["accepted"]) for step in steps} == {("draft", True), ("base", False)}

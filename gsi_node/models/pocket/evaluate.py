@@ -21,7 +21,8 @@ from transformers import AutoModelForCausalLM, AutoModelForTokenClassification, 
 from gsi_node.models.pocket import NAMES, path
 from gsi_node.models.pocket.check import boxed, grade
 from gsi_node.models.pocket.independent import SETTINGS, recognise
-from gsi_node.models.pocket.reward import Judged, auroc, judge, rewards
+from gsi_node.models.pocket.judged import Judged, judge
+from gsi_node.models.pocket.reward import auroc, rewards
 from gsi_node.models.pocket.sample import sample
 from gsi_node.models.pocket.tokenizer import load
 from gsi_node.models.pocket.world import FAMILIES, Problem, problems, split_of
@@ -52,7 +53,7 @@ def wilson(right: int, total: int, z: float = 1.959964) -> tuple[float, float]:
     share = right / total
     centre = (share + z * z / (2 * total)) / (1 + z * z / total)
     half = z / (1 + z * z / total) * (share * (1 - share) / total + z * z / (4 * total * total)) ** 0.5
-    return centre - half, centre + half
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def proportion(right: int, total: int) -> str:
@@ -71,9 +72,9 @@ def table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {line} |" for line in padded) + "\n\n"
 
 
-def answer(folder: Path, drawn: Sequence[Problem], temperature: float, seed: int) -> list[Answered]:
+def answer(folder: Path, drawn: Sequence[Problem], temperature: float, seed: int, device: str) -> list[Answered]:
     """One response of the model in `folder` to each problem."""
-    model: LlamaForCausalLM = AutoModelForCausalLM.from_pretrained(folder).eval()
+    model: LlamaForCausalLM = AutoModelForCausalLM.from_pretrained(folder).eval().to(device)
     texts = sample(model, load(folder), [item.problem for item in drawn], temperature=temperature, seed=seed)
     return [Answered(item, text) for item, text in zip(drawn, texts, strict=True)]
 
@@ -100,9 +101,9 @@ def single_steps(answered: Sequence[Answered]) -> tuple[int, int]:
     return right, tried
 
 
-def calibration(answered: Sequence[Answered], folder: Path, bins: int = 10) -> str:
+def calibration(answered: Sequence[Answered], folder: Path, device: str, bins: int = 10) -> str:
     """The reward model on all steps of these responses."""
-    model = AutoModelForTokenClassification.from_pretrained(folder).eval()
+    model = AutoModelForTokenClassification.from_pretrained(folder).eval().to(device)
     judged = [item.judged for item in answered]
     scores = [score for row in rewards(model, load(folder), judged) for score in row]
     labels = [label for item in judged for label in item.labels]
@@ -134,7 +135,7 @@ def held_out(gym: Any, name: str, size: int, seed: int) -> Iterator[tuple[Any, d
             return
 
 
-def gym_table(folders: dict[str, Path], size: int, temperature: float, seed: int) -> str:
+def gym_table(folders: dict[str, Path], size: int, temperature: float, seed: int, device: str) -> str:
     """Accuracy by reasoning-gym's graders, on problems whose content is in the test split."""
     try:
         gym = importlib.import_module("reasoning_gym")
@@ -145,7 +146,7 @@ def gym_table(folders: dict[str, Path], size: int, temperature: float, seed: int
         drawn = list(held_out(gym, name, size, seed))
         line = [name, str(len(drawn))]
         for folder in folders.values():
-            answered = answer(folder, [problem for _, _, problem in drawn], temperature, seed)
+            answered = answer(folder, [problem for _, _, problem in drawn], temperature, seed, device)
             graded = [
                 data.score_answer(boxed(item.response), entry) == 1.0
                 for item, (data, entry, _) in zip(answered, drawn, strict=True)
@@ -164,6 +165,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--temperature", type=float, default=0.7)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=None, help="torch threads (default: torch's choice)")
+    parser.add_argument("--device", default="cpu", help="torch device, for instance cuda (default cpu)")
     options = parser.parse_args(arguments)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
@@ -174,13 +176,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     causal = {name: folders[name] for name in ("draft", "base")}
     drawn = list(problems("test", options.seed, options.size))
-    found = {name: answer(folder, drawn, options.temperature, options.seed) for name, folder in causal.items()}
+    how = (options.temperature, options.seed, options.device)
+    found = {name: answer(folder, drawn, *how) for name, folder in causal.items()}
     sys.stdout.write(f"Temperature {options.temperature:g}, one sample a problem, seed {options.seed}.\n\n")
     sys.stdout.write(families(found))
     for name, answered in found.items():
         sys.stdout.write(f"Single steps of the {name} that are right: {proportion(*single_steps(answered))}.\n\n")
-    sys.stdout.write(calibration(found["draft"], folders["reward"]))
-    sys.stdout.write(gym_table(causal, options.gym_size, options.temperature, options.seed))
+    sys.stdout.write(calibration(found["draft"], folders["reward"], options.device))
+    sys.stdout.write(gym_table(causal, options.gym_size, *how))
     return 0
 
 

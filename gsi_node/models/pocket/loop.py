@@ -96,7 +96,7 @@ def train(
     peaks = [group["lr"] for optimizer in made for group in optimizer.param_groups]
     seen = 0
     if resume and checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
+        state = torch.load(checkpoint, weights_only=True, map_location=model.device)
         model.load_state_dict(state["model"])
         for optimizer, saved in zip(made, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
@@ -118,10 +118,12 @@ def train(
 
     saved_at = logged_at = time.monotonic()
     since = seen
-    losses: list[float] = []
+    losses: list[Tensor] = []
     model.train()
     while seen < schedule.tokens and (stop is None or seen < stop):
         ids, labels = stream.next()
+        fed = int((ids != tokenizer.pad_token_id).sum())
+        ids, labels = ids.to(model.device), labels.to(model.device)
         share = schedule.share(seen)
         groups = [group for optimizer in made for group in optimizer.param_groups]
         for group, peak in zip(groups, peaks, strict=True):
@@ -132,11 +134,11 @@ def train(
         for optimizer in made:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        seen += int((ids != tokenizer.pad_token_id).sum())
-        losses.append(float(value.detach()))
+        seen += fed
+        losses.append(value.detach())
         if len(losses) == 50:
             speed = (seen - since) / (time.monotonic() - logged_at)
-            log.line(f"{seen} tokens, loss {sum(losses) / 50:.4f}, rate {share:.3f}, {speed:.0f} tokens/s")
+            log.line(f"{seen} tokens, loss {float(sum(losses)) / 50:.4f}, rate {share:.3f}, {speed:.0f} tokens/s")
             logged_at, since, losses = time.monotonic(), seen, []
         if time.monotonic() - saved_at > save_every:
             save()

@@ -24,12 +24,17 @@ class Size:
 class Samples:
     """What the reward model learns from: problems answered by each model, and at which temperatures (in turn).
 
-    `layers` are trained on top of the frozen base.
+    A share `begun` of the responses goes on from some right steps; `solutions` are read as language only, with weight
+    `language` in the loss. `batch` responses are sampled at once. `layers` are added on top of the base.
     """
 
     draft: int
     base: int
     temperatures: tuple[float, ...]
+    begun: float = 0.5
+    solutions: int = 0
+    language: float = 0.5
+    batch: int = 100
     layers: int = 2
 
 
@@ -38,11 +43,11 @@ SIZES = {
     "base": Size(hidden=128, layers=4, heads=4, inner=384),
 }
 SCHEDULES = {
-    "draft": Schedule(tokens=2_400_000, muon=1e-2, adam=4e-3, decay=0.9),
+    "draft": Schedule(tokens=3_000_000, muon=1e-2, adam=4e-3, decay=0.9),
     "base": Schedule(tokens=12_000_000, muon=1e-2, adam=4e-3, decay=0.9),
-    "reward": Schedule(tokens=1_500_000, muon=1e-2, adam=4e-3, batch=1024, warm_up=20_000, decay=0.8),
+    "reward": Schedule(tokens=53_900_000, muon=1e-2, adam=4e-3, batch=16_384, warm_up=1_000_000, decay=0.8),
 }
-SAMPLES = Samples(draft=8000, base=3000, temperatures=(0.7, 1.0))
+SAMPLES = Samples(draft=192_000, base=96_000, temperatures=(0.7, 1.0), solutions=48_164, batch=8192)
 
 
 def config(size: Size, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:

@@ -3,93 +3,64 @@
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from random import Random
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, LlamaForTokenClassification, PreTrainedTokenizerFast
 
-from gsi_node.models.pocket.data import IGNORED, Place, Row, collate, cut, prompt_ids
+from gsi_node.models.pocket.data import IGNORED, Place, Row, collate, cut
+from gsi_node.models.pocket.judged import SEPARATOR, UNJUDGED, Judged, judge, response_rows, rows
 from gsi_node.models.pocket.loop import Schedule, load_place, train
 from gsi_node.models.pocket.recipes import SAMPLES, SCHEDULES, Samples
 from gsi_node.models.pocket.sample import sample
 from gsi_node.models.pocket.tokenizer import load
-from gsi_node.models.pocket.world import Problem, Split, first_error, problems
+from gsi_node.models.pocket.world import Problem, Split, problems
 
-SEPARATOR = "\n\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A question and the steps of one response: `right` of them come before the first wrong one.
-
-    `kept` characters of the first wrong step agree with a right one (all of them where it only breaks off).
-    """
-
-    question: str
-    steps: tuple[str, ...]
-    right: int
-    kept: int = 0
-
-    @property
-    def labels(self) -> list[int]:
-        """1 for each step before the first wrong one, 0 for that step and all after it."""
-        return [int(index < self.right) for index in range(len(self.steps))]
+Answered = tuple[Problem, str | None]
+"""A problem and a response, or None for the problem's own solution."""
 
 
-def split_steps(response: str) -> tuple[str, ...]:
-    """The steps of a response: its texts between blank lines, empty ones left out."""
-    return tuple(step for step in (part.strip() for part in response.split(SEPARATOR)) if step)
+def beginnings(drawn: Sequence[Problem], seed: int, share: float) -> list[str]:
+    """For about this share of the problems a random number of right steps to go on from, for the others nothing."""
+    rng = Random(f"beginnings {seed}")
+    texts = []
+    for item in drawn:
+        count = rng.randrange(len(item.solution)) if rng.random() < share else 0
+        texts.append("".join(step + SEPARATOR for step in item.solution[:count]))
+    return texts
 
 
-def agreement(one: str, other: str) -> int:
-    """How many characters two texts begin with in common."""
-    return next(
-        (place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
-    )
-
-
-def judge(problem: Problem, response: str) -> Judged:
-    """Label a response by the exact checker."""
-    steps = split_steps(response)
-    wrong = first_error(problem, steps)
-    if wrong is None:
-        return Judged(problem.problem, steps, len(steps))
-    texts = problem.alternatives[wrong] if wrong < len(problem.alternatives) else ()
-    kept = max((agreement(steps[wrong], text) for text in texts), default=0)
-    return Judged(problem.problem, steps, wrong, kept)
-
-
-def rollouts(folder: Path, split: Split, seed: int, size: int, temperature: float) -> list[Judged]:
-    """`size` problems answered once by the causal model in `folder`, and labelled."""
-    tokenizer = load(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+def responses(
+    folder: Path,
+    split: Split,
+    seed: int,
+    size: int,
+    temperature: float,
+    *,
+    begun: float = 0.0,
+    batch: int = 100,
+    device: str = "cpu",
+) -> list[tuple[Problem, str]]:
+    """`size` problems answered once by the causal model in `folder`; a share of them `begun` with right steps."""
+    model = AutoModelForCausalLM.from_pretrained(folder).eval().to(device)
     drawn = list(problems(split, seed, size))
-    texts = sample(model, tokenizer, [item.problem for item in drawn], temperature=temperature, seed=seed)
-    return [judge(item, text) for item, text in zip(drawn, texts, strict=True)]
+    starts = beginnings(drawn, seed, begun)
+    questions = [item.problem for item in drawn]
+    texts = sample(model, load(folder), questions, temperature=temperature, seed=seed, batch=batch, begun=starts)
+    return [(item, start + text) for item, start, text in zip(drawn, starts, texts, strict=True)]
 
 
-def rows(tokenizer: PreTrainedTokenizerFast, judged: Sequence[Judged], *, inside: bool = False) -> list[Row]:
-    """Prompt, then every step followed by one separator; the label of a step stands at its separator.
-
-    With `inside` every token of a step is labelled too: 1 up to where the response leaves the right path, 0 from there.
-    """
-    separator = int(tokenizer.vocab[SEPARATOR])
-    made: list[Row] = []
-    for prompt, item in zip(prompt_ids(tokenizer, [item.question for item in judged]), judged, strict=True):
-        ids, labels = list(prompt), [IGNORED] * len(prompt)
-        for index, (step, label) in enumerate(zip(item.steps, item.labels, strict=True)):
-            encoded = tokenizer(step, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True)
-            good = len(step) if label else item.kept if index == item.right else -1
-            ends = [end for _, end in encoded["offset_mapping"]]
-            ids += [*encoded["input_ids"], separator]
-            labels += [int(end <= good) if inside else IGNORED for end in ends] + [label]
-        made.append((ids, labels))
-    return made
+def rollouts(
+    folder: Path, split: Split, seed: int, size: int, temperature: float, *, device: str = "cpu"
+) -> list[Judged]:
+    """`size` problems answered once by the causal model in `folder`, and labelled."""
+    return [judge(*pair) for pair in responses(folder, split, seed, size, temperature, device=device)]
 
 
 class Rounds:
@@ -119,13 +90,26 @@ class Rounds:
         return collate(self._batches[self._batch - 1], self._pad)
 
 
-def step_loss(model: LlamaForTokenClassification, ids: Tensor, labels: Tensor, separator: int) -> Tensor:
-    """Mean cross-entropy of the labels at the separators, plus that of all labels, nats."""
-    logits = model(input_ids=ids).logits
-    kept = labels != IGNORED
-    ends = kept & (ids == separator)
-    entropy = torch.nn.functional.cross_entropy
-    return entropy(logits[ends], labels[ends]) + entropy(logits[kept], labels[kept])
+def step_loss(
+    model: LlamaForTokenClassification, ids: Tensor, labels: Tensor, separator: int, language: float
+) -> Tensor:
+    """Mean cross-entropy of the labels at the separators, plus that of all labels, plus `language` times that of the
+    right tokens, for which the last state is read as a language model's against the embeddings; nats.
+    """
+    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state
+    judged = (labels != IGNORED) & (labels != UNJUDGED)
+    logits = model.score(hidden).flatten(0, 1)
+    loss = _mean(logits, labels, judged & (ids == separator)) + _mean(logits, labels, judged)
+    if language:
+        guessed = hidden[:, :-1] @ model.model.embed_tokens.weight.T
+        loss = loss + language * _mean(guessed.flatten(0, 1), ids[:, 1:], labels[:, 1:] >= 1)
+    return loss
+
+
+def _mean(logits: Tensor, wanted: Tensor, kept: Tensor) -> Tensor:
+    """Mean cross-entropy over the `kept` places, 0 where there are none (without waiting for the device)."""
+    total = cross_entropy(logits, torch.where(kept, wanted, IGNORED).flatten(), reduction="sum", ignore_index=IGNORED)
+    return total / kept.sum().clamp(min=1)
 
 
 @torch.inference_mode()
@@ -137,7 +121,7 @@ def rewards(
     found: list[list[float]] = []
     for start in range(0, len(made), batch):
         ids, labels = collate(made[start : start + batch], tokenizer.pad_token_id)
-        good = model(input_ids=ids).logits.float().softmax(-1)[..., 1]
+        good = model(input_ids=ids.to(model.device)).logits.float().softmax(-1)[..., 1].cpu()
         found += [row[marks != IGNORED].tolist() for row, marks in zip(good, labels, strict=True)]
     return found
 
@@ -151,10 +135,7 @@ def auroc(scores: Sequence[float], labels: Sequence[int]) -> float:
 
 
 def initial(base: Path, more: int) -> LlamaForTokenClassification:
-    """The trained base, frozen, with `more` layers on top and a head of two labels, initially zero.
-
-    The base's last layer says at each token what it expects next; the layers on top can look back and compare.
-    """
+    """The trained base, with `more` layers on top that change nothing at first and a head of two labels, zero."""
     causal = AutoModelForCausalLM.from_pretrained(base)
     config = copy.deepcopy(causal.config)
     config.num_hidden_layers += more
@@ -169,29 +150,56 @@ def initial(base: Path, more: int) -> LlamaForTokenClassification:
     with torch.no_grad():
         for name, param in model.named_parameters():
             if name.removeprefix("model.") in trained:
-                param.requires_grad = name == "model.norm.weight"
-            elif name.endswith(("o_proj.weight", "down_proj.weight")) or name.startswith("score"):
+                continue
+            if name.endswith(("o_proj.weight", "down_proj.weight")) or name.startswith("score"):
                 param.zero_()
             elif param.ndim == 2:
                 param.normal_(0, 0.02, generator=generator)
     return model
 
 
-def _stored(path: Path, samples: Samples, out: Path, seed: int) -> list[Judged]:
-    """The labelled samples, read from `path` or made (minutes) and stored there."""
-    if path.exists():
-        return [Judged(**{**item, "steps": tuple(item["steps"])}) for item in json.loads(path.read_text())]
-    judged: list[Judged] = []
+def sources(out: Path, samples: Samples, seed: int, device: str) -> Iterator[list[Answered]]:
+    """Responses of draft and base at each temperature, and solutions, all to problems of the train split."""
     for name, size in (("draft", samples.draft), ("base", samples.base)):
         for turn, temperature in enumerate(samples.temperatures):
             source = 1000 * (seed + 1) + 10 * turn + (name == "base")
-            judged += rollouts(out / name, "train", source, size // len(samples.temperatures), temperature)
-    path.write_text(json.dumps([asdict(item) for item in judged]))
-    return judged
+            count = size // len(samples.temperatures)
+            how = {"begun": samples.begun, "batch": samples.batch, "device": device}
+            yield list(responses(out / name, "train", source, count, temperature, **how))  # type: ignore[arg-type]
+    yield [(item, None) for item in problems("train", 1000 * (seed + 1) + 500, samples.solutions)]
+
+
+def learned(out: Path, samples: Samples, seed: int, device: str, workers: Executor | None) -> list[Row]:
+    """The labelled rows, read from `out/reward-rows.pt` or made and stored there; `workers` cut and label them."""
+    path = out / "reward-rows.pt"
+    if path.exists():
+        stored = torch.load(path, weights_only=True)
+        both = (stored[part].split(stored["lengths"].tolist()) for part in ("ids", "labels"))
+        return [(ids.tolist(), labels.tolist()) for ids, labels in zip(*both, strict=True)]
+    pending = []
+    for answered in sources(out, samples, seed, device):
+        parts = [answered[start : start + 1000] for start in range(0, len(answered), 1000)]
+        pending.append((workers.map if workers else map)(partial(response_rows, out / "base"), parts))
+    made = [row for chunks in pending for chunk in chunks for row in chunk]
+    flat = {
+        part: torch.tensor([x for row in made for x in row[i]], dtype=torch.int16)
+        for i, part in enumerate(("ids", "labels"))
+    }
+    torch.save({**flat, "lengths": torch.tensor([len(ids) for ids, _ in made])}, path)
+    return made
 
 
 def train_reward(
-    out: Path, samples: Samples = SAMPLES, schedule: Schedule | None = None, *, seed: int, resume: bool, test: int = 150
+    out: Path,
+    samples: Samples = SAMPLES,
+    schedule: Schedule | None = None,
+    *,
+    seed: int,
+    resume: bool,
+    test: int = 150,
+    device: str = "cpu",
+    workers: Executor | None = None,
+    save_every: float = 300.0,
 ) -> tuple[LlamaForTokenClassification, PreTrainedTokenizerFast]:
     """Train on samples of `out/draft` and `out/base`, from the base's weights; the checkpoint is `out/reward.pt`.
 
@@ -200,12 +208,12 @@ def train_reward(
     schedule = schedule or SCHEDULES["reward"]
     tokenizer = load(out / "base")
     model = initial(out / "base", samples.layers)
-    stored = out / "reward-samples.json"
+    model.to(device)  # type: ignore[arg-type]
     if not resume:
-        stored.unlink(missing_ok=True)
-    made = rows(tokenizer, _stored(stored, samples, out, seed), inside=True)
+        (out / "reward-rows.pt").unlink(missing_ok=True)
+    made = learned(out, samples, seed, device, workers)
     separator = int(tokenizer.vocab[SEPARATOR])
-    unseen = rollouts(out / "draft", "validation", seed, test, 0.7)
+    unseen = rollouts(out / "draft", "validation", seed, test, 0.7, device=device)
     labels = [label for item in unseen for label in item.labels]
 
     def measure() -> str:
@@ -221,8 +229,9 @@ def train_reward(
         Rounds(made, schedule.batch, tokenizer.pad_token_id, seed, place),
         schedule,
         checkpoint,
-        loss=lambda ids, marks: step_loss(model, ids, marks, separator),
+        loss=lambda ids, marks: step_loss(model, ids, marks, separator, samples.language),
         measure=measure,
         resume=resume,
+        save_every=save_every,
     )
     return model, tokenizer

@@ -22,10 +22,11 @@ def pick(logits: Tensor, temperature: float, generator: torch.Generator) -> Tens
 def _batch(
     model: LlamaForCausalLM, prompts: list[list[int]], pad: int, end: int, temperature: float, most: int, seed: int
 ) -> list[list[int]]:
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(model.device).manual_seed(seed)
     width = max(map(len, prompts))
     ids = torch.tensor([[pad] * (width - len(prompt)) + prompt for prompt in prompts])
     mask = (torch.arange(width) >= width - torch.tensor([len(prompt) for prompt in prompts])[:, None]).long()
+    ids, mask = ids.to(model.device), mask.to(model.device)
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     cache = DynamicCache(config=model.config)
     rows: list[list[int]] = [[] for _ in prompts]
@@ -59,9 +60,16 @@ def sample(
     seed: int,
     batch: int = 100,
     most: int = 192,
+    begun: Sequence[str] | None = None,
 ) -> list[str]:
-    """One response a question, without the end token and at most `most` tokens; a pure function of its arguments."""
+    """One response a question, without the end token and at most `most` tokens; a pure function of its arguments.
+
+    It goes on from the text in `begun`, where that is given (and does not repeat it). Runs on the model's device.
+    """
     prompts = prompt_ids(tokenizer, list(questions))
+    if begun is not None:
+        starts = tokenizer(list(begun), add_special_tokens=False)["input_ids"]
+        prompts = [prompt + start for prompt, start in zip(prompts, starts, strict=True)]
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     texts = [""] * len(prompts)
     pad, end = tokenizer.pad_token_id, tokenizer.eos_token_id

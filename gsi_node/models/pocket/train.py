@@ -1,4 +1,4 @@
-"""Train the shipped models from scratch on a CPU.
+"""Train the shipped models from scratch, on a CPU or with `--device cuda`.
 
 `python -m gsi_node.models.pocket.train --model all --out DIR` trains draft, base and reward model in this order;
 `--resume` goes on from the checkpoints in DIR. The finished models are DIR/draft, DIR/base and DIR/reward.
@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +20,7 @@ from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerF
 
 from gsi_node.models.pocket.data import IGNORED, Stream
 from gsi_node.models.pocket.loop import Schedule, load_place, train
-from gsi_node.models.pocket.recipes import SAMPLES, SCHEDULES, SIZES, Size, fresh
+from gsi_node.models.pocket.recipes import SCHEDULES, SIZES, Size, fresh
 from gsi_node.models.pocket.reward import train_reward
 from gsi_node.models.pocket.sample import sample
 from gsi_node.models.pocket.tokenizer import build
@@ -51,6 +55,7 @@ def train_causal(
     stop: int | None = None,
     pool: int = 6000,
     each: int = 12,
+    device: str = "cpu",
 ) -> Path:
     """Train a draft or base; its checkpoint is `out/name.pt`, the finished model `out/name`.
 
@@ -59,6 +64,7 @@ def train_causal(
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = build()
     model = fresh(size, tokenizer, seed)
+    model.to(device)  # type: ignore[arg-type]
     checkpoint = out / f"{name}.pt"
     train(
         model,
@@ -89,21 +95,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoints in --out")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=None, help="torch threads (default: torch's choice)")
+    parser.add_argument("--device", default="cpu", help="torch device, for instance cuda (default cpu)")
+    parser.add_argument("--workers", type=int, default=0, help="processes that label the reward model's samples")
     options = parser.parse_args(arguments)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     names = ("draft", "base", "reward") if options.model == "all" else (options.model,)
+    about: dict[str, Any] = {"seed": options.seed, "resume": options.resume, "device": options.device}
     for name in names:
         if name != "reward":
-            train_causal(name, SIZES[name], SCHEDULES[name], options.out, seed=options.seed, resume=options.resume)
+            train_causal(name, SIZES[name], SCHEDULES[name], options.out, **about)
             continue
         missing = [part for part in ("draft", "base") if not (options.out / part / "config.json").exists()]
         if missing:
             sys.stderr.write(f"{options.out} has no finished {' and '.join(missing)}: train them there first\n")
             return 2
-        model, tokenizer = train_reward(
-            options.out, SAMPLES, SCHEDULES["reward"], seed=options.seed, resume=options.resume
-        )
+        with ProcessPoolExecutor(options.workers, get_context("spawn")) if options.workers else nullcontext() as pool:
+            model, tokenizer = train_reward(options.out, **about, workers=pool)
         export(model, tokenizer, options.out / name)
     return 0
 

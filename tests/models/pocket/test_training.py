@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -16,10 +17,11 @@ from gsi_node.models.pocket import evaluate, recipes
 from gsi_node.models.pocket import tokenizer as tokenizers_
 from gsi_node.models.pocket import train as training
 from gsi_node.models.pocket.data import IGNORED, Place, Stream, collate, cut
+from gsi_node.models.pocket.judged import UNJUDGED, Judged, judge, response_rows, rows
 from gsi_node.models.pocket.loop import Schedule
 from gsi_node.models.pocket.optim import orthogonal
 from gsi_node.models.pocket.recipes import Samples, Size
-from gsi_node.models.pocket.reward import Judged, auroc, judge, rows, train_reward
+from gsi_node.models.pocket.reward import auroc, beginnings, initial, learned, responses, step_loss, train_reward
 from gsi_node.models.pocket.sample import sample
 from gsi_node.models.pocket.world import problems
 
@@ -56,9 +58,10 @@ def test_the_reward_model_trains_from_samples_resumes_and_is_measured(
 ) -> None:
     for name in ("draft", "base"):
         causal(name, tmp_path)
-    samples = Samples(draft=8, base=8, temperatures=(0.7, 1.0))
+    samples = Samples(draft=8, base=8, temperatures=(0.7, 1.0), solutions=4)
     schedule = replace(SHORT, tokens=2000)
-    model, _ = train_reward(tmp_path, samples, schedule, seed=0, resume=False, test=4)
+    with ThreadPoolExecutor(2) as workers:
+        model, _ = train_reward(tmp_path, samples, schedule, seed=0, resume=False, test=4, workers=workers)
     again, _ = train_reward(tmp_path, samples, schedule, seed=0, resume=True, test=4)
     assert model.config.num_labels == 2
     assert model.config.step_separator == "\n\n"
@@ -159,6 +162,64 @@ def test_a_judged_response_knows_how_far_its_wrong_step_was_right() -> None:
     assert judge(problem, first[:-3] + "?").kept == len(first) - 3
     assert judge(problem, first[:-2]).kept == len(first) - 2
     assert judge(problem, "\n\n".join((*problem.solution, "More."))).kept == 0
+
+
+def test_responses_may_go_on_from_right_steps(tmp_path: Path) -> None:
+    drawn = list(problems("train", 9, 60))
+    starts = beginnings(drawn, 9, 0.5)
+    assert beginnings(drawn, 9, 0) == [""] * 60
+    assert 15 <= sum(map(bool, starts)) <= 45
+    for item, start in zip(drawn, starts, strict=True):
+        assert "\n\n".join(item.solution).startswith(start)
+        assert judge(item, start).labels == [1] * start.count("\n\n")
+    causal("draft", tmp_path)
+    found = responses(tmp_path / "draft", "train", 9, 60, 0.7, begun=0.5)
+    assert [item for item, _ in found] == drawn
+    assert all(text.startswith(start) for (_, text), start in zip(found, starts, strict=True))
+
+
+def test_rows_are_the_same_from_the_file_and_solutions_are_not_judged(tmp_path: Path) -> None:
+    for name in ("draft", "base"):
+        causal(name, tmp_path)
+    samples = Samples(draft=4, base=4, temperatures=(1.0,), solutions=3)
+    made = learned(tmp_path, samples, 0, "cpu", None)
+    assert learned(tmp_path, samples, 0, "cpu", None) == made
+    assert [UNJUDGED in labels for _, labels in made] == [False] * 8 + [True] * 3
+    item = next(iter(problems("train", 0, 1)))
+    ((ids, judged), (same, unjudged)) = response_rows(
+        tmp_path / "base", [(item, "\n\n".join(item.solution)), (item, None)]
+    )
+    assert ids == same
+    assert unjudged == [UNJUDGED if label == 1 else label for label in judged]
+    assert 0 not in judged
+
+
+def test_the_reward_loss_is_its_three_means(tmp_path: Path) -> None:
+    causal("base", tmp_path)
+    model = initial(tmp_path / "base", 1)
+    with torch.no_grad():
+        model.score.weight.normal_(generator=torch.Generator().manual_seed(0))
+    ids = torch.tensor([[5, 6, 7, 8, 6], [5, 9, 6, 10, 11]])
+    labels = torch.tensor([[IGNORED, 1, 1, 0, 0], [IGNORED, UNJUDGED, UNJUDGED, UNJUDGED, IGNORED]])
+    hidden = model.model(input_ids=ids).last_hidden_state
+    judged = [-model.score(hidden[0, k]).log_softmax(-1)[int(labels[0, k])] for k in (1, 2, 3, 4)]
+    words = (hidden @ model.get_input_embeddings().weight.T).log_softmax(-1)
+    spoken = [-words[row, k, ids[row, k + 1]] for row, k in ((0, 0), (0, 1), (1, 0), (1, 1), (1, 2))]
+    expected = sum(judged) / 4 + (judged[0] + judged[3]) / 2 + 0.3 * sum(spoken) / 5
+    found = step_loss(model, ids, labels, 6, 0.3)
+    assert found.item() == pytest.approx(expected.item(), abs=1e-5)
+    assert step_loss(model, ids, torch.full_like(ids, IGNORED), 6, 0.3).item() == 0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_everything_trains_and_is_measured_on_a_gpu(tmp_path: Path) -> None:
+    for name in ("draft", "base"):
+        training.train_causal(name, TINY, SHORT, tmp_path, seed=3, resume=False, pool=40, each=1, device="cuda")
+    samples = Samples(draft=8, base=8, temperatures=(0.7, 1.0), solutions=4)
+    model, tokenizer = train_reward(tmp_path, samples, SHORT, seed=0, resume=False, test=4, device="cuda")
+    training.export(model, tokenizer, tmp_path / "reward")
+    assert evaluate.main(["--models", str(tmp_path), "--size", "5", "--gym-size", "1", "--device", "cuda"]) == 0
 
 
 def test_auroc_counts_pairs() -> None:

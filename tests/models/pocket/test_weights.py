@@ -15,7 +15,8 @@ from transformers import (
 )
 
 from gsi_node.models.pocket import NAMES, path
-from gsi_node.models.pocket.reward import auroc, rewards, rollouts
+from gsi_node.models.pocket.evaluate import Answered, single_steps
+from gsi_node.models.pocket.reward import auroc, responses, rewards, rollouts
 from gsi_node.models.pocket.sample import sample
 from gsi_node.models.pocket.tokenizer import load
 from gsi_node.models.pocket.world import grade, problems
@@ -86,4 +87,11 @@ def test_the_reward_model_tells_right_steps_of_the_draft_from_wrong_ones() -> No
     scores = [score for row in rewards(model, load(path("reward")), judged) for score in row]
     labels = [label for item in judged for label in item.labels]
     assert 0.2 < sum(labels) / len(labels) < 0.8
-    assert auroc(scores, labels) >= 0.75
+    assert auroc(scores, labels) >= 0.9
+
+
+def test_the_draft_proposes_well_enough_to_pay_and_badly_enough_to_need_the_others() -> None:
+    drawn = responses(path("draft"), "test", 1, 150, 0.7)
+    right, tried = single_steps([Answered(*pair) for pair in drawn])
+    assert 0.66 <= right / tried <= 0.85
+    assert 0.2 <= sum(grade(*pair) for pair in drawn) / len(drawn) <= 0.6
