@@ -91,17 +91,15 @@ def equal(first: Numeral, second: Numeral, *, rel_tol: Fraction | None = None, a
 
     Else t = 1e-6 · min(1, max(|a|, |b|)), so that decimals agree to six places and small numbers to six digits; with
     rel_tol instead t = rel_tol · max(|a|, |b|). abs_tol is a second way to be equal. A percent sign on one side may
-    stand for a hundredth or be left off.
+    stand for a hundredth or be left off; abs_tol is then a hundredth, too.
     """
-    readings = [(first.value, second.value)]
-    if first.percent != second.percent:
-        readings.append(
-            (
-                first.value / 100 if first.percent else first.value,
-                second.value / 100 if second.percent else second.value,
-            )
-        )
-    return any(_close(a, b, first.decimal or second.decimal, rel_tol, abs_tol) for a, b in readings)
+    decimal = first.decimal or second.decimal
+    if _close(first.value, second.value, decimal, rel_tol, abs_tol):
+        return True
+    if first.percent == second.percent:
+        return False
+    a, b = (one.value / 100 if one.percent else one.value for one in (first, second))
+    return _close(a, b, decimal, rel_tol, None if abs_tol is None else abs_tol / 100)
 
 
 def _close(a: Fraction, b: Fraction, decimal: bool, rel_tol: Fraction | None, abs_tol: Fraction | None) -> bool:

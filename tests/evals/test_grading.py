@@ -153,6 +153,7 @@ def test_minerva_s_numbers_are_rounded(grader: Grader) -> None:
         ("4.2", "4.2", {"unit": "%", "abs_tol": 0.1}),
         ("4.2", r"4.3\%", {"unit": "%", "abs_tol": 0.1}),
         ("4.2", "0.042", {"unit": "%"}),
+        ("4.2", "0.0425", {"unit": "%", "abs_tol": 0.1}),
         ("$166$", r"166 \text{ cm}^2", {"unit": "$cm^2$"}),
         ("1,3,5", "5, 3, 1", {"several": True, "type": "Numerical"}),
         ("$221,$8$", "8 and 221", {"several": True, "type": "Numerical"}),
@@ -178,6 +179,7 @@ def test_olympiadbench_units_tolerances_and_several_answers(
     [
         ("4.2", r"4.31\%", {"unit": "%", "abs_tol": 0.1}),
         ("4.2", "42", {"unit": "%"}),
+        ("4.2", r"\frac{1}{54}", {"unit": "%", "abs_tol": 0.1}),
         ("1,3,5", "1, 3", {"several": True, "type": "Numerical"}),
         ("1,3,5", "1, 3, 3", {"several": True, "type": "Numerical"}),
         ("$(1,8,19), (2,7,13)$", "(1,8,19), (2,13,7)", {"several": True, "type": "Tuple"}),
