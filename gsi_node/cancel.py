@@ -28,6 +28,11 @@ async def run_cancellable(function: Callable[P, T], *args: P.args, **kwargs: P.k
         _flag.reset(token)
 
 
+def current_flag() -> Event | None:
+    """The flag of the run that this code works for, for another thread to look at; None where none can be raised."""
+    return _flag.get()
+
+
 def check_cancelled() -> None:
     """Raise Cancelled if the run that asked for the current work is gone. Call it once a token or a batch."""
     flag = _flag.get()

@@ -123,7 +123,7 @@ def _around(module: str, name: str) -> Loader:
     return load
 
 
-_WHERE: Typed = {"device": text, "dtype": text, "cache_bytes": size}
+_WHERE: Typed = {"device": text, "dtype": text, "cache_bytes": size, "batch_bytes": size}
 _FAMILIES = ("qwen", "skywork", "shepherd", "rlhflow", "trl-chat", "trl", "orm")
 _PROMPT: Typed = {"system_prompt": text, "use_chat_template": flag}
 _REACH: Typed = {"timeout": number, "attempts": integer, "api_key_env": text}

@@ -1,75 +1,71 @@
-"""Forwards of one transformers model over a shared prefix: prefill once, broadcast, feed n continuations.
+"""Forwards of one transformers model over shared prefixes: prefill once, feed many continuations of many requests.
 
 A request names its prefix by token ids x_1..x_P. The cached CONTEXT is x_1..x_{P−1}; x_P is fed together with the
 continuations, so its output (the law of the next token) is always at hand and no logits need storing. What is fed is
 harvested into the prefix cache, row by row: after a commit the next context is there, and nothing is computed twice.
-A batch needs no attention mask: all rows have the same past, and under a causal mask right padding is never seen.
 
-Batching across concurrent problems belongs here too (a queue in front of `Engine`, rows of several prefixes in one
-batch); today a lock makes concurrent callers take turns.
+Requests of all callers go to one thread (worker.py), which plans them (schedule.py) into common forwards: `once` for
+given rows, decode.py for sampled ones. How rows of different prefixes share a forward is told in batch.py.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from threading import Lock
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer
+from transformers import PreTrainedModel
 
-from gsi_node.cancel import check_cancelled
-from gsi_node.engine.prefix_cache import Ids, PrefixCache
-from gsi_node.engine.rows import KV, Rows, pad
-from gsi_node.errors import ConfigError
+from gsi_node.engine.attention import shared_cache, within
+from gsi_node.engine.batch import Batch, Group
+from gsi_node.engine.prefix_cache import PrefixCache
+from gsi_node.engine.probe import probe
+from gsi_node.engine.requests import Draw, Feed, Part
+from gsi_node.engine.rows import KV, Ids, pad
+from gsi_node.engine.schedule import Schedule
+from gsi_node.engine.worker import Worker
+from gsi_node.types import Key, SamplingLaw
+
+PREFILL = 256
+"""Tokens of a prefix that one forward computes."""
 
 
 class Engine:
-    """One model, its prefix cache and its lock. `forward_intervals`: a list to which every forward adds (start, end)
-    in perf_counter seconds, or None."""
+    """One model, its prefix cache, and the thread that runs it for all callers.
 
-    def __init__(self, model: PreTrainedModel, *, cache_bytes: int) -> None:
+    cache_bytes bounds the prefix cache, batch_bytes what one batch may need (keys, values, attention weights), and
+    most_waiting the requests that wait. forward_intervals: a list to which every forward adds (start, end) in
+    perf_counter seconds, or None.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, *, cache_bytes: int, batch_bytes: int = 2 << 30, most_waiting: int = 1024
+    ) -> None:
         self.model = model.eval()
         self.device: torch.device = model.device
         self.cache = PrefixCache(cache_bytes)
         self.forward_intervals: list[tuple[float, float]] | None = None
         text_config = model.config.get_text_config(decoder=True)
         self.context_length: int | None = getattr(text_config, "max_position_embeddings", None)
-        self._layers = _attention_layers(model)
         self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
-        self._lock = Lock()
+        self.layout = probe(model, self.context_length)
+        self.attention_heads = int(text_config.num_attention_heads)
+        self._past = shared_cache(self.layout.layers)
+        self._scratch = Batch(self.layout, self.context_length)
+        self.schedule = Schedule(self, batch_bytes)
+        self.worker = Worker(self.schedule.turn, self.schedule.fail, most_waiting)
 
-    @contextmanager
-    def session(self) -> Iterator[None]:
-        """The model to oneself, without gradients; a cancelled waiter leaves the queue."""
-        while not self._lock.acquire(timeout=0.1):
-            check_cancelled()
-        try:
-            with torch.inference_mode():
-                yield
-        finally:
-            self._lock.release()
-
-    def open(self, ids: Ids, rows: int, room: int) -> Rows:
-        """`rows` copies of the context of prefix `ids` (all but its last token), with room for `room` tokens."""
-        return Rows(self._layers, self._segments(ids[:-1]), rows, room)
-
-    def feed(self, rows: Rows, ids: Tensor, *, last: bool) -> Tensor:
-        """Run ids, shape (B, L), after `rows` and append them. Logits (B, 1 or L, labels): only the last if `last`."""
-        check_cancelled()
-        keep: dict[str, Any] = {"logits_to_keep": 1} if last and self._keeps else {}
-        start = perf_counter()
-        logits: Tensor = self.model(input_ids=ids, past_key_values=rows.cache, use_cache=True, **keep).logits
-        if self.forward_intervals is not None:
-            if self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)
-            self.forward_intervals.append((start, perf_counter()))
-        return logits[:, -1:] if last else logits
+    def draw(
+        self, ids: Ids, n: int, key: Key, law: SamplingLaw, *, limit: int, stops: frozenset[int], size: int
+    ) -> list[tuple[list[int], list[float]]]:
+        """n sampled rows after the prefix `ids`, each (token ids, their log-probabilities); see `Draw`."""
+        request = Draw(ids, n, key, law, limit=limit, stops=stops, size=size)
+        self.worker.submit(request)
+        drawn: list[tuple[list[int], list[float]]] = request.result()
+        return drawn
 
     def continuations(
         self,
@@ -80,48 +76,109 @@ class Engine:
         spare: int = 0,
         most: int | None = None,
     ) -> None:
-        """Feed every row after the context of `ids`; row = (x_P, continuation…). One forward, if memory allows.
+        """Feed every row after the context of `ids`, in company of other callers' rows; row = (x_P, continuation…).
 
-        read(logits (B, L, labels), which): called once a batch, for rows `which`. spare: tokens at the end of a row
-        that the next context will not have. most: positions (rows × longest row) that one batch may have.
+        read(logits (b, L, labels), which): called by the engine's thread, for rows `which`, ascending; what L has
+        beyond a row's own length is padding. spare: tokens at the end of a row that the next context will not have.
+        most: positions (rows × longest row) that one forward may have.
         """
-        longest = max(map(len, rows))
-        size = len(rows) if most is None else max(1, most // longest)
-        for first in range(0, len(rows), size):
-            which = range(first, min(first + size, len(rows)))
-            batch = [rows[i] for i in which]
-            opened = self.open(ids, len(batch), longest)
-            read(self.feed(opened, pad(batch, self.device), last=False), which)
-            for row, fed in enumerate(batch):
-                self.harvest(ids, fed[: len(fed) - spare], opened, row)
+        request = Feed(ids, rows, read, spare, most)
+        self.worker.submit(request)
+        request.result()
 
-    def harvest(self, ids: Ids, fed: Ids, rows: Rows, row: int) -> None:
-        """Remember the row that was fed `fed` after the context of `ids`."""
+    # What follows is for the engine's own thread.
+
+    def feed(self, batch: Batch, ids: Tensor, *, last: bool) -> Tensor:
+        """Run ids, shape (B, L), as the next tokens of the batch's rows. Logits (B, L, labels), or the last."""
+        keep: dict[str, Any] = {"logits_to_keep": 1} if last and self._keeps else {}
+        start = perf_counter()
+        positions = batch.open(ids.shape[1])
+        with within(batch):
+            logits: Tensor = self.model(
+                input_ids=ids,
+                position_ids=positions,
+                attention_mask=batch.dummy_mask,
+                past_key_values=self._past,
+                use_cache=True,
+                **keep,
+            ).logits
+        batch.commit(ids.shape[1])
+        if self.forward_intervals is not None:
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+            self.forward_intervals.append((start, perf_counter()))
+        return logits[:, -1:] if last else logits
+
+    def once(self, parts: Sequence[Part]) -> None:
+        """One forward over parts of `Feed`s: their rows are run, read and harvested."""
+        batch, feeds = self._scratch, [part.request for part in parts]
+        rows = [tuple(part.request.rows[i] for i in part.which) for part in parts]
+        flat = [row for some in rows for row in some]
+        contexts = self.contexts([feed.ids[:-1] for feed in feeds])
+        try:
+            groups = batch.join(contexts, list(map(len, rows)), max(map(len, flat)))
+            logits = self.feed(batch, pad(flat, self.device), last=False)
+            first = 0
+            for part, some, group in zip(parts, rows, groups, strict=True):
+                _read(part, logits[first : first + len(some)])
+                first += len(some)
+                for row, fed in enumerate(some):
+                    self.harvest(part.request.ids, fed[: len(fed) - part.request.spare], batch, group, row)
+        finally:
+            batch.leave(list(batch.groups))
+        for part in parts:
+            part.request.seen(part)
+
+    def contexts(self, wanted: Sequence[Ids]) -> list[tuple[KV, ...]]:
+        """Keys and values of exactly each of `wanted`, piece by piece; what is not cached is computed and cached."""
+        found = {ids: self.cache.match(ids) for ids in dict.fromkeys(wanted)}
+        known = {ids: match.segments for ids, match in found.items()}
+        missing = [ids for ids, match in found.items() if match.boundary < len(ids)]
+        fresh = [ids for ids in missing if found[ids].length < len(ids)]
+        computed: dict[Ids, KV] = {}
+        for some in self.schedule.portions(fresh, lambda ids: (found[ids].length, 1, len(ids) - found[ids].length)):
+            starts = [found[ids].length for ids in some]
+            computed.update(zip(some, self._prefill(some, starts, [known[ids] for ids in some]), strict=True))
+        for ids in missing:
+            match = found[ids]
+            inside = 1 if match.boundary < match.length else 0  # the last segment is part of a node, and is copied
+            whole = len(match.segments) - inside
+            new = [computed[ids]] if ids in computed else []
+            piece = torch.cat([*match.segments[whole:], *new], dim=-2)
+            self.cache.insert(ids, match.boundary, piece)
+            known[ids] = (*match.segments[:whole], piece)
+        return [known[ids] for ids in wanted]
+
+    def harvest(self, ids: Ids, fed: Ids, batch: Batch, group: Group, row: int) -> None:
+        """Remember a row that was fed `fed` after the context of `ids`."""
         start = len(ids) - 1
         key = ids[:-1] + fed
         if self.cache.max_bytes and self.cache.lacks(key, start):
-            self.cache.insert(key, start, rows.cut(row, start, len(key)))
+            self.cache.insert(key, start, batch.cut(group, row, len(fed)))
 
-    def _segments(self, ids: Ids) -> tuple[KV, ...]:
-        """Keys and values of exactly `ids`, piece by piece; what is not cached is computed and cached."""
-        found = self.cache.match(ids)
-        if found.boundary == len(ids):
-            return found.segments
-        rows = Rows(self._layers, found.segments, 1, len(ids) - found.length)
-        if found.length < len(ids):
-            self.feed(rows, pad([ids[found.length :]], self.device), last=True)
-        piece = rows.cut(0, found.boundary, len(ids))
-        self.cache.insert(ids, found.boundary, piece)
-        return (*(found.segments if found.boundary == found.length else found.segments[:-1]), piece)
+    def release(self) -> None:
+        """Give back memory that is not in use: prefixes, and what forwards work in."""
+        self.cache.clear()
+        self._scratch.release()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _prefill(self, wanted: list[Ids], starts: list[int], segments: list[tuple[KV, ...]]) -> list[KV]:
+        """Keys and values of ids[start:] behind those of ids[:start], for each of `wanted`."""
+        batch, rest = self._scratch, [ids[start:] for ids, start in zip(wanted, starts, strict=True)]
+        fed = pad(rest, self.device)
+        try:
+            groups = batch.join(segments, [1] * len(wanted), fed.shape[1])
+            for first in range(0, fed.shape[1], PREFILL):
+                self.feed(batch, fed[:, first : first + PREFILL], last=True)
+            return [batch.cut(group, 0, len(new)) for group, new in zip(groups, rest, strict=True)]
+        finally:
+            batch.leave(list(batch.groups))
 
 
-def _attention_layers(model: PreTrainedModel) -> int:
-    """The number of key–value layers; refuses models whose state is not plain attention."""
-    layers = DynamicCache(config=model.config).layers
-    for layer in layers:
-        if type(layer) is not DynamicLayer:
-            raise ConfigError(
-                f"{type(model).__name__} keeps a {type(layer).__name__}; this engine knows full attention only. "
-                "Use a model without sliding windows, linear attention or convolution states, or a server backend"
-            )
-    return len(layers)
+def _read(part: Part, logits: Tensor) -> None:
+    """Let the request read its outputs; what goes wrong there is its own."""
+    try:
+        part.request.read(logits, part.which)
+    except Exception as error:  # noqa: BLE001 (the caller's own code: its error goes to the caller, and to no other)
+        part.request.fail(error)

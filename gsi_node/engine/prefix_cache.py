@@ -11,9 +11,9 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from threading import Lock
 
-from gsi_node.engine.rows import KV, kv_bytes, kv_head
+import torch
 
-Ids = tuple[int, ...]
+from gsi_node.engine.rows import KV, Ids, kv_bytes, kv_head
 
 
 @dataclass(eq=False, slots=True)
@@ -52,7 +52,7 @@ class PrefixCache:
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
-        self._root = _Node((), (), None)
+        self._root = _Node((), torch.empty(0), None)
         self._order: OrderedDict[_Node, None] = OrderedDict()
         self._lock = Lock()
         self._bytes = self._hits = self._misses = self._hit_tokens = self._miss_tokens = self._evicted = 0

@@ -10,16 +10,11 @@ from collections.abc import Sequence
 from itertools import islice
 from math import fsum
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from gsi_node.core.rng import Stream
 from gsi_node.errors import LawMismatch
-from gsi_node.types import Key, SamplingLaw
-
-CHUNK = 64
-"""Uniforms a stream hands out at a time."""
+from gsi_node.types import SamplingLaw
 
 
 def check_law(law: SamplingLaw, vocabulary: int) -> None:
@@ -66,22 +61,6 @@ def inverse_cdf(logp: Tensor, uniforms: Tensor) -> Tensor:
         cumulative = cumulative.expand(target.shape[0], -1)
     chosen = torch.searchsorted(cumulative.contiguous(), target, right=True)
     return chosen[:, 0].clamp_(max=logp.shape[-1] - 1)  # only NaN can reach the clamp; the caller sees NaN in the sum
-
-
-class Uniforms:
-    """The draws of n candidates: `row(t)` is token t's n uniforms, candidate i's from Stream(key, i) only."""
-
-    def __init__(self, key: Key, n: int, device: torch.device) -> None:
-        self._streams = [Stream(key, candidate) for candidate in range(n)]
-        self._device = device
-        self._block = torch.empty(0)
-
-    def row(self, token: int) -> Tensor:
-        """Shape (n,), float64. Ask for token 0, 1, 2 … in order."""
-        if token % CHUNK == 0:
-            values = np.stack([stream.uniforms(CHUNK) for stream in self._streams], axis=1)
-            self._block = torch.from_numpy(values).to(self._device)
-        return self._block[token % CHUNK]
 
 
 def target_log_probs(logits: Tensor, rows: Sequence[Sequence[int]], law: SamplingLaw) -> list[float]:

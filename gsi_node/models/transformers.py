@@ -14,7 +14,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -23,21 +22,19 @@ from gsi_node.engine.codec import STEP_END, Codec
 from gsi_node.engine.forward import Engine
 from gsi_node.engine.loading import load_pretrained, model_digest
 from gsi_node.engine.prompt import prompt_format
-from gsi_node.engine.sampling import Uniforms, check_law, inverse_cdf, log_probs, target_log_probs
+from gsi_node.engine.sampling import check_law, target_log_probs
 from gsi_node.errors import ConfigError, InvalidLogProb, VocabularyMismatch
 from gsi_node.models.base import AsyncTwins
 from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
 
 Ids = tuple[int, ...]
-DROP_BELOW = 0.75
-"""Finished rows leave the batch when at most this share of it is unfinished; until then they ride along, ignored."""
 
 
 class TransformersModel(AsyncTwins):
-    """π as GSI asks for it. Threads may share one object: they take turns.
+    """π as GSI asks for it. Threads may share one object: their requests share forwards (engine/forward.py).
 
-    cache_bytes bounds the prefix cache, logits_bytes the logits of one scoring forward (both in bytes). system_prompt:
-    None sends no system message (a template may then insert its own), "" an empty one.
+    cache_bytes bounds the prefix cache, batch_bytes what one batch needs, logits_bytes the logits of one scoring
+    forward. system_prompt: None sends no system message (a template may then insert its own), "" an empty one.
     """
 
     def __init__(
@@ -49,6 +46,7 @@ class TransformersModel(AsyncTwins):
         system_prompt: str | None = None,
         use_chat_template: bool = True,
         cache_bytes: int = 1 << 30,
+        batch_bytes: int = 2 << 30,
         logits_bytes: int = 1 << 29,
     ) -> None:
         self.name = name or model.config.name_or_path or type(model).__name__
@@ -57,7 +55,7 @@ class TransformersModel(AsyncTwins):
             self._codec, system_prompt=system_prompt, use_chat_template=use_chat_template, ending=STEP_END
         )
         self._prompt_ids = lru_cache(256)(self._prompt.ids)
-        self.engine = Engine(model, cache_bytes=cache_bytes)
+        self.engine = Engine(model, cache_bytes=cache_bytes, batch_bytes=batch_bytes)
         self._logits_bytes = logits_bytes
         head = model.get_output_embeddings()
         rows = int(model.config.get_text_config().vocab_size if head is None else head.weight.shape[0])
@@ -76,6 +74,7 @@ class TransformersModel(AsyncTwins):
         system_prompt: str | None = None,
         use_chat_template: bool = True,
         cache_bytes: int = 1 << 30,
+        batch_bytes: int = 2 << 30,
         logits_bytes: int = 1 << 29,
     ) -> Self:
         """Load from a local folder (never touching the network) or a hub name; safetensors only, no remote code."""
@@ -87,6 +86,7 @@ class TransformersModel(AsyncTwins):
             system_prompt=system_prompt,
             use_chat_template=use_chat_template,
             cache_bytes=cache_bytes,
+            batch_bytes=batch_bytes,
             logits_bytes=logits_bytes,
         )
 
@@ -129,8 +129,8 @@ class TransformersModel(AsyncTwins):
             raise ConfigError(f"n is {n}; ask for at least one candidate")
         ids = self.prefix_ids(prefix)
         limit = min(law.max_step_tokens, self._room(ids, 1))
-        with self.engine.session():
-            drawn = self._draw(ids, n, key, law, limit)
+        stops = frozenset(self.stop_ids if law.stop_ids is None else law.stop_ids)
+        drawn = self.engine.draw(ids, n, key, law, limit=limit, stops=stops, size=self._size)
         return [self._step(tokens, values) for tokens, values in drawn]
 
     def score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
@@ -151,10 +151,9 @@ class TransformersModel(AsyncTwins):
         def read(logits: Tensor, which: range) -> None:
             sums.extend(target_log_probs(logits[..., : self._size], [unique[i] for i in which], law))
 
-        with self.engine.session():
-            fed = [(ids[-1], *row[:-1]) for row in unique]
-            width = self._size * max(4, self.engine.model.dtype.itemsize)
-            self.engine.continuations(ids, fed, read, most=self._logits_bytes // width)
+        fed = [(ids[-1], *row[:-1]) for row in unique]
+        width = self._size * max(4, self.engine.model.dtype.itemsize)
+        self.engine.continuations(ids, fed, read, most=self._logits_bytes // width)
         known = dict(zip(unique, sums, strict=True))
         for i, row in enumerate(rows):
             if isnan(known[row]):
@@ -198,43 +197,6 @@ class TransformersModel(AsyncTwins):
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _draw(self, ids: Ids, n: int, key: Key, law: SamplingLaw, limit: int) -> list[tuple[list[int], list[float]]]:
-        """n rows of at most `limit` tokens: (ids, their log-probabilities)."""
-        engine, device = self.engine, self.engine.device
-        stops = frozenset(self.stop_ids if law.stop_ids is None else law.stop_ids)
-        uniforms = Uniforms(key, n, device)
-        rows = engine.open(ids, n, min(limit, 64))
-        fed = torch.full((n, 1), ids[-1], device=device)
-        batch, live = list(range(n)), set(range(n))  # the candidate of each row; the candidates not yet ended
-        index: Tensor | None = None
-        tokens: list[list[int]] = [[] for _ in range(n)]
-        values: list[list[float]] = [[] for _ in range(n)]
-        for position in range(limit):
-            logp = log_probs(engine.feed(rows, fed, last=True)[:, 0, : self._size], law)
-            draws = uniforms.row(position)
-            chosen = inverse_cdf(logp, draws if index is None else draws[index])[:, None]
-            pair = torch.cat(
-                (chosen, logp.gather(-1, chosen)), dim=1
-            ).tolist()  # the only transfer: ids are exact in it
-            for row, (token, value) in enumerate(pair):
-                candidate = batch[row]
-                if candidate in live:
-                    tokens[candidate].append(int(token))
-                    values[candidate].append(value)
-                    if token in stops or position + 1 == limit:
-                        live.remove(candidate)
-                        engine.harvest(ids, (ids[-1], *tokens[candidate][:-1]), rows, row)
-            if not live:
-                break
-            if len(live) <= DROP_BELOW * len(batch):
-                kept = torch.tensor([row for row, candidate in enumerate(batch) if candidate in live], device=device)
-                batch = [candidate for candidate in batch if candidate in live]
-                index = torch.tensor(batch, device=device)
-                rows.select(kept)
-                chosen = chosen[kept]
-            fed = chosen
-        return list(zip(tokens, values, strict=True))
 
     def _step(self, tokens: list[int], values: list[float]) -> Step:
         log_prob = fsum(values)

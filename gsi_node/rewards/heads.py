@@ -74,9 +74,9 @@ class Headed(nn.Module):
         """The table of the tokens' vectors."""
         return self.backbone.get_input_embeddings()
 
-    def forward(self, input_ids: Tensor, past_key_values: Any = None, use_cache: bool = False) -> Outputs:
-        """Outputs at every token of input_ids, shape (B, L)."""
-        hidden = self.backbone(input_ids=input_ids, past_key_values=past_key_values, use_cache=use_cache)
+    def forward(self, input_ids: Tensor, **settings: Any) -> Outputs:
+        """Outputs at every token of input_ids, shape (B, L). settings: what the backbone takes beside them."""
+        hidden = self.backbone(input_ids=input_ids, **settings)
         return Outputs(self.head(hidden.last_hidden_state))
 
 

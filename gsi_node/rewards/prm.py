@@ -26,7 +26,7 @@ from gsi_node.rewards.rendered import RenderedReward
 
 
 class TransformersPRM(RenderedReward):
-    """P(good) of each candidate step, all candidates of a prefix in one batch. Threads take turns."""
+    """P(good) of each candidate step, the candidates of all callers in common batches."""
 
     def __init__(
         self,
@@ -39,8 +39,10 @@ class TransformersPRM(RenderedReward):
         system_prompt: str | None = None,
         use_chat_template: bool | None = None,
         cache_bytes: int = 1 << 30,
+        batch_bytes: int = 2 << 30,
     ) -> None:
-        """family: None finds it from the model's config or name. cache_bytes bounds the prefix cache."""
+        """family: None finds it from the model's config or name. cache_bytes bounds the prefix
+        cache, batch_bytes what one batch needs."""
         name = str(name or model.config.name_or_path or type(model).__name__)
         config = model.config.to_dict()
         config["architectures"] = config.get("architectures") or [type(model).__name__]
@@ -48,7 +50,8 @@ class TransformersPRM(RenderedReward):
         wish = checked_wish(self.family, Wish(separator, system_prompt, use_chat_template))
         self._codec = Codec(tokenizer, name)
         layout = self.family.layout(self._codec, wish, config)
-        self.engine = Engine(heads.adapted(model, self.family, self._codec), cache_bytes=cache_bytes)
+        adapted = heads.adapted(model, self.family, self._codec)
+        self.engine = Engine(adapted, cache_bytes=cache_bytes, batch_bytes=batch_bytes)
         super().__init__(name, layout, self.engine.context_length)
 
     @classmethod
@@ -63,6 +66,7 @@ class TransformersPRM(RenderedReward):
         system_prompt: str | None = None,
         use_chat_template: bool | None = None,
         cache_bytes: int = 1 << 30,
+        batch_bytes: int = 2 << 30,
     ) -> Self:
         """Load from a local folder (never touching the network) or a hub name; safetensors only, no remote code."""
         found = find_family(family) if family else family_of(name_or_path)
@@ -76,6 +80,7 @@ class TransformersPRM(RenderedReward):
             system_prompt=system_prompt,
             use_chat_template=use_chat_template,
             cache_bytes=cache_bytes,
+            batch_bytes=batch_bytes,
         )
 
     @cached_property
@@ -94,8 +99,7 @@ class TransformersPRM(RenderedReward):
             found.extend(self.probability(self.family, values) for values in outputs)
 
         spare = 1 if self.layout.joined is None else 1 + len(self.layout.mark)
-        with self.engine.session():
-            self.engine.continuations(ids, fed, read, spare=spare)
+        self.engine.continuations(ids, fed, read, spare=spare)
         return found
 
     def close(self) -> None:

@@ -16,13 +16,13 @@ TOKEN_BYTES = 2 * 4  # one layer of keys and values, one head, width 1, float32
 
 def kv(ids: Ids) -> KV:
     """Keys that spell the ids, so that what comes back can be read."""
-    keys = torch.tensor(ids, dtype=torch.float32).reshape(1, 1, -1, 1)
-    return ((keys, -keys),)
+    keys = torch.tensor(ids, dtype=torch.float32).reshape(1, 1, 1, -1, 1)
+    return torch.cat((keys, -keys), dim=1)
 
 
 def spelt(segments: tuple[KV, ...]) -> Ids:
     """The ids that matched segments spell."""
-    return tuple(int(value) for segment in segments for value in segment[0][0].flatten())
+    return tuple(int(value) for segment in segments for value in segment[0, 0].flatten())
 
 
 def put(cache: PrefixCache, ids: Ids, start: int = 0) -> None:

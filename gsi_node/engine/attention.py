@@ -1,0 +1,91 @@
+"""The shared-prefix attention of batch.py, made known to transformers; its models stay as they are.
+
+A model whose attention implementation is SHARED attends as a `Batch` says while a forward runs `within` that batch in
+the same thread, and as with "sdpa" at all other times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import local
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.cache_utils import Cache, DynamicLayer
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from gsi_node.engine.batch import Batch
+from gsi_node.errors import ConfigError
+
+SHARED = "gsi_shared"
+_UNKNOWN = ("sliding_window", "s_aux", "position_bias", "layer_head_mask", "head_mask", "block_size")
+_here = local()
+
+
+class _Layer(DynamicLayer):
+    """Hands the new keys and values of one layer to the batch of the running forward."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.index = index
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        _here.batch.write(self.index, key_states, value_states)
+        return key_states, value_states
+
+    def get_seq_length(self) -> int:
+        batch: Batch = _here.batch
+        return batch.tokens + batch.end - batch.start
+
+
+def shared_cache(layers: int) -> Cache:
+    """The `past_key_values` of a model's forwards within batches."""
+    return Cache(layers=[_Layer(index) for index in range(layers)])
+
+
+@contextmanager
+def within(batch: Batch) -> Iterator[None]:
+    """Forwards of this thread attend within `batch`."""
+    _here.batch = batch
+    try:
+        yield
+    finally:
+        _here.batch = None
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+) -> tuple[Tensor, Tensor | None]:
+    batch: Batch | None = getattr(_here, "batch", None)
+    if batch is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+    foreign = [name for name in _UNKNOWN if kwargs.get(name) is not None]
+    if foreign:
+        raise ConfigError(f"{type(module).__name__} attends with {', '.join(foreign)}, which this engine does not know")
+    scale = kwargs.get("scaling")
+    layer: Any = module.layer_idx
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    return batch.attend(layer, query, scale, kwargs.get("softcap")), None
+
+
+AttentionInterface.register(SHARED, _attention)
+AttentionMaskInterface.register(SHARED, sdpa_mask)
+
+
+def adopt(model: nn.Module) -> None:
+    """Make the attention of `model` the shared one; ConfigError where transformers cannot."""
+    for part in model.modules():
+        if isinstance(part, PreTrainedModel):
+            try:
+                part.set_attn_implementation(SHARED)
+            except ValueError as error:
+                raise ConfigError(
+                    f"{type(part).__name__} cannot share prefixes: {error}; use a server backend"
+                ) from error
+            return
