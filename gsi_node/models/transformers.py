@@ -22,7 +22,7 @@ from gsi_node.engine.codec import STEP_END, Codec
 from gsi_node.engine.forward import Engine
 from gsi_node.engine.loading import load_pretrained, model_digest
 from gsi_node.engine.prompt import prompt_format
-from gsi_node.engine.sampling import check_law, target_log_probs
+from gsi_node.engine.sampling import check_law, log_probs, target_log_probs
 from gsi_node.errors import ConfigError, InvalidLogProb, VocabularyMismatch
 from gsi_node.models.base import AsyncTwins
 from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
@@ -56,10 +56,10 @@ class TransformersModel(AsyncTwins):
         )
         self._prompt_ids = lru_cache(256)(self._prompt.ids)
         self.engine = Engine(model, cache_bytes=cache_bytes, batch_bytes=batch_bytes)
-        self._logits_bytes = logits_bytes
         head = model.get_output_embeddings()
         rows = int(model.config.get_text_config().vocab_size if head is None else head.weight.shape[0])
         self._size = min(rows, max(self._codec.tokens) + 1)
+        self._positions = max(1, logits_bytes // (self._size * max(4, model.dtype.itemsize)))  # of one scoring forward
         self.eos_ids = _eos_ids(model, tokenizer, self._codec, self._size)
         self._eos = frozenset(self.eos_ids)
         self._stop_ids = tuple(sorted({*self._codec.ids_containing(STEP_END, self._size), *self.eos_ids}))
@@ -152,8 +152,7 @@ class TransformersModel(AsyncTwins):
             sums.extend(target_log_probs(logits[..., : self._size], [unique[i] for i in which], law))
 
         fed = [(ids[-1], *row[:-1]) for row in unique]
-        width = self._size * max(4, self.engine.model.dtype.itemsize)
-        self.engine.continuations(ids, fed, read, most=self._logits_bytes // width)
+        self.engine.continuations(ids, fed, read, most=self._positions)
         known = dict(zip(unique, sums, strict=True))
         for i, row in enumerate(rows):
             if isnan(known[row]):
@@ -176,8 +175,7 @@ class TransformersModel(AsyncTwins):
                 wanted = logits[row, starts[i] : len(rows[i]) + 1, : self._size]
                 found.append(log_probs(wanted, law).double().cpu().numpy())
 
-        with self.engine.session():
-            self.engine.continuations(ids, [(ids[-1], *row) for row in rows], read)
+        self.engine.continuations(ids, [(ids[-1], *row) for row in rows], read, most=self._positions)
         return found
 
     def step_of(self, token_ids: Sequence[int], log_prob: float) -> Step:
