@@ -4,9 +4,10 @@ Prints (a) the union of the intervals spent inside model forwards over the wall 
 step at step 5 and at step 30 of one long response, and their ratio, (c) microseconds the graph itself costs a step,
 measured on table models, whose forwards cost nothing.
 
-python -m gsi_node.bench --problems 200 instead runs GSI on that many test problems of pocket math and prints its
-acceptance rate, accuracy and tokens. --flips 100 counts the problems whose token ids change when no prefix is
-cached, as after a kill at every step: in float32 a cold and a warm cache differ by rounding.
+python -m gsi_node.bench --problems 200 instead runs GSI, or --method NAME, on that many test problems of pocket math
+and prints its acceptance rate, accuracy and tokens. --flips 100 counts the problems whose token ids change when no
+prefix is cached, as after a kill at every step: in float32 a cold and a warm cache differ by rounding. --clip 50 prints
+the clip that expgsi should have with these models.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gsi_node.config import GSIConfig
+from gsi_node.core.accept import calibrate_log_ratio_clip
 from gsi_node.graph.build import compile_gsi
 from gsi_node.load import load_model, load_reward
 from gsi_node.models.pocket.world import grade, problems
@@ -93,20 +95,45 @@ def graph_microseconds(length: int, repeats: int) -> float:
 
 
 def on_pocket_math(parts: dict[str, Any], config: GSIConfig, size: int) -> str:
-    """GSI on `size` test problems: acceptance rate over all decided steps, accuracy, tokens a problem by model."""
+    """A method on `size` test problems: acceptance rate over all decided steps, accuracy, tokens a problem by model.
+
+    Of a method that scans also the share of candidates judged, of scans that hit, and of ratios that the clip bound.
+    """
     graph = compile_gsi(**parts, config=config)
     accepted: list[bool] = []
-    right, tokens = 0, dict.fromkeys(("draft generated", "base generated", "base scored"), 0)
+    scans: list[dict[str, Any]] = []
+    kinds = ("draft generated", "base generated", "base scored", "reward scored")
+    right, tokens = 0, dict.fromkeys(kinds, 0)
     for i, problem in enumerate(problems("test", 0, size)):
         out = graph.invoke({"problem": problem.problem, "problem_id": i})
         accepted += [step["accepted"] for step in out["steps"]]
+        batches = [step.get("rejected") or step for step in out["steps"]]
+        scans += [batch["scan"] for batch in batches if "scan" in batch]
         right += grade(problem, out["response"])
         for what in tokens:
             role, kind = what.split()
-            tokens[what] += out["usage"][role][f"{kind}_tokens"]
+            tokens[what] += out["usage"].get(role, {}).get(f"{kind}_tokens", 0)
     each = ", ".join(f"{count / size:.0f} {what}" for what, count in tokens.items())
     rate = sum(accepted) / len(accepted)
-    return f"acceptance rate {rate:.3f}, accuracy {right / size:.3f} on {size} problems; tokens a problem: {each}"
+    line = f"acceptance rate {rate:.3f}, accuracy {right / size:.3f} on {size} problems; tokens a problem: {each}"
+    if not scans:
+        return line
+    judged = sum(scan["n_scored"] for scan in scans)
+    return (
+        f"{line}; judged {judged / (len(scans) * config.n):.3f} of the candidates, "
+        f"hit in {sum(scan['hit'] for scan in scans) / len(scans):.3f} of the steps, "
+        f"clipped {sum(scan['n_clipped'] for scan in scans) / judged:.3f} of the ratios"
+    )
+
+
+def clip(parts: dict[str, Any], config: GSIConfig, size: int) -> str:
+    """The 95th percentile of the log-ratio over the draft's candidates on `size` validation problems, in nats."""
+    graph = compile_gsi(**parts, config=config.model_copy(update={"method": "gsi", "record": "candidates"}))
+    ratios: list[float] = []
+    for i, problem in enumerate(problems("validation", 0, size)):
+        for step in graph.invoke({"problem": problem.problem, "problem_id": i})["steps"]:
+            ratios += [each["log_ratio"] for each in (step.get("rejected") or step)["candidates"]]
+    return f"log_ratio_clip {calibrate_log_ratio_clip(ratios):.2f}: the 95th percentile of {len(ratios)} log-ratios"
 
 
 def flips(options: argparse.Namespace, config: GSIConfig) -> str:
@@ -128,11 +155,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--base", default="pocket:base", help="base model spec")
     parser.add_argument("--reward", default="pocket", help="reward spec (a neural one: its forwards are timed)")
     parser.add_argument("--n", type=int, default=8, help="candidates a step")
+    parser.add_argument("--method", default="gsi", help="the method of --problems and --flips")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="any field of GSIConfig")
     parser.add_argument("--repeats", type=int, default=5, help="how often each timing is repeated")
     parser.add_argument("--problems", type=int, metavar="N", help="acceptance rate on N test problems instead")
+    parser.add_argument(
+        "--clip", type=int, metavar="N", help="calibrate log_ratio_clip on N validation problems instead"
+    )
     parser.add_argument("--flips", type=int, metavar="N", help="warm against cold caches on N problems instead")
     options = parser.parse_args(arguments)
-    config = GSIConfig(n=options.n, max_step_tokens=64, max_steps=12)
+    fields = {"method": options.method, "n": options.n, "max_step_tokens": 64, "max_steps": 12}
+    config = GSIConfig.model_validate({**fields, **dict(item.split("=", 1) for item in options.set)})
     if options.flips:
         Console().print(flips(options, config))
         return 0
@@ -141,6 +174,9 @@ def main(arguments: list[str] | None = None) -> int:
         "base": load_model(options.base),
         "reward": load_reward(options.reward),
     }
+    if options.clip:
+        Console().print(clip(parts, config, options.clip))
+        return 0
     if options.problems:
         Console().print(on_pocket_math(parts, config, options.problems))
         return 0

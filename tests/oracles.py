@@ -95,7 +95,7 @@ def step_law(
     u: float,
     delta: float,
     log_c: float,
-    clip: float = 3.0,
+    clip: float = 0.5,
 ) -> Law:
     """The law of the committed step; m is the fallback's number of candidates, clip expgsi's bound on ℓ in nats."""
     plain = {t: math.exp(beta * r[t]) for t in p}
