@@ -15,6 +15,7 @@ COMMANDS = {
     "compare": "two run folders, row by row",
     "tune": "search beta, threshold, log_c and n on a calibration split",
     "paper": "the published settings as ready commands, with the published figures",
+    "jko": "neural JKO sampling against ground truth, its sampling floor, HMC and MALA",
 }
 
 

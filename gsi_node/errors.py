@@ -9,7 +9,8 @@ GSIError
 ├── NumericError             a number that must not be used                              (also a ValueError)
 │   ├── RewardOutOfRange     NaN, or outside the reward's declared range
 │   ├── InvalidLogProb       NaN, +inf or positive where a log-probability belongs
-│   └── DegenerateWeights    every weight of a batch is zero, and the method has no fallback
+│   ├── DegenerateWeights    every weight of a batch is zero, and the method has no fallback
+│   └── NotNormalisable      a density whose integral is infinite, or a flow that left the finite numbers
 ├── BackendError             a model or a reward model failed, or returned the wrong shape
 │   └── BackendUnavailable   it cannot be loaded or reached
 └── Cancelled                the run that asked for this work was cancelled
@@ -53,6 +54,10 @@ class InvalidLogProb(NumericError):
 
 
 class DegenerateWeights(NumericError):
+    pass
+
+
+class NotNormalisable(NumericError):
     pass
 
 

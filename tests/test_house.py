@@ -25,6 +25,7 @@ DECIDING = (
     "gsi_node.law",
 )  # pure: they see backends through protocols only
 BACKENDS = ("gsi_node.models", "gsi_node.rewards", "gsi_node.engine")
+JKO = ("gsi_node.neural_jko",)  # the second system: it shares core with the first, and nothing else
 BASES = ("gsi_node.models.base", "gsi_node.rewards.base")
 TABLES = ("gsi_node.models.table", "gsi_node.rewards.table")  # finite and numpy only: the law of a step sums over them
 
@@ -57,6 +58,14 @@ def refusal(module: str, name: str) -> str | None:
         return "the package knows nothing of what is built on it"
     if within(name, ("langgraph",)) and not within(module, ("gsi_node.graph",)):
         return "only gsi_node.graph imports langgraph"
+    if within(module, JKO):
+        if ours and not within(name, (*JKO, "gsi_node.core", "gsi_node.types", "gsi_node.errors")):
+            return "neural JKO shares core, types and errors only"
+        if within(name, ("transformers", "matplotlib")):
+            return "neural JKO needs torch only"
+        return None
+    if within(name, JKO):
+        return "nothing in the package is built on neural JKO"
     if within(name, ("torch", "transformers")) and not within(module, BACKENDS):
         return "only backends import torch and transformers"
     if within(module, BASES) and within(name, HEAVY):
@@ -125,6 +134,11 @@ def test_imports_point_one_way() -> None:
         ("gsi_node.graph.nodes", "from gsi_node.rewards.verifier import VerifierReward"),
         ("gsi_node.graph.nodes", "import evals.run"),
         ("gsi_node.rewards.prm", "from tests.oracle import law"),
+        ("gsi_node.neural_jko.run", "from gsi_node.stages import draft"),
+        ("gsi_node.neural_jko.run", "from langgraph.graph import StateGraph"),
+        ("gsi_node.neural_jko.flow", "import transformers"),
+        ("gsi_node.stages", "from gsi_node.neural_jko import stack"),
+        ("gsi_node.core.accept", "from gsi_node.neural_jko.rejection import Rejection"),
     ],
 )
 def test_a_planted_wrong_import_is_found(module: str, source: str) -> None:
@@ -139,6 +153,7 @@ def test_a_planted_wrong_import_is_found(module: str, source: str) -> None:
         ("gsi_node.models.transformers", "import torch\nfrom gsi_node.models.base import AsyncTwins"),
         ("gsi_node.graph.build", "from langgraph.graph import StateGraph\nfrom gsi_node.stages import draft"),
         ("gsi_node.rewards.prm", "import transformers\nfrom gsi_node.rewards.base import AsyncTwin"),
+        ("gsi_node.neural_jko.rejection", "import torch\nfrom gsi_node.core.accept import weight_log_accept"),
     ],
 )
 def test_the_allowed_arrows_pass(module: str, source: str) -> None:

@@ -18,9 +18,14 @@ def threshold_log_accept(value: float, threshold: float) -> float:
     return 0.0 if value >= threshold else -math.inf
 
 
+def weight_log_accept(log_w: Floats, log_c: float) -> Array:
+    """log α = min(0, log w − log c), elementwise (arXiv 2407.20444: α(x) = min(1, w(x) / c)). Nats."""
+    return np.minimum(0.0, np.asarray(log_w, dtype=np.float64) - log_c)
+
+
 def mean_weight_log_accept(log_mean_weight: float, log_c: float) -> float:
     """log α = min(0, log w̄ − log c): the importance-corrected acceptance of a whole batch (docs/math.md §5). Nats."""
-    return min(0.0, log_mean_weight - log_c)
+    return float(weight_log_accept([log_mean_weight], log_c)[0])
 
 
 def replaced_law(p: Floats, accept_prob: Floats, q: Floats) -> Array:
@@ -51,8 +56,20 @@ def calibrate_log_ratio_clip(log_ratios: Floats, quantile: float = 0.95) -> floa
     return clip
 
 
+def log_resampling_factor(log_accept: Floats, accept_prob: float) -> Array:
+    """log(α + 1 − E_p α): what replacing the refused by fresh draws of p itself adds to log p (docs/math.md §7). Nats.
+
+    This is `replaced_law` at q = p, pointwise: p' = p·α + (1 − E_p α)·p. log_accept: log α at each point, ≤ 0;
+    accept_prob: E_p α. The factor lies between 1 − E_p α and 2 − E_p α.
+    """
+    with np.errstate(divide="ignore"):  # E α = 1 and α = 0: such a point has no mass left
+        return np.log(np.exp(np.asarray(log_accept, dtype=np.float64)) + (1.0 - accept_prob))
+
+
 def calibrate_log_c(log_mean_weights: Floats, fallback_rate: float) -> float:
     """log c with mean_b min(1, w̄_b / c) = 1 − fallback_rate over calibration batches b (docs/math.md §5). Nats.
+
+    For rejection–resampling a batch is one particle: its log-weight, and the wanted rate of rejection.
 
     The acceptance rate is monotone in c, so log c is found by bisection. Raises ConfigError where fallback_rate is
     outside [0, 1), or below the share of batches whose weights are all zero (no c accepts those).

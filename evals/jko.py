@@ -1,0 +1,121 @@
+"""Neural JKO sampling against ground truth, its sampling floor, published values, HMC and MALA.
+
+    python -m evals jko --targets 8modes,8peaky,mustache,funnel,gmm10 --out DIR
+
+Trains one model a target and seed in DIR/TARGET/seed-N (resumable), draws samples, and writes DIR/jko.json and DIR/jko.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from evals import jko_mcmc
+from evals.jko_table import markdown
+from gsi_node.errors import ConfigError, GSIError
+from gsi_node.neural_jko.config import PRESETS, configured
+from gsi_node.neural_jko.metrics import energy_distance, log_z, log_z_lower, mode_error, mode_weights, sampling_floor
+from gsi_node.neural_jko.run import Run, replace_text
+from gsi_node.neural_jko.targets import KnownTarget, Mixture, named
+from gsi_node.neural_jko.train import generator_for
+
+Row = dict[str, Any]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--targets", default="8modes,8peaky,mustache,funnel,gmm10", help="names, separated by commas")
+    parser.add_argument("--out", required=True, type=Path, help="folder; the same command goes on in it")
+    parser.add_argument("--seeds", default="0,1,2", help="one model a seed")
+    parser.add_argument("--samples", type=int, default=5000, help="draws that are compared with as many of the truth")
+    parser.add_argument("--preset", default="cpu", choices=list(PRESETS), help="cpu, or the paper's setting for a GPU")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--baselines", default="mala,hmc", help="of mala, hmc; or none")
+    parser.add_argument("--chain-steps", type=int, default=1000, help="transitions of a chain of MALA; HMC: a tenth")
+
+
+def main(options: argparse.Namespace) -> int:
+    console = Console()
+    try:
+        seeds = [int(seed) for seed in options.seeds.split(",")]
+        targets = [named(name) for name in options.targets.split(",")]
+        baselines = [] if options.baselines == "none" else options.baselines.split(",")
+        unknown = [name for name in baselines if name not in jko_mcmc.ALGORITHMS]
+        if unknown or options.samples < 2:
+            raise ConfigError(f"--baselines: no {', '.join(unknown)}" if unknown else "--samples: want at least 2")
+        rows: list[Row] = []
+        for target in targets:
+            rows += rows_of(target, seeds, baselines, options, console)
+            replace_text(options.out / "jko.json", json.dumps(rows, indent=1) + "\n")
+        text = markdown(rows)
+        replace_text(options.out / "jko.md", text)
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
+        return 0
+    except ValueError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except GSIError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; the same command goes on\n")
+        return 130
+
+
+def rows_of(
+    target: KnownTarget, seeds: Sequence[int], baselines: Sequence[str], options: argparse.Namespace, console: Console
+) -> list[Row]:
+    """One row a sampler and seed, and one for the floor."""
+    n = options.samples
+    floor, spread = sampling_floor(target, n, generator_for(0, "floor", n), repeats=10)
+    rows: list[Row] = [{"target": target.name, "method": "truth", "energy_distance": floor, "std": spread, "n": n}]
+    for seed in seeds:
+        config = configured(options.preset, target.name, seed=seed)
+        run = Run(target, config, options.out / target.name / f"seed-{seed}", device=options.device)
+        console.print(f"{target.name}, seed {seed}: {len(run.finished())} of {len(config.plan())} layers exist")
+        stack = run.complete()
+        start, before = time.perf_counter(), stack.evaluate.count
+        particles = stack.sample(n, generator_for(seed, "evaluation", n, options.device), log_g=True)
+        log_w = particles.log_weights()
+        rows.append(
+            {
+                **compared("neural JKO", target, particles.x.cpu(), seed),
+                "log_z_lower": log_z_lower(log_w).value,
+                "log_z": log_z(log_w).value,
+                **{key: sum(r[key] for r in run.finished()) for key in ("seconds", "cpu_seconds", "evaluations")},
+                "sampling_seconds": time.perf_counter() - start,
+                "sampling_evaluations": stack.evaluate.count - before,
+            }
+        )
+        for name in baselines:
+            steps = max(1, options.chain_steps // (jko_mcmc.LEAPFROGS if name == "hmc" else 1))
+            chains = jko_mcmc.run(name, target, n, steps, seed)
+            about = {key: getattr(chains, key) for key in ("seconds", "evaluations", "step_size", "acceptance")}
+            rows.append({**compared(name.upper(), target, chains.x, seed), **about, "steps": steps})
+    return rows
+
+
+def compared(method: str, target: KnownTarget, x: torch.Tensor, seed: int) -> Row:
+    """Samples against as many of the truth (drawn afresh for each seed, the same ones for every method)."""
+    if not bool(torch.isfinite(x).all()):
+        raise ConfigError(f"{method} on {target.name}: samples that are not finite")
+    truth = target.sample(len(x), generator_for(seed, "truth", len(x)))
+    row: Row = {"target": target.name, "method": method, "seed": seed, "n": len(x)}
+    row["energy_distance"] = energy_distance(x, truth)
+    if isinstance(target, Mixture):
+        weights = mode_weights(x, target.means)
+        row |= {"mode_weights": weights, "mode_error": mode_error(weights)}
+    return row
+
+
+if __name__ == "__main__":
+    shell = argparse.ArgumentParser(prog="python -m evals.jko", description=(__doc__ or "").split("\n\n")[0])
+    add_arguments(shell)
+    sys.exit(main(shell.parse_args()))

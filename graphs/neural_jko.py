@@ -1,0 +1,241 @@
+"""Importance-corrected neural JKO sampling as a LangGraph graph: train, sample, measure, draw.
+
+    python graphs/neural_jko.py --target 8modes --out DIR        (--help for the rest)
+
+    flow ─┬→ weigh → reject_and_resample ─┬→ measure ─┬→ END
+          │    ↑___________________________│           │
+          └────────────→ measure           flow ←──────┘
+
+The state names the layers that exist and the files they lie in, never a tensor; it is checkpointed in DIR (SQLite) after
+every node. A run that was killed goes on at its last layer, to the very model it would have been.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sqlite3
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from typing_extensions import TypedDict
+
+from gsi_node.errors import ConfigError, GSIError
+from gsi_node.neural_jko.config import PRESETS, configured
+from gsi_node.neural_jko.metrics import energy_distance, log_z, log_z_lower, mode_weights, sampling_floor
+from gsi_node.neural_jko.run import Run
+from gsi_node.neural_jko.stack import Stack
+from gsi_node.neural_jko.targets import TARGETS, KnownTarget, Mixture, Target, named
+from gsi_node.neural_jko.train import generator_for
+
+Plain = dict[str, Any]
+CHECKPOINT = "checkpoint.sqlite"
+
+
+class JKOState(TypedDict, total=False):
+    """layers: their records, in order (kind; file of a flow, or log_c and accept_prob). metrics: one record a block.
+
+    log_c, spent: what weighing hands to the rejection layer that comes next.
+    """
+
+    layers: list[Plain]
+    log_c: float | None
+    spent: Plain
+    metrics: list[Plain]
+
+
+class NeuralJKO:
+    """The nodes over one run. samples: how many are drawn for `measure`."""
+
+    def __init__(self, run: Run, samples: int = 5000) -> None:
+        self.run, self.samples = run, samples
+
+    def flow(self, state: JKOState) -> JKOState:
+        return {"layers": [*state.get("layers", []), self.run.flow(state.get("layers", []))]}
+
+    def weigh(self, state: JKOState) -> JKOState:
+        log_c, spent = self.run.weigh(state["layers"])
+        return {"log_c": log_c, "spent": spent}
+
+    def reject_and_resample(self, state: JKOState) -> JKOState:
+        log_c = state["log_c"]
+        assert log_c is not None
+        record = self.run.reject(state["layers"], log_c, state["spent"])
+        return {"layers": [*state["layers"], record], "log_c": None, "spent": {}}
+
+    def measure(self, state: JKOState) -> JKOState:
+        """Estimates of log Z on fresh draws and, where the truth is known, the distance to it."""
+        stack = self.run.stack(state["layers"])
+        numbers = measured(stack, self.run.target, self.samples, self.run.config.seed)
+        return {"metrics": [*state.get("metrics", []), {"layers": len(state["layers"]), **numbers}]}
+
+    def after_layer(self, state: JKOState) -> str:
+        plan, done = self.run.config.plan(), len(state["layers"])
+        return "weigh" if done < len(plan) and plan[done] == "rejection" else "measure"
+
+    def after_measure(self, state: JKOState) -> str:
+        return "flow" if len(state["layers"]) < len(self.run.config.plan()) else END
+
+    def build(self) -> StateGraph[Any, Any, Any, Any]:
+        graph: StateGraph[Any, Any, Any, Any] = StateGraph(JKOState)
+        for node in (self.flow, self.weigh, self.reject_and_resample, self.measure):
+            graph.add_node(node.__name__, node)
+        graph.add_edge(START, "flow")
+        graph.add_conditional_edges("flow", self.after_layer, ["weigh", "measure"])
+        graph.add_edge("weigh", "reject_and_resample")
+        graph.add_conditional_edges("reject_and_resample", self.after_layer, ["weigh", "measure"])
+        graph.add_conditional_edges("measure", self.after_measure, ["flow", END])
+        return graph
+
+
+def measured(stack: Stack, target: Target, n: int, seed: int) -> Plain:
+    """log Z (lower bound, estimate), spread of the claimed log-weights; energy distance and mode weights where known."""
+    index = len(stack.layers)
+    particles = stack.sample(n, generator_for(seed, "measure", index, stack.device), log_g=True)
+    log_w = particles.log_weights()
+    low, estimate = log_z_lower(log_w), log_z(log_w)
+    numbers: Plain = {
+        "log_z_lower": low.value,
+        "log_z": estimate.value,
+        "log_z_error": estimate.error,
+        "log_weight_std": float(log_w.std()),
+    }
+    if isinstance(target, KnownTarget):
+        truth = target.sample(n, generator_for(seed, "truth", index))
+        numbers["energy_distance"] = energy_distance(particles.x.cpu(), truth)
+    if isinstance(target, Mixture):
+        numbers["mode_weights"] = mode_weights(particles.x.cpu(), target.means)
+    return numbers
+
+
+def draw(stack: Stack, target: Target, n: int, seed: int, path: Path) -> None:
+    """Samples beside the truth (where known), first two coordinates, as a PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    particles = stack.sample(n, generator_for(seed, "draw", len(stack.layers), stack.device))
+    panels = [("neural JKO", particles.x.cpu())]
+    if isinstance(target, KnownTarget):
+        panels.append(("truth", target.sample(n, generator_for(seed, "drawn truth", 0))))
+    figure, axes = pyplot.subplots(
+        1, len(panels), figsize=(5 * len(panels), 4.6), sharex=True, sharey=True, squeeze=False, layout="constrained"
+    )
+    for axis, (title, x) in zip(axes[0], panels, strict=True):
+        second = x[:, 1] if x.shape[1] > 1 else x[:, 0] * 0
+        axis.plot(x[:, 0], second, ".", markersize=2, alpha=0.4)
+        axis.set_title(f"{target.name}: {title} ({n} draws)")
+        axis.set_xlabel("$x_1$")
+    axes[0][0].set_ylabel("$x_2$")
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def compiled(node: NeuralJKO, connection: sqlite3.Connection) -> CompiledStateGraph[Any, Any, Any, Any]:
+    """The graph over a checkpoint in SQLite. Raises ConfigError where the package is missing."""
+    try:
+        from langgraph.checkpoint.sqlite import SqliteSaver
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"checkpoints need {error.name}: pip install 'gsi-node[jko]'") from error
+    return node.build().compile(checkpointer=SqliteSaver(connection), name="neural_jko")
+
+
+def train(node: NeuralJKO) -> Plain:
+    """Run the graph to its end, from its checkpoint where there is one. Returns the final state's values."""
+    plan = node.run.config.plan()
+    config: Any = {"configurable": {"thread_id": node.run.target.name}, "recursion_limit": 4 * len(plan) + 10}
+    path = node.run.folder / CHECKPOINT
+    try:
+        with closing(sqlite3.connect(path, check_same_thread=False)) as connection:
+            graph = compiled(node, connection)
+            before = graph.get_state(config)
+            if before.values and not before.next:
+                return dict(before.values)
+            return dict(graph.invoke(None if before.next else {"layers": [], "metrics": []}, config))
+    except sqlite3.Error as error:
+        raise ConfigError(f"checkpoint {path}: {error}") from error
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="neural_jko.py", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--target", required=True, choices=list(TARGETS), help="what to sample from")
+    parser.add_argument("--out", required=True, type=Path, help="folder of this run; the same command goes on in it")
+    parser.add_argument("--preset", default="cpu", choices=list(PRESETS), help="cpu, or the paper's setting for a GPU")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--samples", type=int, default=5000, help="how many to draw and to measure on")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of JKOConfig")
+    options = parser.parse_args(argv)
+    if options.samples < 2:
+        parser.error(f"--samples: want at least 2, got {options.samples}")
+    return options
+
+
+def changes(pairs: Sequence[str]) -> Plain:
+    """NAME=VALUE, the value as JSON."""
+    found: Plain = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            sign = ""
+        if not sign:
+            raise ConfigError(f"--set {pair}: want NAME=VALUE with a JSON value, such as steps=200")
+    return found
+
+
+def command(options: argparse.Namespace, console: Console) -> int:
+    target = named(options.target)
+    config = configured(options.preset, options.target, **{"seed": options.seed, **changes(options.set)})
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True)
+    with bar:
+        task = bar.add_task(f"{len(config.plan())} layers", total=None)
+        run = Run(target, config, options.out, device=options.device, told=showing(bar, task))
+        node = NeuralJKO(run, options.samples)
+        final = train(node)
+    stack = run.stack(final["layers"])
+    picture = options.out / "samples.png"
+    draw(stack, target, options.samples, options.seed, picture)
+    floor, spread = sampling_floor(target, options.samples, generator_for(options.seed, "floor", 0))
+    numbers = {**final["metrics"][-1], "floor": floor, "floor_std": spread}
+    for key in ("seconds", "cpu_seconds", "evaluations"):
+        numbers[key] = sum(layer[key] for layer in final["layers"])
+    (options.out / "metrics.json").write_text(json.dumps(numbers, indent=1) + "\n", "utf-8")
+    for key, value in numbers.items():
+        shown = ", ".join(f"{v:.4f}" for v in value) if isinstance(value, list) else f"{value:.5g}"
+        console.print(f"{key:18} {shown}", highlight=False)
+    console.print(f"{'picture':18} {picture}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def showing(bar: Progress, task: Any) -> Callable[[str, int, int, float], None]:
+    def told(what: str, done: int, total: int, loss: float) -> None:
+        bar.update(task, description=f"{what}, loss {loss:.3f}", completed=done, total=total)
+
+    return told
+
+
+def main(argv: Sequence[str]) -> int:
+    options = parse(argv)
+    console = Console(stderr=False)
+    try:
+        return command(options, console)
+    except GSIError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write(f"stopped; the same command goes on from the layers in {options.out}\n")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,75 @@
+"""Evaluations of a target, counted and checked: a number that must not be used is an error that shows the point."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from gsi_node.errors import ConfigError, InvalidLogProb, NotNormalisable
+from gsi_node.neural_jko.targets import Target
+
+RAYS, NEAR, FAR = 64, 1e2, 1e4
+
+
+class Evaluator:
+    """log g of a target at points (n, dim), in the points' dtype; `count` is the number of points evaluated so far."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.count = 0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Raises InvalidLogProb for NaN and +inf, ConfigError for a result of another shape."""
+        self.count += len(x)
+        values = self.target.log_density(x)
+        if values.shape != x.shape[:1]:
+            raise ConfigError(
+                f"target {self.target.name}: log_density of points {tuple(x.shape)} has shape {tuple(values.shape)}; "
+                f"want ({len(x)},), one number a point"
+            )
+        bad = torch.isnan(values) | (values == math.inf)
+        if bad.any():
+            at = int(torch.nonzero(bad)[0])
+            raise InvalidLogProb(
+                f"target {self.target.name}: log-density {values[at].item()} at {x[at].tolist()} "
+                f"({int(bad.sum())} of {len(x)} points); −inf is the value where there is no mass"
+            )
+        return values
+
+
+def refuse_unnormalisable(target: Target, scale: float, generator: torch.Generator) -> None:
+    """Refuse a density whose mass does not fall between r = 10² and 10⁴ latent scales.
+
+    ∫ g = ∫∫ g(r u) r^dim d(log r) du: looked at on average over 64 random directions u; and g(r e) r on each half-axis e,
+    for densities that are flat along one. Signs of trouble, no proof; NaN that far out (an overflow) counts as no mass.
+    """
+    axes = torch.eye(target.dim, dtype=torch.float64, device=generator.device)
+    u = torch.randn((RAYS, target.dim), generator=generator, dtype=torch.float64, device=generator.device)
+    rays = [(u / u.norm(dim=1, keepdim=True), target.dim, f"over {RAYS} directions u")]
+    rays += [
+        (sign * axes[i : i + 1], 1, f"along {'+' if sign > 0 else '−'}axis {i}")
+        for i in range(target.dim)
+        for sign in (1, -1)
+    ]
+    for directions, power, where in rays:
+        logs = []
+        for radius in (NEAR * scale, FAR * scale):
+            values = torch.nan_to_num(target.log_density(radius * directions).double(), nan=-math.inf, posinf=math.inf)
+            logs.append(float(torch.logsumexp(values, 0)) + power * math.log(radius))
+        if logs[1] >= logs[0] and logs[1] > -math.inf:
+            raise NotNormalisable(
+                f"target {target.name}: g(r·u)·r^{power} {where} does not fall between r = {NEAR * scale:g} and "
+                f"{FAR * scale:g} (log: {logs[0]:.4g} → {logs[1]:.4g}), so its integral is infinite; check the sign of "
+                "log_density, and that it decays in every direction"
+            )
+
+
+def refuse_not_finite(values: Tensor, where: str) -> None:
+    """Raise NotNormalisable where a solve or a loss has left the finite numbers."""
+    if not bool(torch.isfinite(values).all()):
+        raise NotNormalisable(
+            f"{where}: not finite; the target may have no finite integral, or the step is too large: try a smaller tau, "
+            "a smaller learning_rate or more ode_steps"
+        )

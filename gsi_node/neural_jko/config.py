@@ -1,0 +1,125 @@
+"""Every setting of neural JKO sampling; unknown names are refused. The defaults suit a 2-D target on one CPU core."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gsi_node.errors import ConfigError
+
+
+class JKOConfig(BaseModel):
+    """The stack is `flows_first` flows, then `blocks` times (one flow, `rejections` rejection layers).
+
+    Flow k minimises E[−log g(z(1)) + ω/τ_k − ℓ + log p(z(0))] with τ_k = tau · tau_growth^k (arXiv 2407.20444).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tau: float = Field(0.1, gt=0)
+    tau_growth: float = Field(10.0, gt=0)
+    flows_first: int = Field(1, ge=0)
+    blocks: int = Field(4, ge=0)
+    rejections: int = Field(3, ge=0)
+    rejection_rate: float = Field(0.2, gt=0, lt=1)
+    width: int = Field(128, ge=1)
+    depth: int = Field(2, ge=1)
+    gain: float = Field(3.0, gt=0)  # of the network's first layer at the start
+    divergence: Literal["exact", "probes"] = "exact"  # while training; densities are always evaluated exactly
+    probes: int = Field(1, ge=1)
+    solver: Literal["rk4", "dopri5"] = "rk4"
+    train_ode_steps: int = Field(4, ge=1)
+    ode_steps: int = Field(5, ge=1)  # of the trained flow
+    particles: int = Field(8192, ge=2)  # fresh draws of the model below that one flow is trained on
+    batch_size: int = Field(256, ge=1)
+    steps: int = Field(500, ge=1)  # of Adam, a flow
+    learning_rate: float = Field(1e-2, gt=0)
+    final_learning_rate: float = Field(5e-4, gt=0)  # reached by a geometric decay
+    clip_norm: float = Field(5.0, gt=0)  # of the gradient
+    calibration: int = Field(2048, ge=2)  # fresh draws for c
+    weighing: int = Field(8192, ge=2)  # fresh draws for E α
+    latent_mean: tuple[float, ...] = (0.0,)  # one number for every coordinate, or one each
+    latent_scale: float = Field(1.0, gt=0)
+    seed: int = 0
+
+    def plan(self) -> list[str]:
+        """The kinds of the layers, in order."""
+        block = ["flow", *["rejection"] * self.rejections]
+        return ["flow"] * self.flows_first + block * self.blocks
+
+    def tau_of(self, index: int) -> float:
+        """τ of the flow that stands at `index` in the plan."""
+        return self.tau * self.tau_growth ** self.plan()[:index].count("flow")
+
+
+def configured(preset: str, target: str, **changes: Any) -> JKOConfig:
+    """A preset for a target, with changes. Raises ConfigError naming what is unknown or out of range."""
+    if preset not in PRESETS:
+        raise ConfigError(f"preset {preset!r}: there is none of that name; known are {', '.join(PRESETS)}")
+    kind = "gmm" if target.startswith("gmm") else target
+    settings = {**PRESETS[preset].get(kind, PRESETS[preset][""]), **changes}
+    if preset == "paper" and kind == "gmm":
+        settings = {**_paper_gmm(target), **changes}
+    try:
+        return JKOConfig.model_validate(settings)
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"settings of neural JKO: {told}") from None
+
+
+_PAPER: dict[str, Any] = {
+    "tau": 0.01,
+    "tau_growth": 4.0,
+    "flows_first": 4,
+    "blocks": 6,
+    "width": 54,
+    "depth": 3,
+    "divergence": "probes",
+    "solver": "dopri5",
+    "particles": 50_000,
+    "batch_size": 5000,
+    "steps": 5000,
+    "learning_rate": 5e-3,
+    "final_learning_rate": 5e-3 * 0.95**50,
+    "gain": 1.0,
+    "clip_norm": 1e6,
+    "ode_steps": 20,
+    "calibration": 50_000,
+    "weighing": 50_000,
+}
+
+
+def _paper_gmm(target: str) -> dict[str, Any]:
+    dim = int(target.removeprefix("gmm"))
+    wide: dict[str, Any] = {"width": 512, "tau": 0.001, "flows_first": 5, "learning_rate": 1e-3, "batch_size": 2000}
+    wide["final_learning_rate"] = 1e-3 * 0.95**50
+    blocks = 6 if dim < 50 else 7 if dim < 200 else 8
+    common = {**_PAPER, "tau": 0.0025, "tau_growth": 2.0, "width": 2 * dim + 50, "blocks": blocks}
+    return {**common, **(wide if dim >= 200 else {})}
+
+
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "cpu": {
+        "": {},
+        "mustache": {"flows_first": 2},
+        "8peaky": {"flows_first": 2, "tau": 0.05, "tau_growth": 8.0},
+        "funnel": {"tau": 5.0, "tau_growth": 4.0, "flows_first": 2, "steps": 800},
+        "gmm": {"tau": 0.02, "tau_growth": 5.0, "flows_first": 3, "width": 192, "gain": 2.0},
+    },
+    "paper": {
+        "": _PAPER,
+        "8modes": {**_PAPER, "tau": 0.05, "flows_first": 2, "blocks": 4},
+        "8peaky": {**_PAPER, "flows_first": 2, "blocks": 4},
+        "mustache": {**_PAPER, "tau": 0.05, "flows_first": 6},
+        "funnel": {
+            **_PAPER,
+            "tau": 5.0,
+            "width": 256,
+            "steps": 10_000,
+            "particles": 200_000,
+            "final_learning_rate": 5e-3 * 0.98**100,
+        },
+        "gmm": {},
+    },
+}

@@ -1,0 +1,149 @@
+"""Training: Gaussians recovered, a killed run goes on to the same model, and settings and targets that are refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from gsi_node.errors import ConfigError, DegenerateWeights, InvalidLogProb, NotNormalisable, ResumeMismatch
+from gsi_node.neural_jko import train
+from gsi_node.neural_jko.check import Evaluator
+from gsi_node.neural_jko.config import PRESETS, JKOConfig, configured
+from gsi_node.neural_jko.metrics import log_z, log_z_lower
+from gsi_node.neural_jko.run import Run
+from gsi_node.neural_jko.targets import TARGETS, OwnTarget, Target
+from tests.neural_jko.small import LOG_Z, QUICK, gaussian, trained
+
+TINY = QUICK.model_copy(update={"steps": 12, "particles": 256, "weighing": 256, "calibration": 256})
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+def test_a_gaussian_is_recovered_with_its_constant(dim: int) -> None:
+    particles = trained("gaussian", dim).sample(8000, torch.Generator().manual_seed(0), log_g=True)
+    x, log_w = particles.x.double(), particles.log_weights()
+    assert x.mean(0).tolist() == pytest.approx([1.0] * dim, abs=0.04)
+    assert x.std(0).tolist() == pytest.approx([0.6] * dim, abs=0.03)
+    assert log_z(log_w).value == pytest.approx(LOG_Z, abs=0.02)
+    assert LOG_Z - 0.05 < log_z_lower(log_w).value < LOG_Z + 0.02
+
+
+def test_a_loss_without_the_divergence_does_not_find_the_width(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A mutant: minimising −log g + ω/τ alone draws every particle towards the mode."""
+    right = train.solve
+    monkeypatch.setattr(train, "solve", lambda *a, **k: right(*a, **k)._replace(log_det=torch.zeros(())))
+    config = QUICK.model_copy(update={"blocks": 0, "flows_first": 1})
+    x = Run(gaussian(1), config, tmp_path).complete().sample(4000, torch.Generator().manual_seed(0)).x
+    assert float(x.std()) < 0.52
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_killed_run_goes_on_to_the_same_model(tmp_path: Path) -> None:
+    config = TINY.model_copy(update={"flows_first": 2})
+    whole = Run(gaussian(2), config, tmp_path / "whole").complete()
+
+    def kill(what: str, done: int, total: int, loss: float) -> None:
+        if what == "flow 2" and done == 5:
+            raise Killed
+
+    with pytest.raises(Killed):
+        Run(gaussian(2), config, tmp_path / "cut", told=kill).complete()
+    assert len(Run(gaussian(2), config, tmp_path / "cut").finished()) == 2
+    resumed = Run(gaussian(2), config, tmp_path / "cut").complete()
+    draws = [s.sample(100, torch.Generator().manual_seed(1)) for s in (whole, resumed)]
+    assert torch.equal(draws[0].x, draws[1].x)
+    assert torch.equal(draws[0].log_prob, draws[1].log_prob)
+    flows = [sorted((tmp_path / name).glob("*.safetensors")) for name in ("whole", "cut")]
+    hashes = [[hashlib.sha256(path.read_bytes()).hexdigest() for path in paths] for paths in flows]
+    assert len(hashes[0]) == 3
+    assert hashes[0] == hashes[1]
+
+
+def test_another_setting_on_an_old_folder_is_refused_by_name(tmp_path: Path) -> None:
+    Run(gaussian(1), TINY, tmp_path)
+    with pytest.raises(ResumeMismatch, match=r"steps 12 → 13"):
+        Run(gaussian(1), TINY.model_copy(update={"steps": 13}), tmp_path)
+    (tmp_path / "config.json").write_text("{", "utf-8")
+    with pytest.raises(ConfigError, match=r"config\.json"):
+        Run(gaussian(1), TINY, tmp_path)
+
+
+def test_misspelt_settings_are_refused() -> None:
+    with pytest.raises(ConfigError, match="inital_tau"):
+        configured("cpu", "mustache", inital_tau=0.05)
+    with pytest.raises(ConfigError, match="rejection_rate"):
+        configured("cpu", "8modes", rejection_rate=1.5)
+    with pytest.raises(ConfigError, match="known are cpu, paper"):
+        configured("gpu", "8modes")
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+@pytest.mark.parametrize("target", list(TARGETS))
+def test_every_preset_is_valid(preset: str, target: str) -> None:
+    config = configured(preset, target)
+    plan = config.plan()
+    assert plan.count("flow") == config.flows_first + config.blocks
+    assert config.tau_of(plan.index("rejection")) == pytest.approx(
+        config.tau * config.tau_growth ** plan.index("rejection")
+    )
+
+
+def run_on(target: Target, tmp_path: Path, **changes: object) -> None:
+    Run(target, TINY.model_copy(update=changes), tmp_path).complete()
+
+
+def test_nan_names_the_point(tmp_path: Path) -> None:
+    target = OwnTarget(lambda x: torch.where(x[:, 0] > 0.5, math.nan, -x.square().sum(1)), 2, "holed")
+    with pytest.raises(InvalidLogProb, match=r"target holed: log-density nan at \["):
+        run_on(target, tmp_path)
+    with pytest.raises(InvalidLogProb, match="inf"):
+        Evaluator(OwnTarget(lambda x: x[:, 0] * math.inf, 1))(torch.ones(3, 1))
+
+
+def test_a_wrong_shape_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"has shape \(3, 1\); want \(3,\)"):
+        Evaluator(OwnTarget(lambda x: -x.square(), 1))(torch.ones(3, 1))
+
+
+@pytest.mark.parametrize(
+    ("what", "f"),
+    [
+        ("flat", lambda x: 0.0 * x[:, 0]),
+        ("wrong sign", lambda x: x.square().sum(1)),
+        ("flat in one direction", lambda x: -x[:, 0].square()),
+        ("heavy tail", lambda x: -torch.log1p(x.square().sum(1))),  # 1 / (1 + r²) in the plane
+    ],
+)
+def test_a_density_without_a_finite_integral_is_refused(what: str, f, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(NotNormalisable, match="does not fall"):
+        run_on(OwnTarget(f, 2, what.replace(" ", "-")), tmp_path)
+
+
+def test_heavy_but_finite_tails_pass() -> None:
+    train.empty_stack(OwnTarget(lambda x: -torch.log1p(x[:, 0].square()), 1, "cauchy"), TINY)
+
+
+def test_a_model_that_misses_the_target_is_named(tmp_path: Path) -> None:
+    """Mass only beyond 4: nearly every particle has weight zero."""
+    target = OwnTarget(lambda x: torch.where(x[:, 0] > 4.0, -x.square().sum(1), -math.inf), 1, "far")
+    with pytest.raises((DegenerateWeights, NotNormalisable)):
+        run_on(target, tmp_path)
+    with pytest.raises(DegenerateWeights, match="have weight zero"):
+        run_on(target, tmp_path / "rejections", flows_first=0, blocks=0) or train.weigh(
+            train.empty_stack(target, TINY), TINY
+        )
+
+
+def test_the_record_of_a_run_is_plain_json(tmp_path: Path) -> None:
+    Run(gaussian(1), TINY, tmp_path).complete()
+    about = json.loads((tmp_path / "stack.json").read_text("utf-8"))
+    assert [layer["kind"] for layer in about["layers"]] == TINY.plan()
+    assert all(layer["evaluations"] > 0 and layer["seconds"] > 0 for layer in about["layers"])
+    assert JKOConfig.model_validate(TINY.model_dump(mode="json")) == TINY
