@@ -2,7 +2,8 @@
 
     python -m evals jko --targets 8modes,8peaky,mustache,funnel,gmm10 --out DIR
 
-Trains one model a target and seed in DIR/TARGET/seed-N (resumable), draws samples, and writes DIR/jko.json and DIR/jko.md.
+Trains one model a target and seed in DIR/TARGET/seed-N (resumable), draws samples, and writes DIR/jko.json and
+DIR/jko.md.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from evals.jko_table import markdown
 from gsi_node.errors import ConfigError, GSIError
 from gsi_node.neural_jko.config import PRESETS, configured
 from gsi_node.neural_jko.metrics import energy_distance, log_z, log_z_lower, mode_error, mode_weights, sampling_floor
-from gsi_node.neural_jko.run import Run, replace_text
+from gsi_node.neural_jko.run import Run
+from gsi_node.neural_jko.stack import replace_text
 from gsi_node.neural_jko.targets import KnownTarget, Mixture, named
 from gsi_node.neural_jko.train import generator_for
 

@@ -25,7 +25,7 @@ GRID = [0.5 * 2.0**-k for k in range(11)]  # HMC's step sizes; MALA's are ε²/2
 
 
 class Chains(NamedTuple):
-    """End states (n, dim) on the host, what they cost and how they were tuned. evaluations: of log g with its gradient."""
+    """End states (n, dim), what they cost and how they were tuned. evaluations: of log g with its gradient."""
 
     x: torch.Tensor
     evaluations: int
@@ -69,23 +69,30 @@ def run(algorithm: str, target: KnownTarget, n: int, steps: int, seed: int) -> C
         ) from error
     density = log_density(target)
 
-    def kernel(epsilon: float) -> Any:
+    def kernel(epsilon: Any) -> Any:
         if algorithm == "mala":
             return blackjax.mala(density, step_size=0.5 * epsilon**2)
         metric = np.ones(target.dim)
         return blackjax.hmc(density, step_size=epsilon, inverse_mass_matrix=metric, num_integration_steps=LEAPFROGS)
 
-    def chains(epsilon: float, count: int, length: int, key: Any) -> tuple[Any, float]:
+    def advanced(epsilon: Any, start: Any, keys: Any) -> tuple[Any, Any]:
+        """Chains from `start` (n, dim), one transition a row of keys: end states, and mean acceptance a transition."""
         sampler = kernel(epsilon)
-        first, second = jax.random.split(key)
-        states = jax.vmap(sampler.init)(jax.random.normal(first, (count, target.dim)))
 
         def one(states: Any, key: Any) -> tuple[Any, Any]:
-            states, info = jax.vmap(sampler.step)(jax.random.split(key, count), states)
+            states, info = jax.vmap(sampler.step)(jax.random.split(key, len(start)), states)
             return states, info.acceptance_rate.mean()
 
-        states, rates = jax.jit(lambda s, keys: jax.lax.scan(one, s, keys))(states, jax.random.split(second, length))
-        return np.asarray(states.position), float(np.nanmean(np.asarray(rates)[length // 2 :]))
+        states, rates = jax.lax.scan(one, jax.vmap(sampler.init)(start), keys)
+        return states.position, rates
+
+    advance = jax.jit(advanced)
+
+    def chains(epsilon: float, count: int, length: int, key: Any) -> tuple[Any, float]:
+        first, second = jax.random.split(key)
+        start = jax.random.normal(first, (count, target.dim))
+        x, rates = advance(epsilon, start, jax.random.split(second, length))
+        return np.asarray(x), float(np.nanmean(np.asarray(rates)[length // 2 :]))
 
     keys = jax.random.split(jax.random.key(seed), len(GRID) + 1)
     start, tried = time.perf_counter(), 0

@@ -46,7 +46,8 @@ def markdown(rows: Sequence[Row]) -> str:
 def _line(target: str, method: str, rows: Sequence[Row]) -> str:
     n, seeds = rows[0]["n"], len(rows)
     if method == "truth":
-        return f"| {target} | floor: truth against truth, n = {n:,} | {rows[0]['energy_distance']:.1e} (one pair: std {rows[0]['std']:.1e}) | | | | |"
+        floor = f"{rows[0]['energy_distance']:.1e} (std of one pair {rows[0]['std']:.1e})"
+        return f"| {target} | floor: truth against truth, n = {n:,} | {floor} | | | | |"
 
     def cell(key: str, style: str) -> str:
         values = [row[key] for row in rows if key in row]

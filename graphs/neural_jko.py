@@ -6,8 +6,8 @@
           │    ↑___________________________│           │
           └────────────→ measure           flow ←──────┘
 
-The state names the layers that exist and the files they lie in, never a tensor; it is checkpointed in DIR (SQLite) after
-every node. A run that was killed goes on at its last layer, to the very model it would have been.
+The state names the layers that exist and the files they lie in, never a tensor; it is checkpointed in DIR (SQLite)
+after every node. A run that was killed goes on at its last layer, to the very model it would have been.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class NeuralJKO:
 
 
 def measured(stack: Stack, target: Target, n: int, seed: int) -> Plain:
-    """log Z (lower bound, estimate), spread of the claimed log-weights; energy distance and mode weights where known."""
+    """log Z (lower bound, estimate) and the claimed log-weights' spread; where known, distance to the truth, modes."""
     index = len(stack.layers)
     particles = stack.sample(n, generator_for(seed, "measure", index, stack.device), log_g=True)
     log_w = particles.log_weights()

@@ -57,7 +57,7 @@ def calibrate_log_ratio_clip(log_ratios: Floats, quantile: float = 0.95) -> floa
 
 
 def log_resampling_factor(log_accept: Floats, accept_prob: float) -> Array:
-    """log(α + 1 − E_p α): what replacing the refused by fresh draws of p itself adds to log p (docs/math.md §7). Nats.
+    """log(α + 1 − E_p α): what replacing the refused by fresh draws of p itself adds to log p (docs/math.md §9). Nats.
 
     This is `replaced_law` at q = p, pointwise: p' = p·α + (1 − E_p α)·p. log_accept: log α at each point, ≤ 0;
     accept_prob: E_p α. The factor lies between 1 − E_p α and 2 − E_p α.

@@ -42,8 +42,9 @@ class Evaluator:
 def refuse_unnormalisable(target: Target, scale: float, generator: torch.Generator) -> None:
     """Refuse a density whose mass does not fall between r = 10² and 10⁴ latent scales.
 
-    ∫ g = ∫∫ g(r u) r^dim d(log r) du: looked at on average over 64 random directions u; and g(r e) r on each half-axis e,
-    for densities that are flat along one. Signs of trouble, no proof; NaN that far out (an overflow) counts as no mass.
+    ∫ g = ∫∫ g(r u) r^dim d(log r) du: looked at on average over 64 random directions u; and g(r e) r on each
+    half-axis e, for densities that are flat along one. Signs of trouble, no proof; NaN that far out (an overflow)
+    counts as no mass.
     """
     axes = torch.eye(target.dim, dtype=torch.float64, device=generator.device)
     u = torch.randn((RAYS, target.dim), generator=generator, dtype=torch.float64, device=generator.device)
@@ -56,7 +57,8 @@ def refuse_unnormalisable(target: Target, scale: float, generator: torch.Generat
     for directions, power, where in rays:
         logs = []
         for radius in (NEAR * scale, FAR * scale):
-            values = torch.nan_to_num(target.log_density(radius * directions).double(), nan=-math.inf, posinf=math.inf)
+            values = target.log_density(radius * directions).double()
+            values = torch.where(torch.isnan(values), -math.inf, values)
             logs.append(float(torch.logsumexp(values, 0)) + power * math.log(radius))
         if logs[1] >= logs[0] and logs[1] > -math.inf:
             raise NotNormalisable(
@@ -70,6 +72,6 @@ def refuse_not_finite(values: Tensor, where: str) -> None:
     """Raise NotNormalisable where a solve or a loss has left the finite numbers."""
     if not bool(torch.isfinite(values).all()):
         raise NotNormalisable(
-            f"{where}: not finite; the target may have no finite integral, or the step is too large: try a smaller tau, "
-            "a smaller learning_rate or more ode_steps"
+            f"{where}: not finite; the target may have no finite integral, or the step is too large: try a smaller "
+            "tau, a smaller learning_rate or more ode_steps"
         )

@@ -17,30 +17,30 @@ class JKOConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    tau: float = Field(0.1, gt=0)
-    tau_growth: float = Field(10.0, gt=0)
-    flows_first: int = Field(1, ge=0)
-    blocks: int = Field(4, ge=0)
-    rejections: int = Field(3, ge=0)
-    rejection_rate: float = Field(0.2, gt=0, lt=1)
-    width: int = Field(128, ge=1)
-    depth: int = Field(2, ge=1)
-    gain: float = Field(3.0, gt=0)  # of the network's first layer at the start
+    tau: float = Field(default=0.1, gt=0)
+    tau_growth: float = Field(default=10.0, gt=0)
+    flows_first: int = Field(default=1, ge=0)
+    blocks: int = Field(default=4, ge=0)
+    rejections: int = Field(default=3, ge=0)
+    rejection_rate: float = Field(default=0.2, gt=0, lt=1)
+    width: int = Field(default=128, ge=1)
+    depth: int = Field(default=2, ge=1)
+    gain: float = Field(default=3.0, gt=0)  # of the network's first layer at the start
     divergence: Literal["exact", "probes"] = "exact"  # while training; densities are always evaluated exactly
-    probes: int = Field(1, ge=1)
+    probes: int = Field(default=1, ge=1)
     solver: Literal["rk4", "dopri5"] = "rk4"
-    train_ode_steps: int = Field(4, ge=1)
-    ode_steps: int = Field(5, ge=1)  # of the trained flow
-    particles: int = Field(8192, ge=2)  # fresh draws of the model below that one flow is trained on
-    batch_size: int = Field(256, ge=1)
-    steps: int = Field(500, ge=1)  # of Adam, a flow
-    learning_rate: float = Field(1e-2, gt=0)
-    final_learning_rate: float = Field(5e-4, gt=0)  # reached by a geometric decay
-    clip_norm: float = Field(5.0, gt=0)  # of the gradient
-    calibration: int = Field(2048, ge=2)  # fresh draws for c
-    weighing: int = Field(8192, ge=2)  # fresh draws for E α
+    train_ode_steps: int = Field(default=4, ge=1)
+    ode_steps: int = Field(default=5, ge=1)  # of the trained flow
+    particles: int = Field(default=8192, ge=2)  # fresh draws of the model below that one flow is trained on
+    batch_size: int = Field(default=256, ge=1)
+    steps: int = Field(default=500, ge=1)  # of Adam, a flow
+    learning_rate: float = Field(default=1e-2, gt=0)
+    final_learning_rate: float = Field(default=5e-4, gt=0)  # reached by a geometric decay
+    clip_norm: float = Field(default=5.0, gt=0)  # of the gradient
+    calibration: int = Field(default=2048, ge=2)  # fresh draws for c
+    weighing: int = Field(default=8192, ge=2)  # fresh draws for E α
     latent_mean: tuple[float, ...] = (0.0,)  # one number for every coordinate, or one each
-    latent_scale: float = Field(1.0, gt=0)
+    latent_scale: float = Field(default=1.0, gt=0)
     seed: int = 0
 
     def plan(self) -> list[str]:

@@ -5,7 +5,8 @@ Source: arXiv 2407.20444 §3. log p_1(z(1)) = log p_0(z(0)) − ℓ(1). Networks
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -38,26 +39,29 @@ class Velocity(nn.Module):
         super().__init__()
         sizes = [dim + 1, *[width] * depth, dim]
         self.dim = dim
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
-        for i, layer in enumerate(self.layers):
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        for i, layer in enumerate(self.linears):
             bound = layer.in_features**-0.5 * (gain if i == 0 else 1.0)
             for tensor in (layer.weight, layer.bias):
                 nn.init.uniform_(tensor, -bound, bound, generator=generator)
-        for tensor in (self.layers[-1].weight, self.layers[-1].bias):
-            nn.init.zeros_(tensor)
+        nn.init.zeros_(self.linears[-1].weight)
+        nn.init.zeros_(self.linears[-1].bias)
+
+    @property
+    def linears(self) -> list[nn.Linear]:
+        return cast("list[nn.Linear]", list(self.layers))
 
     def hidden(self, x: Tensor, t: float) -> list[Tensor]:
         """s of every hidden layer, each (n, width)."""
-        first: Any = self.layers[0]
+        first, *middle, _ = self.linears
         shift = first.bias + t * first.weight[:, self.dim]
         states = [torch.tanh(torch.addmm(shift, x, first.weight[:, : self.dim].t()))]
-        for layer in list(self.layers)[1:-1]:
+        for layer in middle:
             states.append(torch.tanh(layer(states[-1])))
         return states
 
     def forward(self, x: Tensor, t: float) -> Tensor:
-        last: Any = self.layers[-1]
-        return torch.as_tensor(last(self.hidden(x, t)[-1]))
+        return torch.as_tensor(self.linears[-1](self.hidden(x, t)[-1]))
 
     def with_divergence(self, x: Tensor, t: float, probes: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """v and div v = tr ∂v/∂x, shapes (n, dim) and (n,); with probes e (n, k, dim): mean_k eᵀ (∂v/∂x) e instead.
@@ -67,9 +71,9 @@ class Velocity(nn.Module):
         """
         states = self.hidden(x, t)
         slopes = [1.0 - s.square() for s in states]
-        first, *middle, last = [layer.weight for layer in self.layers]
+        first, *middle, last = [layer.weight for layer in self.linears]
         first = first[:, : self.dim]
-        v = torch.as_tensor(self.layers[-1](states[-1]))
+        v = torch.as_tensor(self.linears[-1](states[-1]))
         if probes is None and len(states) == 2:
             return v, ((slopes[0] @ (middle[0] * (first @ last).t()).t()) * slopes[1]).sum(1)
         e = torch.eye(self.dim, dtype=x.dtype, device=x.device)[None] if probes is None else probes

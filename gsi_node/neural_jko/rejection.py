@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gsi_node.core.accept import calibrate_log_c, log_resampling_factor, weight_log_accept
@@ -56,7 +57,7 @@ class Rejection:
         factor = torch.from_numpy(log_resampling_factor(log_accept, self.accept_prob)).to(particles.log_prob)
         return Particles(particles.x, particles.log_prob + factor, particles.log_g), log_accept
 
-    def refused(self, log_accept: Array, uniforms: Array) -> Array:
+    def refused(self, log_accept: Array, uniforms: Array) -> NDArray[np.intp]:
         """Which particles are replaced: those with u ≥ α, u uniform on [0, 1); indices, ascending."""
         return np.flatnonzero(uniforms >= np.exp(log_accept))
 
@@ -67,8 +68,8 @@ def wanted_log_c(particles: Particles, rate: float) -> float:
     dead = int((log_w == -np.inf).sum())
     if dead > rate * len(log_w):
         raise DegenerateWeights(
-            f"{dead} of {len(log_w)} particles have weight zero, more than the rejection rate {rate}: the target has no "
-            "mass where the model puts its own; move or widen the latent (latent_mean, latent_scale)"
+            f"{dead} of {len(log_w)} particles have weight zero, more than the rejection rate {rate}: the target has "
+            "no mass where the model puts its own; move or widen the latent (latent_mean, latent_scale)"
         )
     return calibrate_log_c(log_w, rate)
 

@@ -142,8 +142,7 @@ def save_layer(layer: Layer, folder: Path, index: int) -> dict[str, Any]:
         {key: value.contiguous().cpu() for key, value in velocity.state_dict().items()}, folder / (name + ".part")
     )
     os.replace(folder / (name + ".part"), folder / name)
-    width = int(velocity.layers[0].weight.shape[0])  # type: ignore[union-attr,arg-type]
-    shape = {"width": width, "depth": len(velocity.layers) - 1}
+    shape = {"width": velocity.linears[0].out_features, "depth": len(velocity.linears) - 1}
     return {"kind": "flow", "file": name, **shape, "steps": layer.steps, "solver": layer.solver}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -145,7 +146,7 @@ TARGETS: dict[str, Callable[[], KnownTarget]] = {
     "8modes": eight_modes,
     "8peaky": lambda: eight_modes(0.005, "8peaky"),
     "funnel": Funnel,
-    **{f"gmm{dim}": (lambda dim=dim: gmm(dim)) for dim in (10, 20, 50, 100, 200)},
+    **{f"gmm{dim}": partial(gmm, dim) for dim in (10, 20, 50, 100, 200)},
 }
 
 

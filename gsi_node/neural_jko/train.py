@@ -11,9 +11,10 @@ from collections.abc import Callable
 import torch
 
 from gsi_node.core.rng import Stream
+from gsi_node.neural_jko import flow
 from gsi_node.neural_jko.check import Evaluator, refuse_not_finite, refuse_unnormalisable
 from gsi_node.neural_jko.config import JKOConfig
-from gsi_node.neural_jko.flow import Flow, Velocity, solve
+from gsi_node.neural_jko.flow import Flow, Velocity
 from gsi_node.neural_jko.rejection import Rejection, mean_accept, wanted_log_c
 from gsi_node.neural_jko.stack import Stack
 from gsi_node.neural_jko.targets import Target
@@ -57,11 +58,11 @@ def fit_flow(stack: Stack, config: JKOConfig, told: Told = silent) -> Flow:
         if config.divergence == "probes":
             signs = torch.randint(0, 2, (n, config.probes, dim), generator=stream, device=stack.device)
             probes = (2 * signs - 1).to(x)
-        z, log_det, energy = solve(velocity, x, steps=config.train_ode_steps, probes=probes, solver=config.solver)
+        z, log_det, energy = flow.solve(velocity, x, steps=config.train_ode_steps, probes=probes, solver=config.solver)
         loss = (-stack.evaluate(z).double() + energy.double() / tau - log_det + log_prob).mean()
         refuse_not_finite(loss, f"the loss of flow {index} at step {step}")
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(velocity.parameters(), config.clip_norm)
         optimizer.step()
         schedule.step()

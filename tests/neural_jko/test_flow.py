@@ -17,8 +17,8 @@ def velocity(dim: int, depth: int, scale: float = 0.3) -> Velocity:
     """A network whose last layer is no longer zero."""
     generator = torch.Generator().manual_seed(dim * 10 + depth)
     net = Velocity(dim, 12, depth, generator=generator)
-    last = net.layers[-1].weight
-    torch.nn.init.normal_(last, 0.0, scale, generator=generator)  # type: ignore[arg-type]
+    last = net.linears[-1].weight
+    torch.nn.init.normal_(last, 0.0, scale, generator=generator)
     return net
 
 
@@ -33,7 +33,7 @@ def test_the_exact_divergence_is_the_trace_of_the_jacobian(dim: int, depth: int)
     v, divergence = net.with_divergence(x, 0.4)
     assert torch.allclose(v, net(x, 0.4))
     for i, point in enumerate(x):
-        jacobian = torch.autograd.functional.jacobian(lambda z: net(z[None], 0.4)[0], point)  # type: ignore[no-untyped-call]
+        jacobian = torch.autograd.functional.jacobian(lambda z: net(z[None], 0.4)[0], point)
         assert float(divergence[i].detach()) == pytest.approx(float(jacobian.trace()), abs=1e-12)
 
 
@@ -47,12 +47,12 @@ def test_a_new_flow_is_the_identity() -> None:
 def test_a_linear_flow_has_the_closed_form() -> None:
     """v = A x: z(1) = e^A x and ℓ = tr A; a one-layer tanh network at tiny scale is linear to O(x³)."""
     net = velocity(2, 1).double()
-    first, last = net.layers[0].weight, net.layers[1].weight
+    first, last = net.linears[0].weight, net.linears[1].weight
     with torch.no_grad():
-        net.layers[0].bias.zero_()  # type: ignore[operator]
-        net.layers[1].bias.zero_()  # type: ignore[operator]
-        first[:, 2] = 0.0  # type: ignore[index]
-        a = last @ first[:, :2]  # type: ignore[index,operator]
+        net.linears[0].bias.zero_()
+        net.linears[1].bias.zero_()
+        first[:, 2] = 0.0
+        a = last @ first[:, :2]
         x = 1e-5 * points(3, 2).double()
         out = solve(net, x, steps=16)
     assert torch.allclose(out.x, x @ torch.linalg.matrix_exp(a).T, rtol=1e-5)
@@ -97,6 +97,6 @@ def test_leaving_the_finite_numbers_is_an_error() -> None:
         refuse_not_finite(torch.tensor([0.0, math.nan]), "a loss")
     net = velocity(1, 1)
     with torch.no_grad():
-        net.layers[1].bias.fill_(math.inf)  # type: ignore[operator]
+        net.linears[1].bias.fill_(math.inf)
     with pytest.raises(NotNormalisable, match="flow"):
         Flow(net, 2)(points(3, 1))

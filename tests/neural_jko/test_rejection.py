@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from gsi_node.core import accept
 from gsi_node.core.accept import log_resampling_factor, replaced_law, weight_log_accept
+from gsi_node.core.weights import Array
 from gsi_node.errors import DegenerateWeights
 from gsi_node.neural_jko.rejection import Particles, Rejection, mean_accept, wanted_log_c
 
 GRID = 2000  # uniforms an atom: the law of the production code is then exact to 1/GRID
 
-F: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # D_f = Σ t f(p / t)
+F: dict[str, Callable[[Array], Array]] = {  # D_f = Σ t f(p / t)
     "KL(p ‖ t)": lambda r: np.where(r > 0, r * np.log(np.maximum(r, 1e-300)), 0.0),
     "KL(t ‖ p)": lambda r: -np.log(np.maximum(r, 1e-300)),
     "χ²": lambda r: (r - 1.0) ** 2,
@@ -29,17 +30,17 @@ F: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # D_f = Σ t f(p / t)
 laws = st.lists(st.floats(0.01, 1.0), min_size=2, max_size=7)
 
 
-def normal(values: list[float]) -> np.ndarray:
+def normal(values: list[float]) -> Array:
     array = np.asarray(values, dtype=np.float64)
-    return array / array.sum()
+    return np.asarray(array / array.sum())
 
 
-def atoms(p: np.ndarray, g: np.ndarray) -> Particles:
+def atoms(p: Array, g: Array) -> Particles:
     """One particle an atom of the finite space, its index as the point."""
     return Particles(torch.arange(len(p))[:, None], torch.from_numpy(np.log(p)), torch.from_numpy(np.log(g)))
 
 
-def oracle(p: np.ndarray, g: np.ndarray, c: float) -> np.ndarray:
+def oracle(p: Array, g: Array, c: float) -> Array:
     """The layer in words: keep x with min(1, g/(p c)), else one fresh draw of p."""
     law = np.zeros_like(p)
     for x, mass in enumerate(p):
@@ -51,7 +52,10 @@ def oracle(p: np.ndarray, g: np.ndarray, c: float) -> np.ndarray:
 
 @given(laws, st.lists(st.floats(0.01, 5.0), min_size=7, max_size=7), st.floats(-3, 3))
 def test_the_claimed_density_is_the_law_and_no_divergence_grows(p_: list[float], g_: list[float], log_c: float) -> None:
-    p, g = normal(p_), np.asarray(g_[: len(p_)])
+    check_law(normal(p_), np.asarray(g_[: len(p_)]), log_c)
+
+
+def check_law(p: Array, g: Array, log_c: float) -> None:
     alpha = np.exp(weight_log_accept(np.log(g) - np.log(p), log_c))
     layer = Rejection(log_c, float((p * alpha).sum()))
     updated, _ = layer.updated(atoms(p, g))
@@ -69,7 +73,10 @@ def test_the_claimed_density_is_the_law_and_no_divergence_grows(p_: list[float],
 @given(laws, st.floats(-2, 2))
 def test_the_particles_follow_the_claimed_density(p_: list[float], log_c: float) -> None:
     """The code that refuses, on every atom under a grid of uniforms: the accepted share of an atom is its α."""
-    p = normal(p_)
+    check_refusals(normal(p_), log_c)
+
+
+def check_refusals(p: Array, log_c: float) -> None:
     g = p * np.linspace(0.1, 3.0, len(p))
     layer = Rejection(log_c, 0.5)
     _, log_accept = layer.updated(atoms(p, g))
@@ -78,7 +85,7 @@ def test_the_particles_follow_the_claimed_density(p_: list[float], log_c: float)
     assert 1.0 - np.asarray(refused) == pytest.approx(np.minimum(1.0, g / p / math.exp(log_c)), abs=1.0 / GRID)
 
 
-def mutants() -> dict[str, Callable[[np.ndarray, float], np.ndarray]]:
+def mutants() -> dict[str, Callable[[Array, float], Array]]:
     return {
         "α + Eα": lambda log_accept, mean: np.log(np.exp(log_accept) + mean),
         "α alone, renormalised": lambda log_accept, mean: log_accept - math.log(mean),
@@ -90,14 +97,14 @@ def mutants() -> dict[str, Callable[[np.ndarray, float], np.ndarray]]:
 def test_the_law_kills_mutants_of_the_factor(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gsi_node.neural_jko.rejection.log_resampling_factor", mutants()[name])
     with pytest.raises(AssertionError):
-        test_the_claimed_density_is_the_law_and_no_divergence_grows()
+        check_law(np.array([0.2, 0.5, 0.3]), np.array([1.0, 0.4, 0.1]), 0.3)
 
 
 def test_a_refusal_that_ignores_the_weight_dies(monkeypatch: pytest.MonkeyPatch) -> None:
     constant = lambda self, log_accept, uniforms: np.flatnonzero(uniforms >= 0.8)  # noqa: E731
     monkeypatch.setattr(Rejection, "refused", constant)
     with pytest.raises(AssertionError):
-        test_the_particles_follow_the_claimed_density()
+        check_refusals(np.array([0.2, 0.5, 0.3]), 0.3)
 
 
 def test_gsi_and_the_layer_share_their_acceptance() -> None:

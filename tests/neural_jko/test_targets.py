@@ -1,0 +1,126 @@
+"""Targets against oracles of torch.distributions and quadrature; metrics against closed forms."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal
+
+from gsi_node.core.weights import Array
+from gsi_node.errors import ConfigError
+from gsi_node.neural_jko.check import refuse_unnormalisable
+from gsi_node.neural_jko.metrics import energy_distance, log_z, log_z_lower, mode_error, mode_weights, sampling_floor
+from gsi_node.neural_jko.targets import (
+    TARGETS,
+    Funnel,
+    KnownTarget,
+    Mixture,
+    Mustache,
+    OwnTarget,
+    eight_modes,
+    gmm,
+    named,
+)
+
+
+def stream(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("name", list(TARGETS))
+def test_every_target_is_known_and_looks_normalisable(name: str) -> None:
+    target = named(name)
+    assert isinstance(target, KnownTarget)
+    assert (target.name, target.log_z) == (name, 0.0)
+    x = target.sample(50, stream())
+    assert x.shape == (50, target.dim)
+    assert torch.isfinite(target.log_density(x)).all()
+    refuse_unnormalisable(target, 1.0, stream())
+    assert not isinstance(OwnTarget(target.log_density, target.dim), KnownTarget)
+
+
+def test_an_unknown_name_lists_the_known() -> None:
+    with pytest.raises(ConfigError, match="8modes"):
+        named("9modes")
+
+
+@pytest.mark.parametrize("target", [eight_modes(), eight_modes(0.005, "8peaky"), gmm(10)])
+def test_mixtures_are_the_library_s(target: Mixture) -> None:
+    parts = Independent(Normal(target.means, math.sqrt(target.variance)), 1)
+    oracle = MixtureSameFamily(Categorical(torch.ones(len(target.means))), parts)
+    x = target.sample(100, stream())
+    assert target.log_density(x).tolist() == pytest.approx(oracle.log_prob(x).tolist(), abs=1e-6)
+
+
+def test_the_means_are_the_paper_s() -> None:
+    means = eight_modes().means
+    assert (means - torch.tensor([-1.0, 0.0])).norm(dim=1).tolist() == pytest.approx([1.0] * 8)
+    assert means[0].tolist() == pytest.approx([0.0, 0.0])
+    assert means[4].tolist() == pytest.approx([-2.0, 0.0])
+    assert torch.equal(gmm(20).means, gmm(20).means)
+    assert float(gmm(200).means.abs().max()) <= 1.0
+
+
+def test_the_funnel_is_its_two_normals() -> None:
+    x = Funnel().sample(100, stream())
+    oracle = Normal(0.0, 3.0).log_prob(x[:, 0]) + Normal(0.0, torch.exp(x[:, :1] / 2)).log_prob(x[:, 1:]).sum(1)
+    assert Funnel().log_density(x).tolist() == pytest.approx(oracle.tolist(), rel=1e-5)
+
+
+def test_the_mustache_is_a_gaussian_in_other_coordinates() -> None:
+    x = Mustache().sample(100, stream())
+    straight = torch.stack([x[:, 0], x[:, 1] - (x[:, 0] ** 2 - 1) ** 2], dim=1)
+    covariance = torch.tensor([[1.0, 0.9], [0.9, 1.0]], dtype=torch.float64)
+    oracle = MultivariateNormal(torch.zeros(2, dtype=torch.float64), covariance).log_prob(straight)
+    assert Mustache().log_density(x).tolist() == pytest.approx(oracle.tolist(), abs=1e-5)
+    many = Mustache().sample(50_000, stream(1))
+    inner = torch.stack([many[:, 0], many[:, 1] - (many[:, 0] ** 2 - 1) ** 2])
+    assert torch.cov(inner).flatten().tolist() == pytest.approx([1.0, 0.9, 0.9, 1.0], abs=0.03)
+
+
+def by_hand(x: Array, y: Array) -> float:
+    """Half of Székely and Rizzo's energy distance, pair by pair."""
+
+    def mean(a: Array, b: Array) -> float:
+        return float(np.mean([np.linalg.norm(p - q) for p in a for q in b]))
+
+    return mean(x, y) - 0.5 * mean(x, x) - 0.5 * mean(y, y)
+
+
+def test_energy_distance_by_hand_and_by_distribution_functions() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(30, 3)), rng.normal(size=(20, 3)) + 0.5
+    assert energy_distance(torch.from_numpy(x), torch.from_numpy(y)) == pytest.approx(by_hand(x, y))
+    a, b = np.sort(x[:, 0]), np.sort(y[:, 0])  # in one dimension: ∫ (F − G)²
+    points = np.sort(np.concatenate([a, b]))
+    f, g = (np.searchsorted(s, points, side="right") / len(s) for s in (a, b))
+    integral = float((((f - g) ** 2)[:-1] * np.diff(points)).sum())
+    assert energy_distance(torch.from_numpy(a[:, None]), torch.from_numpy(b[:, None])) == pytest.approx(integral)
+
+
+def test_the_floor_is_the_mean_distance_over_n() -> None:
+    """E D = E‖X − X'‖ / n for two samples of one law: the published floors (n = 50,000) follow from it."""
+    target = eight_modes()
+    x, y = target.sample(20_000, stream(1)), target.sample(20_000, stream(2))
+    mean = float((x - y).norm(dim=1).mean())
+    floor, spread = sampling_floor(target, 500, stream(), repeats=30)
+    assert floor == pytest.approx(mean / 500, abs=4 * spread / math.sqrt(30))
+    assert mean / 50_000 == pytest.approx(2.6e-5, abs=0.05e-5)
+
+
+def test_log_z_of_known_weights() -> None:
+    log_w = np.log(np.random.default_rng(0).gamma(4.0, 0.5, size=20_000))  # mean weight 2
+    estimate = log_z(log_w)
+    assert estimate.value == pytest.approx(math.log(2.0), abs=4 * estimate.error)
+    assert estimate.error == pytest.approx(0.5 / math.sqrt(20_000), rel=0.05)
+    assert log_z_lower(log_w).value < math.log(2.0) - 0.1
+
+
+def test_mode_weights() -> None:
+    means = torch.tensor([[0.0, 0.0], [4.0, 0.0]])
+    weights = mode_weights(torch.tensor([[0.1, 0.0], [3.0, 1.0], [5.0, 0.0], [2.5, 0.0]]), means)
+    assert weights == [0.25, 0.75]
+    assert mode_error(weights) == pytest.approx(2 * 0.25**2)
