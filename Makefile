@@ -11,10 +11,11 @@ REQUIREMENTS := pyproject.toml constraints.txt
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help solve test check lint format clean
+.PHONY: help solve evals test check lint format clean
 
 help:
 	@echo "make solve    solve the sample problem (ARGS='--help' lists the solver's options)"
+	@echo "make evals    compare four methods on 100 problems, and report (ARGS='--limit 500' and the like)"
 	@echo "make test     run every test"
 	@echo "make check    the gate: ruff, mypy --strict, every test with warnings as errors"
 	@echo "make format   let ruff fix and format what it can"
@@ -26,13 +27,23 @@ $(VENV)/.installed: $(REQUIREMENTS)
 	$(PIP) --editable '.[sqlite]'
 	touch $@
 
+$(VENV)/.installed-evals: $(REQUIREMENTS)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable '.[sqlite,evals-core]'
+	touch $(VENV)/.installed $@
+
 $(VENV)/.installed-dev: $(REQUIREMENTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --editable '.[dev]'
-	touch $(VENV)/.installed $@
+	touch $(VENV)/.installed $(VENV)/.installed-evals $@
 
 solve: $(VENV)/.installed
 	$(BIN)/python graphs/math_solver.py $(ARGS)
+
+evals: $(VENV)/.installed-evals
+	$(BIN)/python -m evals run --data pocket --methods gsi,rsd-n,sbon-draft,sbon-base --n 4 --limit 100 \
+	    --workers $$(getconf _NPROCESSORS_ONLN) --out runs/pocket $(ARGS)
+	$(BIN)/python -m evals report runs/pocket
 
 # One process a core and one thread a process: the models of the tests are too small for more.
 test: export OMP_NUM_THREADS := 1

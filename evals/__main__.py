@@ -19,7 +19,7 @@ COMMANDS = {
 }
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line, exit code 2."""
         sys.stderr.write(f"error: {message} ({self.prog} --help lists the options)\n")
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: no command {name!r}; the commands are {', '.join(COMMANDS)}\n")
         return 2
     module = import_module(f"evals.{name}")
-    parser = _Parser(
+    parser = Parser(
         prog=f"python -m evals {name}",
         description=(module.__doc__ or "").strip(),
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -4,10 +4,10 @@ N: parameters, without the input embedding (a look-up) and the output head. H: p
 also where it shares the embedding's table. T: tokens fed. R: tokens at which the head is read. C: Σ over fed tokens of
 the keys each attends to, itself included. width: heads × head size; 4 = two products (QKᵀ, AV), a multiply and an add.
 
-Counted is what an engine with a prefix cache must run: the prompt once a response, each token that a model generates,
-scores or judges once, and a committed step that this model has not fed as a candidate (the other model wrote it) once.
+Counted is what an engine with a prefix cache must run: the prompt once a response; each token that a model generates,
+and of equal candidates one that it scores or judges; a committed step that it has not fed as a candidate, once.
 So the figure depends on the response alone, not on batches, padding, what an earlier row left in the cache, or the
-machine. The engine's own work differs: padded and finished rows ride along, equal candidates are scored once.
+machine. The engine's own work differs a little: padded and finished rows ride along.
 Experts of a mixture count as if all were active.
 """
 
@@ -71,33 +71,54 @@ def _size(network: Any) -> Size:
 
 @dataclass(slots=True)
 class Work:
-    """T, R and C of one model over one response, in tokens. paths: the runs of steps after the prompt it has fed."""
+    """T, R and C of one model over one response, in tokens. paths: the runs of steps after the prompt it has fed.
+
+    speculative: it has worked token by token, so every committed step was fed as it was written.
+    """
 
     fed: int = 0
     read: int = 0
     contexts: int = 0
     paths: set[tuple[Ids, ...]] = field(default_factory=set)
+    speculative: bool = False
 
     def add(self, prompt: int, before: tuple[Ids, ...], rows: Sequence[Ids], *, judged: bool) -> None:
         """Feed candidates `rows` after a prompt of `prompt` tokens and the committed steps `before`.
 
         The last token of the prefix is fed with each candidate, whose own last token is not: a row of L tokens costs
-        L positions, at P, P+1 … keys. judged: the head is read once a row.
+        L positions, at P, P+1 … keys. judged: by a reward, which reads at the last token: L + 1 positions, one read.
         """
+        total = self._prefix(prompt, before)
+        for row in rows:
+            width = len(row) + judged
+            self.fed += width
+            self.read += 1 if judged else width
+            self.contexts += width * (total - 1) + _triangle(width)
+        self.paths.update((*before, row) for row in rows)
+
+    def look_on(self, prompt: int, before: tuple[Ids, ...], row: Ids, start: int) -> None:
+        """Read the laws after row[:start], row[:start + 1] … row: of token-level speculation, whose calls grow a row.
+
+        len(row) − start + 1 positions. A step so written is held by both models once it is committed.
+        """
+        total = self._prefix(prompt, before)
+        self.fed += len(row) - start + 1
+        self.read += len(row) - start + 1
+        self.contexts += _triangle(total + len(row)) - _triangle(total + start - 1)
+        self.speculative = True
+
+    def _prefix(self, prompt: int, before: tuple[Ids, ...]) -> int:
+        """The tokens of the prefix; all but the last are fed now unless they have been."""
         total = prompt + sum(map(len, before))
         held = 0
         for known in range(len(before), -1, -1):
-            if before[:known] in self.paths:
+            if before[:known] in self.paths or (self.speculative and known):
                 held = prompt + sum(map(len, before[:known])) - 1
                 break
         self.fed += max(0, total - 1 - held)
         self.contexts += _triangle(total - 1) - _triangle(held)
-        for row in rows:
-            self.fed += len(row)
-            self.read += 1 if judged else len(row)
-            self.contexts += len(row) * (total - 1) + _triangle(len(row))
         self.paths.add(before)
-        self.paths.update((*before, row) for row in rows)
+        return total
 
 
 def _triangle(length: int) -> int:

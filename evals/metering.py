@@ -10,14 +10,25 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
 
-from evals.cost import Size, Work, sizes_of
+from evals.cost import Ids, Size, Work, sizes_of
 from gsi_node.cancel import run_cancellable
-from gsi_node.models.base import StepModel
+from gsi_node.core.weights import Array
+from gsi_node.models.base import TokenModel
 from gsi_node.rewards.base import Reward
 from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
 
 Meter = dict[str, Work]  # by role
 METER: ContextVar[Meter | None] = ContextVar("evals_meter", default=None)
+
+
+def ids_of(steps: Sequence[Step]) -> list[Ids]:
+    """The token ids of each step."""
+    return [step.token_ids for step in steps]
+
+
+def distinct(steps: Sequence[Step]) -> list[Ids]:
+    """The same, each once: equal candidates need to be scored or judged only once."""
+    return list(dict.fromkeys(ids_of(steps)))
 
 
 class _Metered:
@@ -41,14 +52,20 @@ class _Metered:
             raise AttributeError(name)
         return getattr(self.inner, name)
 
-    def count(self, prefix: Prefix, steps: Sequence[Step], *, judged: bool = False) -> None:
+    def count(
+        self, prefix: Prefix, rows: Sequence[Ids], *, judged: bool = False, fed_already: int | None = None
+    ) -> None:
         """Add a request to the row's meter, where there is one and the model's size is known."""
         meter = METER.get()
         if meter is None or not self.sizes or not any(size.layers for size in self.sizes):
             return
         before = tuple(step.token_ids for step in prefix.steps)
         work = meter.setdefault(self.role, Work())
-        work.add(self._prompt_length(prefix.problem), before, [step.token_ids for step in steps], judged=judged)
+        prompt = self._prompt_length(prefix.problem)
+        if fed_already is None:
+            work.add(prompt, before, rows, judged=judged)
+        else:
+            work.look_on(prompt, before, rows[0], fed_already)
 
     def _prompt_length(self, problem: str) -> int:
         """Tokens of the rendered prompt; of the plain problem where the backend does not say."""
@@ -60,45 +77,62 @@ class _Metered:
 class MeteredModel(_Metered):
     """A StepModel around a StepModel."""
 
-    inner: StepModel
+    inner: Any  # a StepModel, perhaps a TokenModel
 
     @property
     def vocabulary(self) -> str:
-        return self.inner.vocabulary
+        return str(self.inner.vocabulary)
 
     @property
     def stop_ids(self) -> tuple[int, ...]:
-        return self.inner.stop_ids
+        return tuple(self.inner.stop_ids)
 
     def supports(self, law: SamplingLaw) -> None:
         self.inner.supports(law)
 
     def encode(self, text: str) -> tuple[int, ...]:
-        return self.inner.encode(text)
+        return tuple(self.inner.encode(text))
 
     def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
-        steps = self.inner.sample(prefix, n, key, law)
-        self.count(prefix, steps)
+        steps: list[Step] = self.inner.sample(prefix, n, key, law)
+        self.count(prefix, ids_of(steps))
         return steps
 
     def score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
-        scores = self.inner.score(prefix, steps, law)
-        self.count(prefix, steps)
+        scores: list[Score] = self.inner.score(prefix, steps, law)
+        self.count(prefix, distinct(steps))
         return scores
 
     async def asample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
         twin = getattr(self.inner, "asample", None)
         asked = run_cancellable(self.inner.sample, prefix, n, key, law) if twin is None else twin(prefix, n, key, law)
         steps: list[Step] = await asked
-        self.count(prefix, steps)
+        self.count(prefix, ids_of(steps))
         return steps
 
     async def ascore(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
         twin = getattr(self.inner, "ascore", None)
         asked = run_cancellable(self.inner.score, prefix, steps, law) if twin is None else twin(prefix, steps, law)
         scores: list[Score] = await asked
-        self.count(prefix, steps)
+        self.count(prefix, distinct(steps))
         return scores
+
+
+class MeteredTokenModel(MeteredModel):
+    """A TokenModel around a TokenModel."""
+
+    def next_log_probs(
+        self, prefix: Prefix, rows: Sequence[Ids], starts: Sequence[int], law: SamplingLaw
+    ) -> list[Array]:
+        """For speculative decoding: each row is fed from `start` on, what lies before having been fed already."""
+        laws: list[Array] = self.inner.next_log_probs(prefix, rows, starts, law)
+        for row, start in zip(rows, starts, strict=True):
+            self.count(prefix, [row], fed_already=start)
+        return laws
+
+    def step_of(self, token_ids: Sequence[int], log_prob: float) -> Step:
+        step: Step = self.inner.step_of(token_ids, log_prob)
+        return step
 
 
 class MeteredReward(_Metered):
@@ -112,12 +146,19 @@ class MeteredReward(_Metered):
 
     def __call__(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
         rewards = self.inner(prefix, steps)
-        self.count(prefix, steps, judged=True)
+        self.count(prefix, distinct(steps), judged=True)
         return rewards
 
     async def acall(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
         twin = getattr(self.inner, "acall", None)
         asked = run_cancellable(self.inner.__call__, prefix, steps) if twin is None else twin(prefix, steps)
         rewards: list[float] = await asked
-        self.count(prefix, steps, judged=True)
+        self.count(prefix, distinct(steps), judged=True)
         return rewards
+
+
+def metered(role: str, inner: Any) -> MeteredModel | MeteredReward:
+    """The model or reward of a role, counting."""
+    if role == "reward":
+        return MeteredReward(inner, role)
+    return MeteredTokenModel(inner, role) if isinstance(inner, TokenModel) else MeteredModel(inner, role)

@@ -22,14 +22,11 @@ class Shard:
     """The body of an actor: the models, and a row for each task."""
 
     def __init__(self, plan: Plan, setting: Setting, threads: int, load: str) -> None:
-        import torch
-
         from evals.solve import Solver
 
-        torch.set_num_threads(threads)
         self._unfit: str | None = None
         try:
-            self._solver = Solver(plan, setting, resolve(load))
+            self._solver = Solver(plan, setting, resolve(load), threads)
             self._fingerprints = self._solver.fingerprints()
         except GSIError as error:
             self._unfit = str(error)

@@ -136,7 +136,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
 
 def _run(options: argparse.Namespace, load_part: str) -> int:
     if not options.dry_run and options.ray is None:
-        warm_up(options.threads)  # imports while the data is read
+        warm_up(options.threads, (options.draft, options.base, options.reward))  # imports while the data is read
     plan = plan_of(options)
     folder: Path = options.out
     check_folder(folder, plan.identity())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,7 +10,7 @@ from typing import Any
 
 from evals.cost import forget_peak, peak_memory_bytes
 from evals.grading import Grader
-from evals.metering import METER, Meter, MeteredModel, MeteredReward
+from evals.metering import METER, Meter, metered
 from evals.plan import MAJORITY, Plan, Setting, Task
 from evals.problems import Grade, Problem
 from evals.record import blank_row, failed_row, plain_step
@@ -34,14 +35,15 @@ class Solver:
     With one row in flight each row begins with empty prefix caches, so its seconds do not depend on the rows before.
     """
 
-    def __init__(self, plan: Plan, setting: Setting, load: Load = load_part) -> None:
-        """Loads the models: raises GSIError."""
+    def __init__(self, plan: Plan, setting: Setting, load: Load = load_part, threads: int = 1) -> None:
+        """Loads the models: raises GSIError. threads: torch's, where a model needs torch."""
         self.plan = plan
         self.setting = setting
         self.parts: Plain = dict.fromkeys(("draft", "base", "reward"))
         for role in plan.roles:
-            wrap = MeteredReward if role == "reward" else MeteredModel
-            self.parts[role] = wrap(load(role, plan.specs[role]), role)
+            self.parts[role] = metered(role, load(role, plan.specs[role]))
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(threads)
         self._graphs: dict[str, Any] = {method: self._compiled(method) for method in plan.methods}
         self._grader = Grader(workers=1, seconds=setting.grading_seconds)
         self._grader.__enter__()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT_LOAD = "evals.solve:load_part"
+IN_PROCESS = ("pocket", "hf:", "prm:")  # specs, also within others, whose models run here: torch is imported for them
 
 
 class Ready(NamedTuple):
@@ -63,14 +64,15 @@ class Died(NamedTuple):
 Event = Ready | Done | Unfit | Died
 
 
-def warm_up(threads: int) -> None:
-    """Start the server that workers are forked from, which begins importing; returns at once."""
+def warm_up(threads: int, specs: Iterable[str]) -> None:
+    """Start the server that workers are forked from, which begins importing what `specs` need; returns at once."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
-    multiprocessing.set_forkserver_preload(["evals.warm"])
+    neural = any(kind in spec for spec in specs for kind in IN_PROCESS)
+    multiprocessing.set_forkserver_preload(["evals.warm" if neural else "evals.solve"])
     forkserver.ensure_running()
 
 
@@ -81,13 +83,10 @@ def work(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides
     Thread(target=_die_with_the_driver, daemon=True).start()
 
-    import torch
-
     from evals.solve import Solver
 
-    torch.set_num_threads(threads)
     try:
-        solver = Solver(plan, setting, resolve(load))
+        solver = Solver(plan, setting, resolve(load), threads)
         fingerprints = solver.fingerprints()
     except GSIError as error:
         pipe.send(Unfit(str(error)))
@@ -152,7 +151,7 @@ class ProcessPool:
         self._about = (plan, count, concurrency, threads, grading_seconds, load)
         self._workers: list[_Worker] = []
         self._started = 0
-        warm_up(threads)
+        warm_up(threads, plan.specs.values())
         for _ in range(count):
             self._start()
 

@@ -7,7 +7,6 @@ kills its process once, leaving the file, "always-die:TEXT", "other" of another 
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import signal
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from evals import run
+from evals.__main__ import Parser
 from gsi_node.errors import BackendError, BackendUnavailable
 from gsi_node.types import Key, Prefix, SamplingLaw, Step
 from tests.graph.world import Slow, models, steps_then_answer
@@ -66,7 +66,7 @@ def problems(folder: Path, count: int) -> Path:
 
 def command(argv: list[str]) -> int:
     """The exit code of `python -m evals run` over table models."""
-    parser = argparse.ArgumentParser(prog="python -m evals run")
+    parser = Parser(prog="python -m evals run")
     run.add_arguments(parser)
     try:
         return run.main(parser.parse_args([*SETTINGS, "--draft", "table", *argv]), LOAD)
