@@ -44,13 +44,13 @@ STYLES = {
     "sbon-base": ("#000000", "P", "-"),
     "bon-draft": ("#CC79A7", "<", "--"),
     "bon-base": ("#000000", ">", "--"),
-    "draft": ("#CC79A7", "1", ":"),
-    "base": ("#000000", "2", ":"),
+    "draft": ("#CC79A7", "p", ":"),
+    "base": ("#000000", "p", ":"),
     "majority-draft": ("#CC79A7", "*", "-."),
     "majority-base": ("#000000", "*", "-."),
     "specdec-sbon": ("#7F7F7F", "d", "--"),
 }
-OTHER = ("#7F7F7F", "p", "--")
+OTHER = ("#7F7F7F", "H", "--")
 
 
 class Plot(NamedTuple):
@@ -90,6 +90,8 @@ def _figures(summary: Plain, data: str, settings: list[Plain]) -> list[tuple[str
     beaten = "The grey line joins what no other setting beats at the same or a lower cost."
     busy = any(s["seconds"] is not None and not s["seconds"]["latency"] for s in settings)
     load = " Hollow points were measured under load and are no latencies." if busy else ""
+    overlap = any(s["seconds"] is not None and s["seconds"]["rest"] < 0 for s in settings)
+    together = "" if not overlap else " Black: wall seconds, where models worked at the same time."
     answers = any(entry["kind"] == "answers" for entry in curves)
     against = "the answer's correctness (reward of the last step)" if answers else "the exact label of each step"
     return [
@@ -120,7 +122,12 @@ def _figures(summary: Plain, data: str, settings: list[Plain]) -> list[tuple[str
             "Of the batches that were put to the test: boxes are quartiles, whiskers the 5 and 95 % quantiles.",
             boxes(settings),
         ),
-        ("costs", "What a problem costs", f"{COSTS}{' †: measured under load.' if busy else ''}", bars(settings)),
+        (
+            "costs",
+            "What a problem costs",
+            COSTS + together + ("" if not busy else " †: measured under load."),
+            bars(settings),
+        ),
     ]
 
 
