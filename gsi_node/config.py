@@ -19,8 +19,8 @@ class GSIConfig(BaseModel):
     method: a name of `methods.METHODS`. n, n_fallback: candidates a step of the proposal and of the fallback (None: n).
     beta: inverse temperature of the tilt. threshold: u, in the units of the reward. delta: the threshold on the reward
     for rsd and rsd-n. log_c: log of gsi-ic's constant in nats (None: beta · threshold). log_ratio_clip: nats, expgsi's
-    r̃ = r + min(ℓ, log_ratio_clip) / β (default: the 95th percentile of ℓ on the shipped models, as printed by
-    `python -m gsi_node.bench --clip 50`; calibrate_log_ratio_clip finds it for others). chunk_size: candidates that
+    r̃ = r + min(ℓ, log_ratio_clip) / β (the default is for the shipped models, see `python -m gsi_node.bench
+    --clip 50`; calibrate_log_ratio_clip finds the 95th percentile of ℓ on any). chunk_size: candidates that
     expgsi judges at once. gamma: tokens that specdec drafts a verification. temperature, top_p: the sampling law of
     both models. max_steps: steps; max_step_tokens, max_tokens: tokens a step and a response. record: "candidates" keeps
     every candidate in the step records. max_log_ratio_error: nats; a run stops where the certified bound on a
