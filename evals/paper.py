@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 SETS = ("math500", "olympiadbench", "minerva_math", "mmlu_stem", "gsm8k")
 METHODS = "gsi,rsd-n,sbon-draft,sbon-base"
+PROMPT = r"Please reason step by step, and put your final answer within \boxed{}."
 REWARD = "Qwen/Qwen2.5-Math-PRM-7B"
 
 
@@ -43,8 +44,8 @@ PRESETS = {
         1.21,
         1.82,
         "A100",
-        "The sizes of the two Qwen3 models are our assumption: the paper's text was not at hand to check them. "
-        "Look them up there, and give --draft and --base where they differ.",
+        "The sizes of the two Qwen3 models are our assumption: the paper's text was not at hand to check them, "
+        "nor whether they think before they answer. Look it up there, and give --draft and --base where they differ.",
     ),
 }
 
@@ -76,11 +77,13 @@ def main(options: argparse.Namespace) -> int:
 
 def specs(draft: str, base: str, addresses: list[str] | None) -> list[str]:
     """--draft, --base and --reward: one GPU each, or one server each."""
+    asked = f"system_prompt={PROMPT}"
     if addresses is None:
         where = [f"?device=cuda:{i}&dtype=bfloat16" for i in range(3)]
-        found = [f"hf:{draft}{where[0]}", f"hf:{base}{where[1]}", f"prm:{REWARD}@qwen{where[2]}"]
+        found = [f"hf:{draft}{where[0]}&{asked}", f"hf:{base}{where[1]}&{asked}", f"prm:{REWARD}@qwen{where[2]}"]
     else:
-        found = [f"server:{addresses[0]}#{draft}?tokenizer={draft}", f"server:{addresses[1]}#{base}?tokenizer={base}"]
+        models = zip(addresses, (draft, base), strict=False)
+        found = [f"server:{address}#{name}?tokenizer={name}&{asked}" for address, name in models]
         found.append(f"server:{addresses[2]}#{REWARD}@qwen?tokenizer={REWARD}")
     return [part for name, spec in zip(("draft", "base", "reward"), found, strict=True) for part in (f"--{name}", spec)]
 

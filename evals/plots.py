@@ -48,6 +48,7 @@ STYLES = {
     "base": ("#000000", "p", ":"),
     "majority-draft": ("#CC79A7", "*", "-."),
     "majority-base": ("#000000", "*", "-."),
+    "specdec": ("#7F7F7F", "8", ":"),
     "specdec-sbon": ("#7F7F7F", "d", "--"),
 }
 OTHER = ("#7F7F7F", "H", "--")

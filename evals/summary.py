@@ -39,7 +39,7 @@ def summarise(rows: Sequence[Row], *, reference: str | None = None, data_seed: i
         "pairs": differences(groups, reference),
         "calibration": reliability(latest, data_seed),
         "pareto": fronts(settings),
-        "notes": notes(groups, superseded),
+        "notes": [*notes(groups, superseded), *scans(settings)],
     }
 
 
@@ -112,6 +112,19 @@ def fronts(settings: Sequence[Plain]) -> dict[str, dict[str, list[int]]]:
             values = [settings[i]["accuracy"]["value"] for i in known]
             found[data][cost] = [known[k] for k in stats.pareto(costs, values)]
     return found
+
+
+def scans(settings: Sequence[Plain]) -> list[str]:
+    """How early expgsi stopped, and how often its clip changed the target."""
+    told = []
+    for setting in settings:
+        if (scan := setting["scan"]) is not None:
+            judged, hit, clipped = (100 * scan[key] for key in ("judged", "hit", "clipped"))
+            told.append(
+                f"{setting['data']}: {setting['label']} judged {judged:.0f} % of its candidates; {hit:.0f} % of "
+                f"{scan['batches']} batches hit the envelope; the clip bound {clipped:.1f} % of the log-ratios."
+            )
+    return told
 
 
 def notes(groups: Mapping[Setting, Sequence[Row]], superseded: int) -> list[str]:

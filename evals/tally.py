@@ -72,6 +72,7 @@ def tally(setting: Setting, rows: Sequence[Row]) -> Plain:
         "steps_per_row": _mean(whole, lambda row: len(decided(row))),
         "acceptance": acceptance(setting, whole),
         "weights": weights(whole),
+        "scan": stopped_early(whole),
         "tokens": tokens(whole),
         "flops": flops(whole),
         "seconds": seconds(whole),
@@ -109,6 +110,21 @@ def weights(rows: Sequence[Row]) -> Plain:
     ratios = [b["log_ratio"] for b in batches if b.get("log_ratio") is not None]
     found = {"ess_share": shares, "log_mean_weight": means, "log_ratio": ratios}
     return {name: stats.quantiles(values) for name, values in found.items() if values}
+
+
+def stopped_early(rows: Sequence[Row]) -> Plain | None:
+    """Of a method that stops early (expgsi): shares of candidates judged, of batches hit, of judged ratios clipped."""
+    batches = [batch for row in rows for step in decided(row) if (batch := drafted(step)).get("scan")]
+    if not batches:
+        return None
+    scans = [batch["scan"] for batch in batches]
+    judged = sum(found["n_scored"] for found in scans)
+    return {
+        "judged": judged / sum(batch["n_candidates"] for batch in batches),
+        "hit": sum(bool(found["hit"]) for found in scans) / len(scans),
+        "clipped": sum(found["n_clipped"] for found in scans) / max(1, judged),
+        "batches": len(scans),
+    }
 
 
 def tokens(rows: Sequence[Row]) -> Plain:

@@ -144,6 +144,20 @@ def test_rewards_of_pocket_are_judged_step_by_step_elsewhere_by_the_answer(tmp_p
     assert sum(entry["count"] for entry in answers) == 20 and {entry["kind"] for entry in answers} == {"answers"}
 
 
+def test_how_early_expgsi_stopped_is_told(tmp_path: Path) -> None:
+    rows = list(campaign(6, ("gsi",), (4,), (0,)))
+    for row in rows:
+        row["method"] = "expgsi"
+        for step in row["steps"]:
+            (step.get("rejected") or step).update(scan={"n_scored": 2, "hit": row["index"] < 3, "n_clipped": 1})
+    summary = summary_of(tmp_path, rows)
+    scan = summary["settings"][0]["scan"]
+    steps = [len(row["steps"]) for row in rows]
+    assert (scan["judged"], scan["clipped"]) == (0.5, 0.5)
+    assert scan["hit"] == pytest.approx(sum(steps[:3]) / sum(steps))
+    assert any("expgsi, n = 4 judged 50 % of its candidates" in note for note in summary["notes"])
+
+
 def test_what_a_model_wrote_stays_text(tmp_path: Path) -> None:
     rows = list(campaign(3, ("gsi", "base"), (2,), (0,)))
     for row in rows:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from evals import compare, paper
+from gsi_node.spec import parse_spec
 from tests.evals.synthetic import campaign, failed, write
 
 
@@ -84,6 +85,9 @@ def test_the_papers_commands_are_commands_of_this_harness(
         run.add_arguments(harness)
         options = harness.parse_args(command[4:])
         assert options.set[:2] == ["beta=20", "threshold=0.5"]
+        for spec in (options.draft, options.base):
+            parsed = parse_spec(spec)
+            assert str(parsed).count("boxed") == 1 and "put your final answer" in str(parsed)
     figures = {"qwen2.5-math": ("82.0 %", "0.72", "0.94", "H100"), "qwen3": ("91.5 %", "1.21", "1.82", "A100")}
     assert all(figure in out for figure in figures[preset])
     assert ("our assumption" in out) == (preset == "qwen3")
