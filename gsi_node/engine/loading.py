@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -20,6 +21,7 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.utils import logging as hf_logging
 
+from gsi_node.engine.gguf import find_gguf, load_gguf
 from gsi_node.errors import BackendUnavailable, ConfigError
 
 DTYPES = {
@@ -56,14 +58,25 @@ def find_dtype(dtype: str) -> torch.dtype:
 
 
 def load_pretrained(
-    auto: type[Any], name_or_path: str | Path, *, device: str, dtype: str
+    auto: type[Any], name_or_path: str | Path, *, device: str, dtype: str, gguf: str | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model (in eval mode, on `device`, in `dtype`) and tokenizer of a local folder or a hub name.
 
     auto: the transformers Auto class to load with. A checkpoint that lacks weights of that class is refused: they
-    would be random.
+    would be random. gguf: a file in the folder (None: the only one, where there are no safetensors).
     """
     wanted, kind = find_device(device), find_dtype(dtype)
+    folder = Path(name_or_path).expanduser()
+    packed = find_gguf(folder, gguf) if folder.is_dir() else gguf
+    if packed is not None:
+        if not folder.is_dir():
+            raise BackendUnavailable(f"model folder {folder} does not exist; ?gguf={packed} names a file in a folder")
+        try:
+            with _quiet(local=True):
+                model, tokenizer = load_gguf(auto, folder, packed, kind)
+        except (OSError, ValueError, ImportError, LookupError, struct.error) as error:
+            raise BackendUnavailable(f"GGUF file {folder / packed} cannot be loaded: {_first_line(error)}") from error
+        return model.to(wanted).eval(), tokenizer
     source, local = find_source(name_or_path)
     try:
         with _quiet(local):

@@ -71,14 +71,18 @@ class TransformersModel(AsyncTwins):
         *,
         device: str = "cpu",
         dtype: str = "float32",
+        gguf: str | None = None,
         system_prompt: str | None = None,
         use_chat_template: bool = True,
         cache_bytes: int = 1 << 30,
         batch_bytes: int = 2 << 30,
         logits_bytes: int = 1 << 29,
     ) -> Self:
-        """Load from a local folder (never touching the network) or a hub name; safetensors only, no remote code."""
-        model, tokenizer = load_pretrained(AutoModelForCausalLM, name_or_path, device=device, dtype=dtype)
+        """Load from a local folder (never touching the network) or a hub name; safetensors only, no remote code.
+
+        gguf: a GGUF file in the folder, instead; found by itself where it is the only one and there are no safetensors.
+        """
+        model, tokenizer = load_pretrained(AutoModelForCausalLM, name_or_path, device=device, dtype=dtype, gguf=gguf)
         return cls(
             model,
             tokenizer,
