@@ -68,7 +68,8 @@ class SolverOutput(TypedDict, total=False):
     """The answer that won the vote, and how.
 
     response, steps, stop_reason: of the heaviest sample with that answer. usage, acceptance_rate: of all samples
-    together. votes: {"answer", "weight", "samples"}, the winner first.
+    together. degraded: why a sample's base went on alone (GSIConfig.allow_degraded), or None. votes: {"answer",
+    "weight", "samples"}, the winner first.
     """
 
     response: str
@@ -77,6 +78,7 @@ class SolverOutput(TypedDict, total=False):
     stop_reason: str
     usage: Plain
     acceptance_rate: float | None
+    degraded: str | None
     votes: list[Plain]
     samples: Annotated[list[Plain], add_samples]
     messages: Annotated[list[AnyMessage], add_messages]
@@ -174,6 +176,7 @@ class MathSolver:
             **{key: best[key] for key in ("response", "answer", "steps", "stop_reason")},
             "usage": usage,
             "acceptance_rate": sum(decided) / len(decided) if decided else None,
+            "degraded": next((sample["degraded"] for sample in samples if sample["degraded"]), None),
             "messages": [AIMessage(content=best["response"], name="math_solver")],
         }
 
@@ -211,7 +214,7 @@ class Solve(Runnable[Any, Plain]):
         return self._sample(input, await gsi.ainvoke(problem, config))
 
     def _sample(self, task: Plain, result: Mapping[str, Any]) -> Plain:
-        keys = ("response", "answer", "steps", "stop_reason", "usage", "acceptance_rate")
+        keys = ("response", "answer", "steps", "stop_reason", "usage", "acceptance_rate", "degraded")
         kept = {key: result[key] for key in keys}
         about = {
             "index": task["index"],

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from gsi_node.cancel import run_cancellable
+from gsi_node.errors import BackendUnavailable
 from gsi_node.types import Step, Usage
 
 T = TypeVar("T")
@@ -62,7 +63,11 @@ def run(stage: Stage[T]) -> tuple[T, Bill]:
         call = next(stage)
         while True:
             started = time.perf_counter()
-            result = call.now()
+            try:
+                result = call.now()
+            except BackendUnavailable as error:
+                call = stage.throw(error)  # a stage may know what to do without it
+                continue
             _charge(bill, call, result, started)
             call = stage.send(result)
     except StopIteration as stop:
@@ -76,7 +81,11 @@ async def arun(stage: Stage[T]) -> tuple[T, Bill]:
         call = next(stage)
         while True:
             started = time.perf_counter()
-            result = await call.later()
+            try:
+                result = await call.later()
+            except BackendUnavailable as error:
+                call = stage.throw(error)
+                continue
             _charge(bill, call, result, started)
             call = stage.send(result)
     except StopIteration as stop:

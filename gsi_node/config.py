@@ -25,6 +25,8 @@ class GSIConfig(BaseModel):
     both models. max_steps: steps; max_step_tokens, max_tokens: tokens a step and a response. record: "candidates" keeps
     every candidate in the step records. max_log_ratio_error: nats; a run stops where the certified bound on a
     candidate's log-ratio is larger (model servers only: in process the bound is 0).
+    allow_degraded: where the draft cannot be reached any more, the base decides the rest of the run alone, by the
+    method's fallback, and the result says so; otherwise such a run ends in BackendUnavailable.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
@@ -47,11 +49,17 @@ class GSIConfig(BaseModel):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
     record: Literal["summary", "candidates"] = "summary"
     max_log_ratio_error: Annotated[Finite, Field(ge=0)] = 0.5
+    allow_degraded: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.method not in METHODS:
             raise ValueError(f"method: unknown {self.method!r}; known: {', '.join(METHODS)}")
+        if self.allow_degraded and METHODS[self.method].fallback is None:
+            raise ValueError(
+                f"allow_degraded: method {self.method} has no fallback that the base could decide its steps by; set it "
+                "to false, or take a method with one (gsi, rsd …)"
+            )
         if METHODS[self.method].uses_ratio:
             if self.beta <= 0.0:
                 raise ValueError(f"beta: must be > 0 for method {self.method}, whose r̃ = r + ℓ/β needs it")

@@ -8,7 +8,7 @@ from typing import Any
 
 Plain = dict[str, Any]
 
-KEYS = ("response", "answer", "steps", "stop_reason", "usage", "acceptance_rate")
+KEYS = ("response", "answer", "steps", "stop_reason", "usage", "acceptance_rate", "degraded")
 
 
 def line(problem: str, problem_id: str, outcome: Plain) -> str:

@@ -24,6 +24,7 @@ LABELS = {
     "specdec": ("✓ spec", "bold cyan"),
     "fallback": ("↻ base", "bold yellow"),
     "refused": ("✗ draft", "red"),
+    "degraded": ("! base", "bold yellow"),
     "initial": ("· given", "dim"),
 }
 
@@ -39,6 +40,7 @@ def step(record: Plain, index: int, config: GSIConfig, sample: int | None = None
     number = f"{index + 1}" if sample is None else f"#{sample} {index + 1}"
     refused = record.get("rejected")
     kind = "initial" if record["source"] == "initial" else "fallback" if refused else record["source"]
+    kind = "degraded" if record.get("degraded") else kind
     rows = Table.grid(padding=(0, 1))
     rows.add_column(justify="right", width=3 if sample is None else 6, style="dim")
     rows.add_column(width=7)
@@ -107,6 +109,8 @@ def result(outcome: Plain, seconds: float) -> RenderableType:
         silent = [f"#{sample['index']}" for sample in samples if sample["answer"] is None]
         if silent:
             rows.add_row("" if outcome["votes"] else "votes", f"no answer from {' '.join(silent)}")
+    for why in dict.fromkeys(s["degraded"] for s in samples if s.get("degraded")):
+        rows.add_row(Text("degraded", "bold yellow"), f"the draft was lost, the base went on alone: {printable(why)}")
     reasons = " ".join(dict.fromkeys(sample["stop_reason"] for sample in samples))
     rows.add_row(
         "after", f"{steps} step{'s' if steps != 1 else ''}{accepted(outcome)} · stopped by {reasons} · {seconds:.1f} s"

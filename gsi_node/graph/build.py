@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from langgraph.graph import END, START, StateGraph
@@ -55,11 +55,14 @@ def create_gsi(
         graph.add_node(body, StageNode(body, getattr(nodes, body)))
     graph.add_edge(START, "begin")
     graph.add_conditional_edges("begin", _go_on, ["draft", "finish"])
+    following = judges or ["tilt_and_accept"]
     for judge in judges:
-        graph.add_edge("draft", judge)
         graph.add_edge(judge, "tilt_and_accept")
-    if not judges:
-        graph.add_edge("draft", "tilt_and_accept")
+    if config.allow_degraded:
+        graph.add_conditional_edges("draft", _drafted(following), [*following, "fallback"])
+    else:
+        for node in following:
+            graph.add_edge("draft", node)
     further = [*(["fallback"] if rule.fallback else []), *(judges if rule.scans else []), "draft", "finish"]
     graph.add_conditional_edges("tilt_and_accept", _decided, further)
     if rule.fallback:
@@ -94,6 +97,11 @@ def compile_gsi(
 
 def _go_on(state: Mapping[str, Any]) -> str:
     return "finish" if state["stop_reason"] else "draft"
+
+
+def _drafted(following: list[str]) -> Callable[[Mapping[str, Any]], list[str]]:
+    """After the draft: its judges; the fallback at once where the draft is lost."""
+    return lambda state: ["fallback"] if state["gsi_refused"] else following
 
 
 def _decided(state: Mapping[str, Any]) -> str | list[str]:

@@ -6,6 +6,7 @@ goes (reward ∥ score_base) → tilt_and_accept once a chunk of its candidates,
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -21,15 +22,24 @@ from gsi_node import stages
 from gsi_node.answer import last_boxed
 from gsi_node.calls import Stage, arun, run
 from gsi_node.config import GSIConfig
-from gsi_node.errors import ConfigError, ResumeMismatch
+from gsi_node.errors import BackendUnavailable, ConfigError, ResumeMismatch
 from gsi_node.graph.moment import Models, Moment, supersteps
-from gsi_node.graph.records import initial_record, pack_step, prefix_of, scan_record, step_record, unpack_step
+from gsi_node.graph.records import (
+    initial_record,
+    lost_draft,
+    pack_step,
+    prefix_of,
+    scan_record,
+    step_record,
+    unpack_step,
+)
 from gsi_node.graph.state import Plain, overridden, overrides_in, plain_bill
 from gsi_node.models.base import TokenModel
 from gsi_node.speculate import speculate
 from gsi_node.types import Score, Step, Usage
 
 State = Mapping[str, Any]
+_log = logging.getLogger("gsi_node")
 
 
 class StageNode(Runnable[Any, Plain]):
@@ -76,7 +86,7 @@ class GSINodes:
         answered = last_boxed("".join(step["text"] for step in steps)) is not None
         room = state["gsi_remaining"] > supersteps(config)
         return {
-            **dict.fromkeys(("response", "answer", "acceptance_rate", *CANDIDATES)),
+            **dict.fromkeys(("response", "answer", "acceptance_rate", "degraded", *CANDIDATES)),
             "gsi_run": {"problem": problem, "problem_id": str(problem_id), "overrides": overrides, **self.identity},
             "steps": Overwrite(steps),
             "usage": Overwrite({role: asdict(Usage()) for role in sorted(config.rule.models)}),
@@ -95,7 +105,17 @@ class GSINodes:
         else:
             model = draft if rule.propose == "draft" else base
             assert model is not None
-            steps = yield from stages.draft(model, rule.propose, now.prefix, n, now.key("draft"), now.law)
+            why = lost_draft(state["steps"])
+            if why is None:
+                try:
+                    steps = yield from stages.draft(model, rule.propose, now.prefix, n, now.key("draft"), now.law)
+                except BackendUnavailable as error:
+                    if not now.config.allow_degraded or rule.propose != "draft":
+                        raise
+                    why = str(error)
+                    _log.warning("the draft is lost, the base goes on alone: %s", why)
+            if why is not None:
+                return {**dict.fromkeys(CANDIDATES), "gsi_refused": {"degraded": why}}
         steps = stages.scan_order(rule, steps, now.chooser("order"))
         return {**dict.fromkeys(CANDIDATES), "gsi_batch": [pack_step(step) for step in steps]}
 
@@ -172,7 +192,8 @@ class GSINodes:
             scores=None,
             every=config.record == "candidates",
         )
-        record["rejected"] = state["gsi_refused"]
+        refused = state["gsi_refused"]
+        record |= refused if "degraded" in refused else {"rejected": refused}
         return self._commit(state, now, record, drawn.steps[drawn.chosen].finished)
 
     def finish(self, state: State) -> Plain:
@@ -181,12 +202,14 @@ class GSINodes:
         decided = [record["accepted"] for record in records if record["source"] != "initial"]
         response = "".join(record["text"] for record in records)
         answer = last_boxed(response)
-        about = {"answer": answer, "stop_reason": state["stop_reason"]}
+        degraded = lost_draft(records)
+        about = {"answer": answer, "stop_reason": state["stop_reason"], **({"degraded": degraded} if degraded else {})}
         return {
             **dict.fromkeys(CANDIDATES),
             "response": response,
             "answer": answer,
             "acceptance_rate": sum(decided) / len(decided) if decided else None,
+            "degraded": degraded,
             "messages": [AIMessage(content=response, name=self.name, response_metadata=about)],
         }
 

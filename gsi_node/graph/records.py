@@ -37,6 +37,11 @@ def initial_record(text: str, token_ids: Sequence[int]) -> Plain:
     return {**dict.fromkeys(FIELDS), "text": text, "token_ids": list(token_ids), "source": "initial"}
 
 
+def lost_draft(records: Sequence[Plain]) -> str | None:
+    """Why the base decided the last step alone, its draft being out of reach: so it stays to the end of the run."""
+    return records[-1].get("degraded") if records else None
+
+
 FIELDS = (
     "text",
     "token_ids",

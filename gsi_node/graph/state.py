@@ -60,6 +60,7 @@ class GSIOutput(TypedDict, total=False):
     stop_reason: str | None
     usage: Annotated[Plain, BinaryOperatorAggregate(dict, add_usage)]
     acceptance_rate: float | None
+    degraded: str | None
     messages: Annotated[list[AnyMessage], add_messages]
 
 
