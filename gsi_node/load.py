@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from gsi_node.errors import SpecError
+from gsi_node.errors import ConfigError, SpecError
 from gsi_node.spec import Spec, flag, integer, number, numbers, parse_one, parse_spec, size, text
 
 if TYPE_CHECKING:
@@ -42,7 +42,21 @@ class Kind:
 def _hf(specs: tuple[Spec, ...], options: dict[str, Any]) -> Any:
     from gsi_node.models.transformers import TransformersModel
 
-    return TransformersModel.from_pretrained(specs[0].target, **options)
+    return TransformersModel.from_pretrained(specs[0].target, **_prompted(options))
+
+
+def _prompted(options: dict[str, Any]) -> dict[str, Any]:
+    """The options with the fields of the prompt file among them; ConfigError for what stands in both."""
+    file = options.pop("prompt", None)
+    if file is None:
+        return options
+    from gsi_node.engine.prompt import read_prompt
+
+    fields = read_prompt(file)
+    twice = ", ".join(sorted(fields.keys() & options.keys()))
+    if twice:
+        raise ConfigError(f"prompt file {file} and the spec both set {twice}; leave one of them out")
+    return {**options, **fields}
 
 
 def _pocket(specs: tuple[Spec, ...], options: dict[str, Any]) -> Any:
@@ -58,7 +72,7 @@ def _server(specs: tuple[Spec, ...], options: dict[str, Any]) -> Any:
     parts = [spec.target.partition("#") for spec in specs]
     if len({(spec.kind, part[2]) for spec, part in zip(specs, parts, strict=True)}) > 1:
         raise SpecError(f"replicas must be of one kind and serve one model, got {' | '.join(map(str, specs))}")
-    return connect(specs[0].kind, [part[0] for part in parts], parts[0][2], **options)
+    return connect(specs[0].kind, [part[0] for part in parts], parts[0][2], **_prompted(options))
 
 
 def _remote(role: str) -> Loader:
@@ -126,15 +140,14 @@ def _around(module: str, name: str) -> Loader:
 _WHERE: Typed = {"device": text, "dtype": text, "cache_bytes": size, "batch_bytes": size}
 _FAMILIES = ("qwen", "skywork", "shepherd", "rlhflow", "trl-chat", "trl", "orm")
 _PROMPT: Typed = {"system_prompt": text, "use_chat_template": flag}
-_HF: Typed = {**_WHERE, **_PROMPT, "logits_bytes": size, "gguf": text}
+_TEXTS: Typed = {**_PROMPT, "template": text, "prompt": text}
+_HF: Typed = {**_WHERE, **_TEXTS, "logits_bytes": size, "gguf": text}
 _REACH: Typed = {"timeout": number, "attempts": integer, "api_key_env": text}
-_SERVER: Typed = {**_PROMPT, **_REACH, "tokenizer": text, "template": text, "top_k": integer, "sampled": text}
+_SERVER: Typed = {**_TEXTS, **_REACH, "tokenizer": text, "top_k": integer, "sampled": text}
 
 MODELS: dict[str, Kind] = {
     "pocket": Kind("pocket:draft", _pocket, {**_WHERE, "logits_bytes": size}, targets=("draft", "base")),
-    "hf": Kind(
-        "hf:/models/base?device=cpu&dtype=float32", _hf, {**_WHERE, **_PROMPT, "logits_bytes": size, "gguf": text}
-    ),
+    "hf": Kind("hf:/models/base?device=cpu&dtype=float32", _hf, _HF),
     "server": Kind("server:http://HOST:8000/v1#MODEL?tokenizer=/models/base", _server, _SERVER, many=True),
     "sglang": Kind("sglang:http://HOST:30000?tokenizer=/models/base", _server, _SERVER, many=True),
     "remote": Kind("remote:http://HOST:8100", _remote("model"), _REACH, many=True),

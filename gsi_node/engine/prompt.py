@@ -1,4 +1,4 @@
-"""The prompt of a problem: the tokenizer's chat template, rendered once around placeholders.
+"""The prompt of a problem: the tokenizer's chat template, rendered once around placeholders, or a completion prompt.
 
 Rendering the user's text itself would let "<|im_start|>" in a problem open a turn. So the template is rendered with
 placeholders, cut at them, its own pieces are encoded with control tokens, and the texts are encoded as plain text.
@@ -6,14 +6,21 @@ placeholders, cut at them, its own pieces are encoded with control tokens, and t
 
 from __future__ import annotations
 
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from jinja2 import TemplateError
 
 from gsi_node.engine.codec import Codec, Ids
 from gsi_node.errors import ConfigError
 
-_USER, _SYSTEM = "GSIUSERTEXT7F3A", "GSISYSTEMTEXT7F3A"
+_TEXT = "GSITEXT{}7F3A"
+_SLOT = "{problem}"
+FIELDS: Mapping[str, type] = {"system_prompt": str, "use_chat_template": bool, "template": str, "messages": list}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +32,11 @@ class PromptFormat:
     after: Ids
     shape: tuple[str | None, ...] = field(default=())
 
+    @property
+    def shown(self) -> str:
+        """The prompt as text, with "…" where the problem goes."""
+        return f"prompt {self.codec.decode(self.before)!r} … {self.codec.decode(self.after)!r}"
+
     def ids(self, problem: str) -> Ids:
         """The prompt's token ids; at least one."""
         ids = self.before + self.codec.encode(problem) + self.after
@@ -33,31 +45,81 @@ class PromptFormat:
         return ids
 
 
-def prompt_format(codec: Codec, *, system_prompt: str | None, use_chat_template: bool, ending: str) -> PromptFormat:
+def prompt_format(
+    codec: Codec,
+    *,
+    system_prompt: str | None,
+    use_chat_template: bool,
+    ending: str,
+    template: str | None = None,
+    messages: Sequence[Mapping[str, str]] = (),
+) -> PromptFormat:
     """The chat template with a generation prompt if there is one, else BOS (if usual) + problem + `ending`.
 
     system_prompt: None sends no system message (a template may then insert its own, as Qwen2.5's does); "" sends an
-    empty one.
+    empty one. messages: earlier turns, {"role", "content"}, between it and the problem. template: a completion prompt
+    with one "{problem}", instead; control tokens in it mean what they say, those in all other texts do not.
     """
-    template = getattr(codec.tokenizer, "chat_template", None)
-    if not use_chat_template or template is None:
-        if system_prompt is not None:
-            raise ConfigError(f"{codec.name} uses no chat template, so there is no place for system_prompt")
+    if template is not None:
+        if system_prompt is not None or messages:
+            raise ConfigError(f"{codec.name}: template has no place for system_prompt or messages; write them into it")
+        return _completion(codec, template)
+    chat = getattr(codec.tokenizer, "chat_template", None)
+    if not use_chat_template or chat is None:
+        if system_prompt is not None or messages:
+            what = "system_prompt" if system_prompt is not None else "messages"
+            raise ConfigError(f"{codec.name} uses no chat template, so there is no place for {what}")
         return PromptFormat(codec, codec.bos_ids, codec.encode_marked(ending), (None, None, ending))
-    messages = [{"role": "user", "content": _USER}]
-    if system_prompt is not None:
-        messages.insert(0, {"role": "system", "content": _SYSTEM})
+    system = [] if system_prompt is None else [("system", system_prompt)]
+    turns = [*system, *map(_turn, messages)]
+    places = [_TEXT.format(i) for i in range(len(turns) + 1)]
+    asked = [{"role": role, "content": place} for (role, _), place in zip([*turns, ("user", "")], places, strict=True)]
     try:
-        text = codec.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        text = str(codec.tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True))
     except (TemplateError, ValueError) as error:
         raise ConfigError(f"the chat template of {codec.name} cannot be rendered: {error}") from error
-    head, *tail = str(text).split(_USER)
-    if len(tail) != 1:
-        raise ConfigError(f"the chat template of {codec.name} writes the user's text {len(tail)} times instead of once")
-    before = codec.encode_marked(head)
-    if system_prompt is not None:
-        start, *rest = head.split(_SYSTEM)
+    before: Ids = ()
+    for message, place, content in zip(asked, places, [*(content for _, content in turns), None], strict=True):
+        start, *rest = text.split(place)
         if len(rest) != 1:
-            raise ConfigError(f"the chat template of {codec.name} writes the system text {len(rest)} times, not once")
-        before = codec.encode_marked(start) + codec.encode(system_prompt) + codec.encode_marked(rest[0])
-    return PromptFormat(codec, before, codec.encode_marked(tail[0]), (str(template), system_prompt, None))
+            who = "the user's" if content is None else f"the {message['role']}"
+            raise ConfigError(f"the chat template of {codec.name} writes {who} text {len(rest)} times instead of once")
+        before += codec.encode_marked(start) + (() if content is None else codec.encode(content))
+        text = rest[0]
+    shape = (str(chat), system_prompt, None, *(part for turn in turns[len(system) :] for part in turn))
+    return PromptFormat(codec, before, codec.encode_marked(text), shape)
+
+
+def read_prompt(file: str) -> dict[str, Any]:
+    """The fields of a prompt file (JSON, or TOML by its name): those of FIELDS. Raises ConfigError."""
+    path = Path(file).expanduser()
+    try:
+        text = path.read_text("utf-8")
+        found = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
+    except (OSError, ValueError) as error:  # both decoders raise ValueErrors
+        raise ConfigError(f"prompt file {file} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"prompt file {file}: want an object with {', '.join(FIELDS)}")
+    for name, value in found.items():
+        if name not in FIELDS or not isinstance(value, FIELDS[name]):
+            wanted = ", ".join(f"{field} ({kind.__name__})" for field, kind in FIELDS.items())
+            raise ConfigError(f"prompt file {file}: {name} = {value!r:.60}; the fields are {wanted}")
+    return found
+
+
+def _turn(message: Any) -> tuple[str, str]:
+    if not isinstance(message, Mapping) or set(message) != {"role", "content"}:
+        raise ConfigError(f'messages: want {{"role": …, "content": …}} in each, got {message!r:.80}')
+    role, content = message["role"], message["content"]
+    if role not in ("user", "assistant") or not isinstance(content, str):
+        raise ConfigError(f"messages: the role is user or assistant and the content a text, got {message!r:.80}")
+    return role, content
+
+
+def _completion(codec: Codec, template: str) -> PromptFormat:
+    before, *after = template.split(_SLOT)
+    if len(after) != 1:
+        raise ConfigError(f"{codec.name}: template has {len(after)} times {_SLOT}; write it once")
+    head, tail = codec.encode_marked(before), codec.encode_marked(after[0])
+    head = head if head[: len(codec.bos_ids)] == codec.bos_ids else codec.bos_ids + head
+    return PromptFormat(codec, head, tail, (None, None, template))

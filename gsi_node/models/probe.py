@@ -7,7 +7,7 @@ scorer against the sampler on the same ids, which also tells whether sampled log
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import fsum
 from typing import Any
 
@@ -35,6 +35,7 @@ def connect(
     system_prompt: str | None = None,
     use_chat_template: bool = True,
     template: str | None = None,
+    messages: Sequence[Mapping[str, str]] = (),
     top_k: int = 20,
     sampled: str = "probe",
     timeout: float = 120.0,
@@ -70,6 +71,7 @@ def connect(
             system_prompt=system_prompt,
             use_chat_template=use_chat_template,
             template=template,
+            messages=messages,
         )
         found = ServerModel(transport, dialect, tokens, model=model, top_k=top_k, context=about.context)
         probe(found)
@@ -90,9 +92,7 @@ def probe(model: ServerModel) -> None:
 async def _probe(model: ServerModel) -> list[str]:
     findings = [f"model {model.model}, {model.context or 'unknown'} tokens of context", await _vocabulary(model)]
     tokens = model.tokens
-    findings.append(
-        f"prompt {tokens.codec.decode(tokens.format.before)!r} … {tokens.codec.decode(tokens.format.after)!r}"
-    )
+    findings.append(tokens.format.shown)
     ids, key = tokens.prefix_ids(Prefix("12 + 3 =")), Key(0, "probe", 0, "probe")
     drawn = await model.draw(ids, _ROWS, key, _LAW)
     again = await model.draw(ids, _ROWS, key, _LAW)

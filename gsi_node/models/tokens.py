@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from itertools import chain
 from pathlib import Path
@@ -11,19 +12,17 @@ from transformers import PreTrainedTokenizerBase
 
 from gsi_node.engine.codec import STEP_END, Codec
 from gsi_node.engine.loading import load_tokenizer
-from gsi_node.engine.prompt import PromptFormat, prompt_format
-from gsi_node.errors import BackendUnavailable, ConfigError, VocabularyMismatch
+from gsi_node.engine.prompt import prompt_format
+from gsi_node.errors import BackendUnavailable, VocabularyMismatch
 from gsi_node.types import Prefix, Step
 
 Ids = tuple[int, ...]
-_SLOT = "{problem}"
 
 
 class Tokens:
     """What TransformersModel knows of tokens, without the model. name: for messages.
 
-    system_prompt, use_chat_template: as for hf:…. template: a completion prompt with one "{problem}", instead of the
-    chat template; control tokens in it mean what they say, those in a problem do not.
+    system_prompt, use_chat_template, template, messages: as in prompt_format.
     """
 
     def __init__(
@@ -34,16 +33,20 @@ class Tokens:
         system_prompt: str | None = None,
         use_chat_template: bool = True,
         template: str | None = None,
+        messages: Sequence[Mapping[str, str]] = (),
     ) -> None:
         tokenizer = _tokenizer(folder, name)
         self.codec = Codec(tokenizer, name)
         self.size = max(self.codec.tokens) + 1
         self.eos_ids = _eos_ids(tokenizer, self.codec, folder, self.size)
         self.stop_ids = tuple(sorted({*self.codec.ids_containing(STEP_END, self.size), *self.eos_ids}))
-        self.format = (
-            prompt_format(self.codec, system_prompt=system_prompt, use_chat_template=use_chat_template, ending=STEP_END)
-            if template is None
-            else _completion(self.codec, template, system_prompt)
+        self.format = prompt_format(
+            self.codec,
+            system_prompt=system_prompt,
+            use_chat_template=use_chat_template,
+            template=template,
+            messages=messages,
+            ending=STEP_END,
         )
         self._prompt_ids = lru_cache(256)(self.format.ids)
 
@@ -83,17 +86,6 @@ def _tokenizer(folder: str, name: str) -> PreTrainedTokenizerBase:
             f"{name}: no tokenizer can be loaded from {folder!r} ({line}); give ?tokenizer=FOLDER with the served "
             "model's tokenizer files"
         ) from error
-
-
-def _completion(codec: Codec, template: str, system_prompt: str | None) -> PromptFormat:
-    if system_prompt is not None:
-        raise ConfigError(f"{codec.name}: template has no place for system_prompt; write its text into the template")
-    before, *after = template.split(_SLOT)
-    if len(after) != 1:
-        raise ConfigError(f"{codec.name}: template has {len(after)} times {_SLOT}; write it once")
-    head, tail = codec.encode_marked(before), codec.encode_marked(after[0])
-    head = head if head[: len(codec.bos_ids)] == codec.bos_ids else codec.bos_ids + head
-    return PromptFormat(codec, head, tail, (None, None, template))
 
 
 def _eos_ids(tokenizer: PreTrainedTokenizerBase, codec: Codec, folder: str, size: int) -> Ids:

@@ -6,13 +6,13 @@ end; only ids that the tokenizer knows take part in the softmax (padded embeddin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from itertools import chain
 from math import fsum, isnan
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
@@ -35,6 +35,7 @@ class TransformersModel(AsyncTwins):
 
     cache_bytes bounds the prefix cache, batch_bytes what one batch needs, logits_bytes the logits of one scoring
     forward. system_prompt: None sends no system message (a template may then insert its own), "" an empty one.
+    template, messages: as in prompt_format.
     """
 
     def __init__(
@@ -45,6 +46,8 @@ class TransformersModel(AsyncTwins):
         name: str | None = None,
         system_prompt: str | None = None,
         use_chat_template: bool = True,
+        template: str | None = None,
+        messages: Sequence[Mapping[str, str]] = (),
         cache_bytes: int = 1 << 30,
         batch_bytes: int = 2 << 30,
         logits_bytes: int = 1 << 29,
@@ -52,7 +55,12 @@ class TransformersModel(AsyncTwins):
         self.name = name or model.config.name_or_path or type(model).__name__
         self._codec = Codec(tokenizer, self.name)
         self._prompt = prompt_format(
-            self._codec, system_prompt=system_prompt, use_chat_template=use_chat_template, ending=STEP_END
+            self._codec,
+            system_prompt=system_prompt,
+            use_chat_template=use_chat_template,
+            template=template,
+            messages=messages,
+            ending=STEP_END,
         )
         self._prompt_ids = lru_cache(256)(self._prompt.ids)
         self.engine = Engine(model, cache_bytes=cache_bytes, batch_bytes=batch_bytes)
@@ -72,27 +80,20 @@ class TransformersModel(AsyncTwins):
         device: str = "cpu",
         dtype: str = "float32",
         gguf: str | None = None,
-        system_prompt: str | None = None,
-        use_chat_template: bool = True,
-        cache_bytes: int = 1 << 30,
-        batch_bytes: int = 2 << 30,
-        logits_bytes: int = 1 << 29,
+        **options: Any,
     ) -> Self:
         """Load from a local folder (never touching the network) or a hub name; safetensors only, no remote code.
 
         gguf: a GGUF file in the folder, instead; found by itself where it is the only one and there are no safetensors.
+        options: those of the class itself.
         """
         model, tokenizer = load_pretrained(AutoModelForCausalLM, name_or_path, device=device, dtype=dtype, gguf=gguf)
-        return cls(
-            model,
-            tokenizer,
-            name=str(name_or_path),
-            system_prompt=system_prompt,
-            use_chat_template=use_chat_template,
-            cache_bytes=cache_bytes,
-            batch_bytes=batch_bytes,
-            logits_bytes=logits_bytes,
-        )
+        return cls(model, tokenizer, **{"name": str(name_or_path), **options})
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What the doctor prints of it."""
+        return (self._prompt.shown,)
 
     @cached_property
     def vocabulary(self) -> str:
