@@ -76,7 +76,7 @@ def test_a_file_says_what_the_spec_would(suffix: str, tmp_path: Path, miniatures
 def test_templates_in_the_spec(miniatures: Miniatures) -> None:
     model = load_model(f"hf:{miniatures.folder()}?template=Q: {{problem}} A:")
     assert isinstance(model, TransformersModel)
-    assert model._codec.decode(model.prefix_ids(Prefix("7"))) == "<bos>Q: 7 A:"
+    assert model._codec.decode(model.prefix_ids(Prefix("7"))) == "Q: 7 A:"
 
 
 def test_wrong_files(tmp_path: Path, miniatures: Miniatures) -> None:
