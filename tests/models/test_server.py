@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, LawMismatch, SpecError, VocabularyMismatch
@@ -120,6 +121,19 @@ def test_the_probe_says_what_it_found(server: Server) -> None:
         "prompt '<bos><|im_start|>user",
     ):
         assert words in text
+
+
+@pytest.mark.parametrize("processed", [False, True])
+def test_a_model_that_is_sure_of_its_answer_is_asked_elsewhere(processed: bool, bigram: Bigram, folder: Path) -> None:
+    """Where every token is certain, log-probabilities with and without temperature are one; found with a real vLLM."""
+    tokens = Tokens(str(folder), "test")
+    sure, certain = Bigram(tokens.size, tokens.stop_ids), tokens.prefix_ids(Prefix("1"))[-1]
+    last = sure.log_p.copy()
+    last[certain] = -60.0
+    last[certain, tokens.stop_ids[0]] = 0.0
+    sure.log_p, sure.order = last, np.argsort(-last, axis=-1, kind="stable")
+    with Server(sure, folder=str(folder), processed=processed) as server, reach(server) as model:
+        assert model.reported == ("processed" if processed else "raw")
 
 
 def test_a_server_that_ignores_seeds_is_noticed(server: Server) -> None:

@@ -54,6 +54,16 @@ def models(fleet: Fleet) -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
+def unsure(fleet: Fleet) -> Iterator[dict[str, Any]]:
+    """The draft and the base without their chat marks: asked properly they are too sure for draws to differ."""
+    with ExitStack() as stack:
+        found = {role: load_model(f"{spec(fleet[role])}&template={{problem}}") for role in ("draft", "base")}
+        for model in found.values():
+            stack.callback(cast(ServerModel, model).close)
+        yield found
+
+
+@pytest.fixture(scope="module")
 def solved(models: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Each problem, solved by GSI over the three servers, with every candidate."""
     graph = compile_gsi(**models, config=SOLVE)
@@ -86,11 +96,11 @@ def test_the_probe(role: str, models: dict[str, Any], report: Report) -> None:
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 @pytest.mark.parametrize("role", ["draft", "base"])
 def test_contract(
-    role: str, temperature: float, check: Callable[[contract.Backend, Miniatures], None], models: dict[str, Any]
+    role: str, temperature: float, check: Callable[[contract.Backend, Miniatures], None], unsure: dict[str, Any]
 ) -> None:
     law = SamplingLaw(temperature=temperature, max_step_tokens=24)
     miniatures = cast(Miniatures, None)  # asks for none: the server is the model, and it keeps its own cache
-    check(contract.Backend(role, lambda _: models[role], 1e-4, law), miniatures)
+    check(contract.Backend(role, lambda _: unsure[role], 1e-4, law), miniatures)
 
 
 def test_gsi_over_servers_has_the_likelihoods_of_the_models_in_process(
@@ -137,7 +147,7 @@ def test_the_draft_server_is_killed_in_the_middle(fleet: Fleet, models: dict[str
     allowed = config.model_copy(update={"allow_degraded": True})
     strict, lenient = (compile_gsi(**models, config=settings) for settings in (config, allowed))
     problem = {"problem": "What is 12 * (7 + 5) + 37 * 3?"}
-    runs = [graph.stream(problem, stream_mode=["custom", "values"]) for graph in (strict, lenient)]
+    runs: list[Any] = [graph.stream(problem, stream_mode=["custom", "values"]) for graph in (strict, lenient)]
     for run in runs:
         next(event for mode, event in run if mode == "custom" and "gsi_step" in event)
     fleet["draft"].kill()
