@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
@@ -21,21 +20,14 @@ from gsi_node.errors import (
     SpecError,
 )
 from gsi_node.graph.build import compile_gsi
-from gsi_node.models.dialects import Dialect
-from gsi_node.models.http import Patience, Transport
-from gsi_node.models.server import ServerModel
+from gsi_node.models.http import Patience
 from gsi_node.models.sglang import SGLang
 from gsi_node.models.tokens import Tokens
-from gsi_node.models.vllm import VLLM
 from gsi_node.rewards.table import TableReward
-from gsi_node.types import Key, Prefix, SamplingLaw, Step
+from gsi_node.types import Key
 from tests.miniature import miniature_tokenizer
-from tests.models.serving import KINDS, MODEL, Bigram, Faults, Server
-
-KEY = Key(3, "p", 0, "draft")
-LAW = SamplingLaw(temperature=0.7, max_step_tokens=20)
-QUICK = Patience(timeout=0.4, attempts=4, first_wait=0.02, longest_wait=0.1)
-PREFIX = Prefix("1+2")
+from tests.models.campaign import FINAL, KEY, LAW, NAMES, PREFIX, QUICK, both, reach, solve_twice
+from tests.models.serving import KINDS, Bigram, Faults, Server
 
 
 @pytest.fixture(scope="module")
@@ -49,24 +41,6 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
 def server(tokens: Tokens) -> Iterator[Server]:
     with Server(Bigram(tokens.size, tokens.stop_ids)) as running:
         yield running
-
-
-def reach(
-    tokens: Tokens,
-    *servers: Server,
-    patience: Patience = QUICK,
-    dialect: Dialect | None = None,
-    context: int | None = None,
-) -> ServerModel:
-    """A model that was not probed."""
-    dialect = dialect or VLLM()
-    urls = [server.url + ("/v1" if dialect.kind == "server" else "") for server in servers]
-    return ServerModel(Transport(urls, patience=patience), dialect, tokens, model=MODEL, context=context)
-
-
-def both(model: ServerModel) -> tuple[list[Step], Any]:
-    steps = model.sample(PREFIX, 4, KEY, LAW)
-    return steps, model.score(PREFIX, steps, LAW)
 
 
 @pytest.mark.parametrize("fault", [*KINDS, "503"])
@@ -95,6 +69,10 @@ LASTING: dict[str, tuple[type[GSIError], str]] = {
     "400": (BackendError, "status 400: scripted 400"),
     "403": (ConfigError, "GSI_API_KEY"),
 }
+
+
+def test_the_campaign_prints_every_fault() -> None:
+    assert set(NAMES) == set(LASTING) and set(FINAL) < set(NAMES)
 
 
 @pytest.mark.parametrize("call", ["sample", "score"])
@@ -173,33 +151,10 @@ def test_a_trickling_server_cannot_hang_a_request(server: Server, tokens: Tokens
         assert time.monotonic() - started < 5.0
 
 
-def solve(tokens: Tokens, draft: Server, base: Server, workers: int, problems: Sequence[str]) -> list[Any]:
-    """Token ids, sources and log-ratios of every step of every solve."""
-    patience = Patience(timeout=1.0, attempts=12, first_wait=0.01, longest_wait=0.1)
-    config = GSIConfig(n=2, beta=4.0, threshold=0.2, max_steps=2, max_step_tokens=6, max_log_ratio_error=9.0)
-    reward = TableReward(lambda prefix, step: 1.0 / (1 + len(step.token_ids)), name="short")
-    with reach(tokens, draft, patience=patience) as small, reach(tokens, base, patience=patience) as large:
-        small.top_k = large.top_k = 4
-        graph = compile_gsi(draft=small, base=large, reward=reward, config=config)
-        results = graph.batch([{"problem": problem} for problem in problems], {"max_concurrency": workers})
-    return [
-        [(s["token_ids"], s["source"], s["log_ratio"], s["log_ratio_error"]) for s in result["steps"]]
-        for result in results
-    ]
-
-
 @pytest.mark.slow
 def test_two_hundred_solves_with_a_fifth_of_all_requests_failing(tokens: Tokens) -> None:
     """The same token ids, sources and numbers as without faults."""
-    problems = [f"{i}+1" for i in range(200)]
-    draft_model = Bigram(tokens.size, tokens.stop_ids, seed=1)
-    base_model = Bigram(tokens.size, tokens.stop_ids, seed=1, spread=2.05)
-    with Server(draft_model) as draft, Server(base_model) as base:
-        wanted = solve(tokens, draft, base, 16, problems)
-        for server in (draft, base):
-            server.faults = Faults(rate=0.2, delay=1.2)
-        found = solve(tokens, draft, base, 16, problems)
-        happened = draft.faults.happened + base.faults.happened
+    wanted, found, happened = solve_twice(tokens, 200)
     assert found == wanted
     assert {kind for steps in wanted for _, kind, _, _ in steps} == {"draft", "base"}
     failed = sum(n for kind, n in happened.items() if kind)

@@ -1,0 +1,156 @@
+"""python -m tests.models.campaign: what a model behind a misbehaving server does, fault by fault, as a table.
+
+Each fault once in passing (gone after two attempts) and once lasting, for sampling and for scoring; then solves, 16 at
+a time, with a fifth of all requests failing. test_faults.py asserts what this prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from gsi_node.config import GSIConfig
+from gsi_node.errors import GSIError
+from gsi_node.graph.build import compile_gsi
+from gsi_node.models.dialects import Dialect
+from gsi_node.models.http import Patience, Transport
+from gsi_node.models.server import ServerModel
+from gsi_node.models.tokens import Tokens
+from gsi_node.models.vllm import VLLM
+from gsi_node.rewards.table import TableReward
+from gsi_node.types import Key, Prefix, SamplingLaw, Step
+from tests.miniature import miniature_tokenizer
+from tests.models.serving import KINDS, MODEL, Bigram, Faults, Server
+
+KEY = Key(3, "p", 0, "draft")
+LAW = SamplingLaw(temperature=0.7, max_step_tokens=20)
+QUICK = Patience(timeout=0.4, attempts=4, first_wait=0.02, longest_wait=0.1)
+PREFIX = Prefix("1+2")
+NAMES = {
+    "refuse": "connection reset at once",
+    "reset": "reset in mid-body",
+    "delay": "answer later than the timeout",
+    "429": "429 with Retry-After",
+    "500": "500",
+    "truncate": "truncated JSON",
+    "nan": "NaN log-probability",
+    "missing": "missing log-probability",
+    "positive": "positive log-probability",
+    "few": "too few choices",
+    "404": "unknown model name",
+    "other": "another model answers",
+    "context": "context overflow",
+    "400": "400",
+    "403": "403",
+}
+FINAL = ("404", "other", "context", "400", "403")  # asking again cannot help
+
+
+def reach(
+    tokens: Tokens,
+    *servers: Server,
+    patience: Patience = QUICK,
+    dialect: Dialect | None = None,
+    context: int | None = None,
+) -> ServerModel:
+    """A model that was not probed."""
+    dialect = dialect or VLLM()
+    urls = [server.url + ("/v1" if dialect.kind == "server" else "") for server in servers]
+    return ServerModel(Transport(urls, patience=patience), dialect, tokens, model=MODEL, context=context)
+
+
+def both(model: ServerModel) -> tuple[list[Step], Any]:
+    steps = model.sample(PREFIX, 4, KEY, LAW)
+    return steps, model.score(PREFIX, steps, LAW)
+
+
+def solve(tokens: Tokens, draft: Server, base: Server, workers: int, problems: Sequence[str]) -> list[Any]:
+    """Token ids, sources and log-ratios of every step of every solve."""
+    patience = Patience(timeout=1.0, attempts=12, first_wait=0.01, longest_wait=0.1)
+    config = GSIConfig(n=2, beta=4.0, threshold=0.2, max_steps=2, max_step_tokens=6, max_log_ratio_error=9.0)
+    reward = TableReward(lambda prefix, step: 1.0 / (1 + len(step.token_ids)), name="short")
+    with reach(tokens, draft, patience=patience) as small, reach(tokens, base, patience=patience) as large:
+        small.top_k = large.top_k = 4
+        graph = compile_gsi(draft=small, base=large, reward=reward, config=config)
+        results = graph.batch([{"problem": problem} for problem in problems], {"max_concurrency": workers})
+    return [
+        [(s["token_ids"], s["source"], s["log_ratio"], s["log_ratio_error"]) for s in result["steps"]]
+        for result in results
+    ]
+
+
+def solve_twice(tokens: Tokens, count: int) -> tuple[list[Any], list[Any], Any]:
+    """`count` solves without faults, the same with a fifth of all attempts failing, and how often which fault came."""
+    problems = [f"{i}+1" for i in range(count)]
+    draft_model = Bigram(tokens.size, tokens.stop_ids, seed=1)
+    base_model = Bigram(tokens.size, tokens.stop_ids, seed=1, spread=2.05)
+    with Server(draft_model) as draft, Server(base_model) as base:
+        wanted = solve(tokens, draft, base, 16, problems)
+        for server in (draft, base):
+            server.faults = Faults(rate=0.2, delay=1.2)
+        found = solve(tokens, draft, base, 16, problems)
+        return wanted, found, draft.faults.happened + base.faults.happened
+
+
+def _row(fault: str, tokens: Tokens) -> list[str]:
+    with Server(Bigram(tokens.size, tokens.stop_ids)) as server, reach(tokens, server) as model:
+        wanted = both(model)
+        passing, calls = "–", [lambda: model.sample(PREFIX, 4, KEY, LAW), lambda: model.score(PREFIX, wanted[0], LAW)]
+        if fault not in FINAL:
+            server.faults = Faults(plan=[fault, fault, "", fault, fault, ""], delay=0.8)
+            passing = "same result" if both(model) == wanted else "ANOTHER RESULT"
+        ends = [_end(call, server, fault) for call in calls]
+    names = dict.fromkeys(name for name, _, _ in ends)
+    attempts = max(tries for _, tries, _ in ends)
+    return [NAMES[fault], passing, " / ".join(names), str(attempts), f"{max(seconds for *_, seconds in ends):.2f}"]
+
+
+def _end(call: Callable[[], object], server: Server, fault: str) -> tuple[str, int, float]:
+    """The error that a lasting fault ends in, after how many attempts and seconds."""
+    server.faults, before, started = Faults(plan=[fault] * 99, delay=0.8), server.requests, time.monotonic()
+    try:
+        call()
+    except GSIError as error:
+        return type(error).__name__, server.requests - before, time.monotonic() - started
+    return "NO ERROR", server.requests - before, time.monotonic() - started
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the table; 1 where a fault changed a result or passed unnoticed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.models.campaign", description=(__doc__ or "").split("\n\n")[0]
+    )
+    parser.add_argument("--solves", type=int, default=200, help="solves with a fifth of all requests failing")
+    options = parser.parse_args(argv)
+    console = Console(width=118)
+    with tempfile.TemporaryDirectory() as folder:
+        miniature_tokenizer().save_pretrained(folder)
+        tokens = Tokens(folder, "campaign", template="{problem}")
+        rows = [_row(fault, tokens) for fault in NAMES]
+        wanted, found, happened = solve_twice(tokens, options.solves)
+    table = Table(
+        "fault", "in passing", "lasting", "attempts", "seconds at most", title="one attempt: 0.4 s; 4 attempts"
+    )
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    equal = sum(a == b for a, b in zip(wanted, found, strict=True))
+    failed = sum(count for kind, count in happened.items() if kind)
+    kinds = ", ".join(f"{happened[kind]} {kind}" for kind in KINDS)
+    console.print(
+        f"{equal} of {options.solves} solves, 16 at a time, end with the token ids, sources, log-ratios and bounds "
+        f"of the run without faults; {failed} of {happened.total()} requests failed ({failed / happened.total():.1%}: {kinds})"
+    )
+    bad = equal < options.solves or any(word in " ".join(row) for row in rows for word in ("ANOTHER", "NO ERROR"))
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
