@@ -12,7 +12,7 @@ REQUIREMENTS := pyproject.toml constraints.txt
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help solve evals test test-gguf check lint format clean
+.PHONY: help solve evals test test-gguf test-vllm check lint format clean
 
 help:
 	@echo "make solve    solve the sample problem (ARGS='--help' lists the solver's options)"

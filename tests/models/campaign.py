@@ -146,7 +146,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     kinds = ", ".join(f"{happened[kind]} {kind}" for kind in KINDS)
     console.print(
         f"{equal} of {options.solves} solves, 16 at a time, end with the token ids, sources, log-ratios and bounds "
-        f"of the run without faults; {failed} of {happened.total()} requests failed ({failed / happened.total():.1%}: {kinds})"
+        f"of the run without faults; {failed} of {happened.total()} requests failed "
+        f"({failed / happened.total():.1%}: {kinds})"
     )
     bad = equal < options.solves or any(word in " ".join(row) for row in rows for word in ("ANOTHER", "NO ERROR"))
     return 1 if bad else 0
