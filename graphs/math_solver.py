@@ -176,7 +176,7 @@ class MathSolver:
             **{key: best[key] for key in ("response", "answer", "steps", "stop_reason")},
             "usage": usage,
             "acceptance_rate": sum(decided) / len(decided) if decided else None,
-            "degraded": next((sample["degraded"] for sample in samples if sample["degraded"]), None),
+            "degraded": next((why for sample in samples if (why := sample.get("degraded"))), None),
             "messages": [AIMessage(content=best["response"], name="math_solver")],
         }
 

@@ -15,7 +15,7 @@ def line(problem: str, problem_id: str, outcome: Plain) -> str:
     """A result as one line of ASCII JSON; of k > 1 samples also the samples and the votes."""
     several = {key: outcome[key] for key in ("votes", "samples")} if len(outcome["samples"]) > 1 else {}
     about = {"problem": problem, "problem_id": problem_id}
-    return json.dumps(finite({**about, **{key: outcome[key] for key in KEYS}, **several}), allow_nan=False) + "\n"
+    return json.dumps(finite({**about, **{key: outcome.get(key) for key in KEYS}, **several}), allow_nan=False) + "\n"
 
 
 def finite(value: Any) -> Any:

@@ -22,7 +22,7 @@ from gsi_node.rewards.table import TableReward
 from tests.graph.world import compiled, config, plain, thread
 
 OF_STEPS = [name for name in METHODS if METHODS[name].propose != "specdec"]  # the others need tables of tokens
-OUTPUTS = {"response", "answer", "steps", "stop_reason", "usage", "acceptance_rate", "messages"}
+OUTPUTS = {"response", "answer", "steps", "stop_reason", "usage", "acceptance_rate", "degraded", "messages"}
 RECORD = {
     "text", "token_ids", "source", "accepted", "reward", "log_prob_draft", "log_prob_base", "log_ratio",
     "log_ratio_error", "tilted_reward", "ess", "log_mean_weight", "n_candidates",

@@ -45,6 +45,7 @@ def test_one_json_object_a_problem(capsys: Capture) -> None:
     found = objects(["two", "three"], capsys)
     assert [result["problem"] for result in found] == ["two", "three"]
     keys = {"problem", "problem_id", "response", "answer", "steps", "stop_reason", "usage", "acceptance_rate"}
+    keys.add("degraded")
     assert [set(result) for result in found] == [keys, keys]
     graph = compiled()
     for result in found:
