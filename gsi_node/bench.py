@@ -7,7 +7,8 @@ measured on table models, whose forwards cost nothing.
 python -m gsi_node.bench --problems 200 instead runs GSI, or --method NAME, on that many test problems of pocket math
 and prints its acceptance rate, accuracy and tokens. --flips 100 counts the problems whose token ids change when no
 prefix is cached, as after a kill at every step: in float32 a cold and a warm cache differ by rounding. --clip 50 prints
-the clip that expgsi should have with these models.
+the clip that expgsi should have with these models. --engines [--quick] [--device cuda] prints what sharing forwards
+and keeping prefixes is worth (bench_engines.py).
 """
 
 from __future__ import annotations
@@ -162,8 +163,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--clip", type=int, metavar="N", help="calibrate log_ratio_clip on N validation problems instead"
     )
+    parser.add_argument("--engines", action="store_true", help="the table of bench_engines.py instead")
+    parser.add_argument("--quick", action="store_true", help="with --engines: fewer problems")
+    parser.add_argument("--device", default="cpu", help="with --engines: cpu, cuda, cuda:1")
     parser.add_argument("--flips", type=int, metavar="N", help="warm against cold caches on N problems instead")
     options = parser.parse_args(arguments)
+    if options.engines:
+        from gsi_node.bench_engines import table as engines
+
+        Console().print(engines(options.device, options.n, options.quick))
+        return 0
     fields = {"method": options.method, "n": options.n, "max_step_tokens": 64, "max_steps": 12}
     config = GSIConfig.model_validate({**fields, **dict(item.split("=", 1) for item in options.set)})
     if options.flips:

@@ -137,7 +137,14 @@ def _around(module: str, name: str) -> Loader:
     return load
 
 
-_WHERE: Typed = {"device": text, "dtype": text, "cache_bytes": size, "batch_bytes": size}
+_WHERE: Typed = {
+    "device": text,
+    "dtype": text,
+    "compile": flag,
+    "quantization": text,
+    "cache_bytes": size,
+    "batch_bytes": size,
+}
 _FAMILIES = ("qwen", "skywork", "shepherd", "rlhflow", "trl-chat", "trl", "orm")
 _PROMPT: Typed = {"system_prompt": text, "use_chat_template": flag}
 _TEXTS: Typed = {**_PROMPT, "template": text, "prompt": text}

@@ -132,7 +132,7 @@ class Miniatures:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._models: dict[Path, tuple[Any, Any]] = {}
+        self._models: dict[tuple[Path, str], tuple[Any, Any]] = {}
 
     def folder(self, **settings: Any) -> Path:
         """The folder of these `build_miniature` settings."""
@@ -142,7 +142,7 @@ class Miniatures:
 
     def language(self, *, options: dict[str, Any] | None = None, **settings: Any) -> TransformersModel:
         """A new TransformersModel over shared weights, its prefix cache empty. options: for its constructor."""
-        model, tokenizer = self._loaded(AutoModelForCausalLM, settings)
+        model, tokenizer = self._loaded(AutoModelForCausalLM, dict(settings))
         return TransformersModel(model, tokenizer, **(options or {}))
 
     def reward(self, *, options: dict[str, Any] | None = None, **settings: Any) -> TransformersPRM:
@@ -151,7 +151,9 @@ class Miniatures:
         return TransformersPRM(model, tokenizer, **(options or {}))
 
     def _loaded(self, auto: type[Any], settings: dict[str, Any]) -> tuple[Any, Any]:
+        device = settings.pop("device", "cpu")
         folder = self.folder(**settings)
-        if folder not in self._models:
-            self._models[folder] = load_pretrained(auto, folder, device="cpu", dtype=settings.get("dtype", "float32"))
-        return self._models[folder]
+        if (folder, device) not in self._models:
+            dtype = settings.get("dtype", "float32")
+            self._models[folder, device] = load_pretrained(auto, folder, device=device, dtype=dtype)
+        return self._models[folder, device]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 from tokenizers import Tokenizer
@@ -30,6 +31,14 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+QUANTIZATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "bnb-8bit": ("BitsAndBytesConfig", {"load_in_8bit": True}),
+    "bnb-4bit": ("BitsAndBytesConfig", {"load_in_4bit": True}),
+    "quanto-int8": ("QuantoConfig", {"weights": "int8"}),
+    "quanto-int4": ("QuantoConfig", {"weights": "int4"}),
+    "hqq-4bit": ("HqqConfig", {"nbits": 4, "group_size": 64}),
+}
+"""Names of quantized loading: a configuration class of transformers and its settings."""
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _WHOLE_TENSOR_BYTES = 1 << 20
 _SAMPLES = 4096
@@ -57,18 +66,43 @@ def find_dtype(dtype: str) -> torch.dtype:
     return DTYPES[dtype]
 
 
+def find_quantization(name: str | None) -> dict[str, Any]:
+    """What to give to from_pretrained for a name of QUANTIZATIONS; nothing for None."""
+    if name is None:
+        return {}
+    if name not in QUANTIZATIONS:
+        raise ConfigError(f"quantization {name!r} is unknown; use one of {', '.join(QUANTIZATIONS)}")
+    kind, settings = QUANTIZATIONS[name]
+    try:
+        return {"quantization_config": getattr(transformers, kind)(**settings)}
+    except ImportError as error:
+        raise BackendUnavailable(
+            f"quantization {name!r} needs a library that is missing: {_first_line(error)}"
+        ) from error
+
+
 def load_pretrained(
-    auto: type[Any], name_or_path: str | Path, *, device: str, dtype: str, gguf: str | None = None
+    auto: type[Any],
+    name_or_path: str | Path,
+    *,
+    device: str,
+    dtype: str,
+    compile: bool = False,
+    quantization: str | None = None,
+    gguf: str | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model (in eval mode, on `device`, in `dtype`) and tokenizer of a local folder or a hub name.
 
     auto: the transformers Auto class to load with. A checkpoint that lacks weights of that class is refused: they
     would be random. gguf: a file in the folder (None: the only one, where there are no safetensors).
+    compile: by torch.compile, at first use; attention stays as it is. quantization: one of QUANTIZATIONS.
     """
-    wanted, kind = find_device(device), find_dtype(dtype)
+    wanted, kind, smaller = find_device(device), find_dtype(dtype), find_quantization(quantization)
     folder = Path(name_or_path).expanduser()
     packed = find_gguf(folder, gguf) if folder.is_dir() else gguf
     if packed is not None:
+        if smaller:
+            raise ConfigError(f"GGUF file {packed} is unpacked when it is read: leave quantization={quantization} out")
         if not folder.is_dir():
             raise BackendUnavailable(f"model folder {folder} does not exist; ?gguf={packed} names a file in a folder")
         try:
@@ -76,7 +110,9 @@ def load_pretrained(
                 model, tokenizer = load_gguf(auto, folder, packed, kind)
         except (OSError, ValueError, ImportError, LookupError, struct.error) as error:
             raise BackendUnavailable(f"GGUF file {folder / packed} cannot be loaded: {_first_line(error)}") from error
-        return model.to(wanted).eval(), tokenizer
+        return _ready(model.to(wanted), compile), tokenizer
+    if smaller:  # a quantized model cannot be moved
+        smaller["device_map"] = {"": wanted}
     source, local = find_source(name_or_path)
     try:
         with _quiet(local):
@@ -87,6 +123,7 @@ def load_pretrained(
                 trust_remote_code=False,
                 local_files_only=local,
                 output_loading_info=True,
+                **smaller,
             )
     except (OSError, ValueError, SafetensorError, ImportError) as error:
         raise BackendUnavailable(f"model {source!r} cannot be loaded: {_first_line(error)}{_hint(local)}") from error
@@ -102,7 +139,14 @@ def load_pretrained(
         raise BackendUnavailable(
             f"the tokenizer of {source!r} cannot be loaded: {_first_line(error)}{_hint(local)}"
         ) from error
-    return model.to(wanted).eval(), tokenizer
+    return _ready(model if smaller else model.to(wanted), compile), tokenizer
+
+
+def _ready(model: PreTrainedModel, compile: bool) -> PreTrainedModel:
+    if compile:
+        model.compile(dynamic=True)
+    model.eval()
+    return model
 
 
 def load_tokenizer(source: str, local: bool) -> PreTrainedTokenizerBase:

@@ -49,9 +49,7 @@ class Request(ABC):
         """Hand an error to the caller."""
         if not self.future.done():
             if isinstance(error, torch.OutOfMemoryError):
-                told = BackendError(
-                    f"out of memory with a single row behind a prefix of {len(self.ids)} tokens: {error}"
-                )
+                told = BackendError(f"out of memory with one row behind a prefix of {len(self.ids)} tokens: {error}")
                 told.__cause__ = error
                 error = told
             self.future.set_exception(error)

@@ -79,6 +79,8 @@ class TransformersModel(AsyncTwins):
         *,
         device: str = "cpu",
         dtype: str = "float32",
+        compile: bool = False,
+        quantization: str | None = None,
         gguf: str | None = None,
         **options: Any,
     ) -> Self:
@@ -87,7 +89,8 @@ class TransformersModel(AsyncTwins):
         gguf: a GGUF file in the folder, instead; found by itself where it is the only one and there are no safetensors.
         options: those of the class itself.
         """
-        model, tokenizer = load_pretrained(AutoModelForCausalLM, name_or_path, device=device, dtype=dtype, gguf=gguf)
+        where: dict[str, Any] = {"device": device, "dtype": dtype, "compile": compile, "quantization": quantization}
+        model, tokenizer = load_pretrained(AutoModelForCausalLM, name_or_path, gguf=gguf, **where)
         return cls(model, tokenizer, **{"name": str(name_or_path), **options})
 
     @property

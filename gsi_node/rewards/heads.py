@@ -81,11 +81,19 @@ class Headed(nn.Module):
 
 
 def load(
-    name_or_path: str | Path, family: Family, *, device: str, dtype: str
+    name_or_path: str | Path,
+    family: Family,
+    *,
+    device: str,
+    dtype: str,
+    compile: bool = False,
+    quantization: str | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The checkpoint as `family` reads it (see `adapted` for what is still to do) and its tokenizer."""
     with _unreported(family.head in _LAYERS):
-        model, tokenizer = load_pretrained(_AUTO[family.head], name_or_path, device=device, dtype=dtype)
+        model, tokenizer = load_pretrained(
+            _AUTO[family.head], name_or_path, device=device, dtype=dtype, compile=compile, quantization=quantization
+        )
     if family.head in _LAYERS:
         weights = _head_weights(name_or_path, model, _LAYERS[family.head])
         model = _headed(model, _stack([weights[layer] for layer in _LAYERS[family.head]]).to(model.device, model.dtype))

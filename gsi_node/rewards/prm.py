@@ -62,6 +62,8 @@ class TransformersPRM(RenderedReward):
         family: str | None = None,
         device: str = "cpu",
         dtype: str = "float32",
+        compile: bool = False,
+        quantization: str | None = None,
         separator: str | None = None,
         system_prompt: str | None = None,
         use_chat_template: bool | None = None,
@@ -70,7 +72,9 @@ class TransformersPRM(RenderedReward):
     ) -> Self:
         """Load from a local folder (never touching the network) or a hub name; safetensors only, no remote code."""
         found = find_family(family) if family else family_of(name_or_path)
-        model, tokenizer = heads.load(name_or_path, found, device=device, dtype=dtype)
+        model, tokenizer = heads.load(
+            name_or_path, found, device=device, dtype=dtype, compile=compile, quantization=quantization
+        )
         return cls(
             model,
             tokenizer,

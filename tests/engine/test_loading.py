@@ -128,3 +128,19 @@ def test_models_with_other_caches_are_refused(miniatures: Miniatures) -> None:
     model.config.sliding_window = 4
     with pytest.raises(ConfigError, match=r"DynamicSlidingWindowLayer.*full attention only"):
         TransformersModel(model, tokenizer)
+
+
+def test_quantization_is_passed_through(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="quantization 'int3' is unknown; use one of bnb-8bit"):
+        load_pretrained(AutoModelForCausalLM, folder, device="cpu", dtype="float32", quantization="int3")
+    for name in ("bnb-4bit", "quanto-int8"):
+        with pytest.raises(BackendUnavailable, match=r"requires|needs|install|library"):
+            load_pretrained(AutoModelForCausalLM, folder, device="cpu", dtype="float32", quantization=name)
+
+
+def test_compile_is_passed_through(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, Any]] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **settings: seen.append(settings))
+    TransformersModel.from_pretrained(folder, compile=True)
+    TransformersModel.from_pretrained(folder)
+    assert seen == [{"dynamic": True}]

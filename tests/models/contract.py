@@ -17,6 +17,9 @@ LAW = SamplingLaw(max_step_tokens=24)
 HOT = SamplingLaw(temperature=2.0, max_step_tokens=24)  # the shipped models are sure of themselves
 
 
+GPU = [("llama", "float32", 2e-3), ("qwen2", "float64", 1e-9), ("gpt2", "float64", 1e-9)]
+
+
 @dataclass(frozen=True)
 class Backend:
     """One backend under contract. make: a new, cold model. tolerance: nats a token. cuts: obeys max_step_tokens."""
@@ -54,6 +57,18 @@ BACKENDS = [
     Backend("pocket-draft", lambda _: load_model("pocket:draft"), 1e-4, HOT),
     Backend("pocket-base", lambda _: load_model("pocket:base"), 1e-4, HOT),
     Backend("table", lambda _: TableModel(_table), 1e-6, eos=EOS_ID, cuts=False),
+]
+
+
+CUDA = [
+    Backend(
+        f"{architecture}-{dtype}-cuda",
+        lambda miniatures, architecture=architecture, dtype=dtype: miniatures.language(  # type: ignore[misc]
+            architecture=architecture, dtype=dtype, device="cuda"
+        ),
+        tolerance,
+    )
+    for architecture, dtype, tolerance in GPU
 ]
 
 

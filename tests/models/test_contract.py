@@ -44,6 +44,36 @@ def test_contract(backend: Backend, check: Callable[[Backend, Miniatures], None]
     check(backend, miniatures)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("backend", contract.CUDA, ids=lambda backend: backend.name)
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_contract_on_cuda(
+    backend: Backend, check: Callable[[Backend, Miniatures], None], miniatures: Miniatures
+) -> None:
+    check(backend, miniatures)
+
+
+@pytest.mark.gpu
+def test_cuda_draws_what_the_cpu_draws(miniatures: Miniatures) -> None:
+    law = SamplingLaw(max_step_tokens=24)
+    here, there = (miniatures.language(dtype="float64", device=device) for device in ("cpu", "cuda"))
+    prefix = Prefix("12 + 3 =")
+    wanted = here.sample(prefix, 8, contract.KEY, law)
+    found = there.sample(prefix, 8, contract.KEY, law)
+    assert [step.token_ids for step in found] == [step.token_ids for step in wanted]
+    contract.close([s.log_prob for s in found], [s.log_prob for s in wanted], wanted, 1e-9)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_types_on_cuda(miniatures: Miniatures, dtype: str) -> None:
+    model = miniatures.language(dtype=dtype, device="cuda")
+    steps = model.sample(Prefix("12 + 3 ="), 8, contract.KEY, contract.LAW)
+    contract.close(
+        contract.scores(model, Prefix("12 + 3 ="), steps, contract.LAW), [s.log_prob for s in steps], steps, 0.1
+    )
+
+
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
 def test_backend_has_the_protocol(backend: Backend, miniatures: Miniatures) -> None:
     model = backend.make(miniatures)
