@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from gsi_node.engine.batch import Batch, Group
+from gsi_node.engine.decode import Decoder
 from tests.engine.company import Work, models, requests, same, together
 from tests.miniature import Miniatures
 
@@ -45,3 +47,52 @@ def test_bounds_change_nothing(
     miniatures: Miniatures, wanted: Callable[[str], list[Any]], options: dict[str, Any]
 ) -> None:
     assert same(together(mixed(miniatures, **options), 5), wanted("llama"))
+
+
+def _mask_dropped(batch: Batch) -> None:
+    batch._mask = None
+
+
+def _positions_behind_the_longest_prefix(batch: Batch) -> None:
+    first = 0
+    for group in batch.groups:
+        batch._offsets[first : first + len(group.live)] = batch.tokens - group.pad
+        first += len(group.live)
+
+
+def _the_neighbours_prefix(batch: Batch) -> None:
+    batch._seen = tuple(part.roll(1, 0) for part in batch._seen)
+
+
+@pytest.mark.parametrize(
+    "mistake", [_mask_dropped, _positions_behind_the_longest_prefix, _the_neighbours_prefix], ids=lambda m: m.__name__
+)
+def test_mistakes_in_company_are_noticed(
+    miniatures: Miniatures,
+    wanted: Callable[[str], list[Any]],
+    mistake: Callable[[Batch], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    truth, work, real = wanted("llama"), mixed(miniatures), Batch.changed
+
+    def changed(self: Batch) -> None:
+        real(self)
+        if len(self.groups) > 1:
+            mistake(self)
+
+    monkeypatch.setattr(Batch, "changed", changed)
+    assert not same(together(work, 1), truth)
+
+
+def test_uniforms_that_run_out_are_noticed(
+    miniatures: Miniatures, wanted: Callable[[str], list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ring of uniforms is filled again after its 64 tokens."""
+    truth, real = wanted("llama"), Decoder._refill
+
+    def never(self: Decoder, group: Group, offset: int) -> None:
+        if group.pad == self.batch.end:
+            real(self, group, offset)
+
+    monkeypatch.setattr(Decoder, "_refill", never)
+    assert not same(together(mixed(miniatures), 1), truth)
