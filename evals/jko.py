@@ -12,7 +12,8 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,34 +75,59 @@ def main(options: argparse.Namespace) -> int:
 def rows_of(
     target: KnownTarget, seeds: Sequence[int], baselines: Sequence[str], options: argparse.Namespace, console: Console
 ) -> list[Row]:
-    """One row a sampler and seed, and one for the floor."""
-    n = options.samples
-    floor, spread = sampling_floor(target, n, generator_for(0, "floor", n), repeats=10)
-    rows: list[Row] = [{"target": target.name, "method": "truth", "energy_distance": floor, "std": spread, "n": n}]
+    """One row a sampler and seed, and one for the floor; each is kept in a file of its own once it is known."""
+    n, folder = options.samples, options.out / target.name
+
+    def floor() -> Row:
+        mean, spread = sampling_floor(target, n, generator_for(0, "floor", n), repeats=10)
+        return {"target": target.name, "method": "truth", "energy_distance": mean, "std": spread, "n": n}
+
+    rows = [kept(folder / f"floor-{n}.json", floor)]
     for seed in seeds:
         config = configured(options.preset, target.name, seed=seed)
-        run = Run(target, config, options.out / target.name / f"seed-{seed}", device=options.device)
+        run = Run(target, config, folder / f"seed-{seed}", device=options.device)
         console.print(f"{target.name}, seed {seed}: {len(run.finished())} of {len(config.plan())} layers exist")
-        stack = run.complete()
-        start, before = time.perf_counter(), stack.evaluate.count
-        particles = stack.sample(n, generator_for(seed, "evaluation", n, options.device), log_g=True)
-        log_w = particles.log_weights()
-        rows.append(
-            {
-                **compared("neural JKO", target, particles.x.cpu(), seed),
-                "log_z_lower": log_z_lower(log_w).value,
-                "log_z": log_z(log_w).value,
-                **{key: sum(r[key] for r in run.finished()) for key in ("seconds", "cpu_seconds", "evaluations")},
-                "sampling_seconds": time.perf_counter() - start,
-                "sampling_evaluations": stack.evaluate.count - before,
-            }
-        )
+        rows.append(kept(folder / f"seed-{seed}" / f"row-{n}.json", partial(jko_row, run, n, seed)))
         for name in baselines:
             steps = max(1, options.chain_steps // (jko_mcmc.LEAPFROGS if name == "hmc" else 1))
-            chains = jko_mcmc.run(name, target, n, steps, seed)
-            about = {key: getattr(chains, key) for key in ("seconds", "evaluations", "step_size", "acceptance")}
-            rows.append({**compared(name.upper(), target, chains.x, seed), **about, "steps": steps})
+            path = folder / f"{name}-{steps}-{seed}-{n}.json"
+            rows.append(kept(path, partial(mcmc_row, name, target, n, steps, seed)))
     return rows
+
+
+def kept(path: Path, make: Callable[[], Row]) -> Row:
+    """The row in a file, made and written where there is none."""
+    if path.exists():
+        try:
+            return dict(json.loads(path.read_text("utf-8")))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path}: cannot be read ({error}); remove it, and it is measured again") from error
+    row = make()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_text(path, json.dumps(row, indent=1) + "\n")
+    return row
+
+
+def jko_row(run: Run, n: int, seed: int) -> Row:
+    """Train what is missing, draw n samples, compare. `seconds` … are of training; sampling_… of these draws."""
+    stack = run.complete()
+    start, before = time.perf_counter(), stack.evaluate.count
+    particles = stack.sample(n, generator_for(seed, "evaluation", n, stack.device), log_g=True)
+    spent, log_w = time.perf_counter() - start, particles.log_weights()
+    return {
+        **compared("neural JKO", named(run.target.name), particles.x.cpu(), seed),
+        "log_z_lower": log_z_lower(log_w).value,
+        "log_z": log_z(log_w).value,
+        **{key: sum(r[key] for r in run.finished()) for key in ("seconds", "cpu_seconds", "evaluations")},
+        "sampling_seconds": spent,
+        "sampling_evaluations": stack.evaluate.count - before,
+    }
+
+
+def mcmc_row(name: str, target: KnownTarget, n: int, steps: int, seed: int) -> Row:
+    chains = jko_mcmc.run(name, target, n, steps, seed)
+    about = {key: getattr(chains, key) for key in ("seconds", "evaluations", "step_size", "acceptance")}
+    return {**compared(name.upper(), target, chains.x, seed), **about, "steps": steps}
 
 
 def compared(method: str, target: KnownTarget, x: torch.Tensor, seed: int) -> Row:

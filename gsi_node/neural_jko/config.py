@@ -104,7 +104,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "": {},
         "mustache": {"flows_first": 2},
         "8peaky": {"flows_first": 2, "tau": 0.05, "tau_growth": 8.0},
-        "funnel": {"tau": 5.0, "tau_growth": 4.0, "flows_first": 2, "steps": 800},
+        "funnel": {"tau": 5.0, "tau_growth": 4.0, "flows_first": 2, "blocks": 2, "steps": 800},
         "gmm": {"tau": 0.02, "tau_growth": 5.0, "flows_first": 3, "width": 192, "gain": 2.0},
     },
     "paper": {
