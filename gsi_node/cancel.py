@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextvars import ContextVar
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
+from functools import partial
 from threading import Event
 from typing import ParamSpec, TypeVar
 
@@ -13,6 +15,9 @@ from gsi_node.errors import Cancelled
 P = ParamSpec("P")
 T = TypeVar("T")
 _flag: ContextVar[Event | None] = ContextVar("gsi_cancel", default=None)
+_POOL = ThreadPoolExecutor(128, thread_name_prefix="gsi")
+"""Threads that wait for models, made as needed. The own pool of asyncio has few more than there are cores: with it, no
+more requests than that would ever share a forward."""
 
 
 async def run_cancellable(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -20,7 +25,8 @@ async def run_cancellable(function: Callable[P, T], *args: P.args, **kwargs: P.k
     flag = Event()
     token = _flag.set(flag)
     try:
-        return await asyncio.to_thread(function, *args, **kwargs)
+        work = partial(copy_context().run, function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(_POOL, work)
     except asyncio.CancelledError:
         flag.set()
         raise

@@ -1,0 +1,45 @@
+"""Work in threads: as many calls at a time as there are callers, each with its context, stopped on cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar
+from threading import Barrier, Event
+
+import pytest
+
+from gsi_node.cancel import check_cancelled, run_cancellable
+from gsi_node.errors import Cancelled
+
+NAME: ContextVar[str] = ContextVar("name", default="nobody")
+
+
+async def test_forty_calls_are_under_way_at_a_time() -> None:
+    together = Barrier(40)  # breaks, and raises, unless all forty arrive
+    ranks = await asyncio.gather(*(run_cancellable(together.wait, 30) for _ in range(40)))
+    assert sorted(ranks) == list(range(40))
+
+
+async def test_the_context_goes_along() -> None:
+    NAME.set("somebody")
+    assert await run_cancellable(NAME.get) == "somebody"
+
+
+async def test_a_cancelled_call_hears_of_it() -> None:
+    started, heard = Event(), Event()
+
+    def work() -> None:
+        started.set()
+        try:
+            while not heard.wait(0.005):
+                check_cancelled()
+        except Cancelled:
+            heard.set()
+            raise
+
+    task = asyncio.create_task(run_cancellable(work))
+    await asyncio.to_thread(started.wait, 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(heard.wait, 10)
