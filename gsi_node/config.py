@@ -27,6 +27,7 @@ class GSIConfig(BaseModel):
     candidate's log-ratio is larger (model servers only: in process the bound is 0).
     allow_degraded: where the draft cannot be reached any more, the base decides the rest of the run alone, by the
     method's fallback, and the result says so; otherwise such a run ends in BackendUnavailable.
+    earlier_messages: "refuse" an input whose messages hold more than the last human one; it alone reaches models.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
@@ -50,6 +51,7 @@ class GSIConfig(BaseModel):
     record: Literal["summary", "candidates"] = "summary"
     max_log_ratio_error: Annotated[Finite, Field(ge=0)] = 0.5
     allow_degraded: bool = False
+    earlier_messages: Literal["ignore", "refuse"] = "ignore"
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -37,7 +37,8 @@ examples:
 settings: --set wins over a named option, that over --config, that over the
   defaults. The fields: method n n_fallback beta threshold delta log_c
   log_ratio_clip chunk_size gamma temperature top_p max_steps
-  max_step_tokens max_tokens seed record max_log_ratio_error
+  max_step_tokens max_tokens seed record max_log_ratio_error allow_degraded
+  earlier_messages
 
 exit codes: 0 done; 1 a model failed under way; 2 the call must be changed;
   130 interrupted; 143 terminated

@@ -76,7 +76,7 @@ class GSINodes:
 
     def begin(self, state: State) -> Plain:
         """Read the input, and overwrite whatever an earlier problem left on the thread."""
-        problem = _problem(state)
+        problem = _problem(state, self.config)
         overrides = overrides_in(get_runtime().context)
         config = overridden(self.config, overrides)
         problem_id = state.get("problem_id")
@@ -247,13 +247,19 @@ class GSINodes:
 CANDIDATES = ("gsi_batch", "gsi_rewards", "gsi_scores", "gsi_refused")  # cleared whenever they are not needed
 
 
-def _problem(state: State) -> str:
+def _problem(state: State, config: GSIConfig) -> str:
     problem = state.get("problem")
     if problem is None:
-        humans = [message for message in state.get("messages") or [] if isinstance(message, HumanMessage)]
-        if not humans:
+        messages = state.get("messages") or []
+        last = max((i for i, message in enumerate(messages) if isinstance(message, HumanMessage)), default=None)
+        if last is None:
             raise ConfigError("input: want {'problem': str} or {'messages': [..., a human message]}")
-        problem = str(humans[-1].text)
+        if config.earlier_messages == "refuse" and last > 0:
+            raise ConfigError(
+                f"messages: {last} stand before the last human message, which alone would reach the "
+                "models; put all that matters into it, or set earlier_messages to 'ignore'"
+            )
+        problem = str(messages[last].text)
     if not isinstance(problem, str) or not problem.strip():
         raise ConfigError(f"problem: want a non-empty string, got {problem!r}")
     return problem

@@ -147,6 +147,13 @@ def test_messages_give_the_last_human_problem() -> None:
     assert [type(m).__name__ for m in out["messages"]] == ["HumanMessage", "AIMessage"] * 2 + ["AIMessage"]
 
 
+def test_earlier_messages_are_refused_where_asked() -> None:
+    graph = compiled(earlier_messages="refuse")
+    assert graph.invoke({"messages": [HumanMessage("q")]})["answer"] == compiled().invoke({"problem": "q"})["answer"]
+    with pytest.raises(ConfigError, match="2 stand before the last human message"):
+        graph.invoke({"messages": [HumanMessage("a"), AIMessage("b"), HumanMessage("q")]})
+
+
 @pytest.mark.parametrize("bad", [{"problem": "  "}, {"messages": [AIMessage("x")]}, {"problem": 3}])
 def test_a_missing_problem_is_named(bad: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="problem"):
