@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
@@ -15,9 +16,20 @@ from gsi_node.errors import Cancelled
 P = ParamSpec("P")
 T = TypeVar("T")
 _flag: ContextVar[Event | None] = ContextVar("gsi_cancel", default=None)
-_POOL = ThreadPoolExecutor(128, thread_name_prefix="gsi")
+_new_pool = partial(ThreadPoolExecutor, 128, thread_name_prefix="gsi")
+_POOL = _new_pool()
 """Threads that wait for models, made as needed. The own pool of asyncio has few more than there are cores: with it, no
 more requests than that would ever share a forward."""
+
+
+def _forked() -> None:
+    """A forked child has the pool's books but none of its threads."""
+    global _POOL
+    _POOL = _new_pool()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 async def run_cancellable(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -77,6 +77,9 @@ class Batch:
 
     def leave(self, gone: Sequence[Group]) -> None:
         """Drop groups; the last ones take their places."""
+        if len(gone) == len(self.groups):
+            self.groups.clear()
+            return
         for group in gone:
             g, last = self.groups.index(group), len(self.groups) - 1
             for array in (self.ids, self.values, self.draws):

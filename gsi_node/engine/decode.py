@@ -52,7 +52,7 @@ class Decoder:
     @property
     def parts(self) -> list[Part]:
         """What is being sampled."""
-        return [group.owner.part for group in self.batch.groups]
+        return [group.owner.part for group in self.batch.groups if group.owner is not None]  # None: failed to join
 
     def join(self, parts: list[Part], contexts: list[tuple[KV, ...]]) -> None:
         """Sample these too, from their first token on."""

@@ -56,7 +56,7 @@ class Engine:
         self._past = shared_cache(self.layout.layers)
         self._scratch = Batch(self.layout, self.context_length)
         self.schedule = Schedule(self, batch_bytes)
-        self.worker = Worker(self.schedule.turn, self.schedule.fail, most_waiting)
+        self.worker = Worker(self.schedule.turn, self._reset, most_waiting)
 
     def draw(
         self, ids: Ids, n: int, key: Key, law: SamplingLaw, *, limit: int, stops: frozenset[int], size: int
@@ -79,7 +79,8 @@ class Engine:
         """Feed every row after the context of `ids`, in company of other callers' rows; row = (x_P, continuation…).
 
         read(logits (b, L, labels), which): called by the engine's thread, for rows `which`, ascending; what L has
-        beyond a row's own length is padding. spare: tokens at the end of a row that the next context will not have.
+        beyond a row's own length is padding. Where memory ran out it is called again for rows it has read.
+        spare: tokens at the end of a row that the next context will not have.
         most: positions (rows × longest row) that one forward may have.
         """
         request = Feed(ids, rows, read, spare, most)
@@ -163,6 +164,12 @@ class Engine:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
+    def _reset(self) -> None:
+        """For the worker: no work is under way any more, and a change of the cache may have been cut short (a fork)."""
+        self.schedule.reset()
+        self._scratch.groups.clear()
+        self.cache.renew()
+
     def _prefill(self, wanted: list[Ids], starts: list[int], segments: list[tuple[KV, ...]]) -> list[KV]:
         """Keys and values of ids[start:] behind those of ids[:start], for each of `wanted`."""
         batch, rest = self._scratch, [ids[start:] for ids, start in zip(wanted, starts, strict=True)]
@@ -180,5 +187,7 @@ def _read(part: Part, logits: Tensor) -> None:
     """Let the request read its outputs; what goes wrong there is its own."""
     try:
         part.request.read(logits, part.which)
+    except torch.OutOfMemoryError:
+        raise  # the schedule tries again with fewer rows
     except Exception as error:  # noqa: BLE001 (the caller's own code: its error goes to the caller, and to no other)
         part.request.fail(error)

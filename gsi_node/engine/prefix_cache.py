@@ -110,6 +110,11 @@ class PrefixCache:
             self._order.clear()
             self._bytes = 0
 
+    def renew(self) -> None:
+        """As `clear`, where a lock may be held by a thread that is not there (in a forked child)."""
+        self._lock = Lock()
+        self.clear()
+
     @property
     def info(self) -> CacheInfo:
         """The counters now."""

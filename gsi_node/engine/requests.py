@@ -65,8 +65,9 @@ class Request(ABC):
 class Feed(Request):
     """Run each row after the context ids[:-1]; row = (x_P, continuation…). Result None.
 
-    read(logits (b, L, labels), which): called for rows `which`, ascending, by the engine's thread. spare: tokens at the
-    end of a row that the next context will not have. most: positions (rows × longest row) of one forward, None for any.
+    read(logits (b, L, labels), which): called for rows `which`, by the engine's thread; perhaps again for some.
+    spare: tokens at the end of a row that the next context will not have. most: positions (rows × longest row) of one
+    forward, None for any.
     """
 
     def __init__(

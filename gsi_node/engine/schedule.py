@@ -1,8 +1,8 @@
 """Which requests share the next forwards: as many as the memory bound allows, first come first served.
 
 A turn: drop who is gone; run the parts of `Feed`s; let parts of `Draw`s join; one token for all rows being sampled.
-Out of memory: the bound is halved for good, and the work is done again in halves. Any other failure: every request of
-that forward is run again alone, so that only the guilty one fails.
+Out of memory: the bound is halved (and doubled again after CALM turns without), and the work is done again in halves.
+Any other failure: every request of that forward is run again alone, so that only the guilty one fails.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Size = tuple[int, int, int]
 """Prefix tokens, rows, tokens fed a row."""
+CALM = 10_000
+"""Turns (tokens of a row) after which a bound that was halved is doubled: another program may have had the memory."""
 
 
 class Schedule:
@@ -29,12 +31,16 @@ class Schedule:
 
     def __init__(self, engine: Engine, batch_bytes: int) -> None:
         self._engine = engine
-        self.batch_bytes = batch_bytes
+        self.batch_bytes = self._most_bytes = batch_bytes
+        self._calm = 0
         self.decoder = Decoder(engine)
         self._pending: deque[Part] = deque()
 
     def turn(self, new: list[Request]) -> bool:
         """Work on all there is; whether something is left to do."""
+        self._calm += 1
+        if self._calm >= CALM and self.batch_bytes < self._most_bytes:
+            self.batch_bytes, self._calm = min(2 * self.batch_bytes, self._most_bytes), 0
         fed: list[Part] = []
         for request in new:
             if not request.gone:
@@ -48,12 +54,10 @@ class Schedule:
             self._tick()
         return bool(self.decoder.parts or self._pending)
 
-    def fail(self, error: BaseException) -> None:
-        """Hand an error to every request at hand."""
-        for part in (*self._pending, *self.decoder.parts):
-            part.request.fail(error)
+    def reset(self) -> None:
+        """Forget all work. Allocates nothing, so that it works where the device does not any more."""
         self._pending.clear()
-        self.decoder = Decoder(self._engine)
+        self.decoder.batch.groups.clear()
 
     def need(self, sizes: Sequence[Size]) -> int:
         """Bytes of a batch of such parts: keys and values, and (twice) the attention weights of one layer."""
@@ -84,7 +88,7 @@ class Schedule:
             self._engine.once(parts)
         except torch.OutOfMemoryError as error:
             halves = _halved(parts)
-            self._shrink([_feed_size(part) for part in parts])
+            self._shrink([_feed_size(part) for part in parts], error)
             if len(halves) == 1:
                 parts[0].request.fail(error)
                 return
@@ -140,7 +144,7 @@ class Schedule:
         parts = [*dict.fromkeys([*self.decoder.parts, *joining])]
         self.decoder = Decoder(self._engine)
         if isinstance(error, torch.OutOfMemoryError):
-            self._shrink([_draw_size(part) for part in parts])
+            self._shrink([_draw_size(part) for part in parts], error)
             if len(parts) == 1 and len(parts[0].which) == 1:
                 parts[0].request.fail(error)
                 return
@@ -153,8 +157,10 @@ class Schedule:
                 part.request.alone = True
         self._pending.extendleft(reversed(parts))
 
-    def _shrink(self, sizes: list[Size]) -> None:
+    def _shrink(self, sizes: list[Size], error: torch.OutOfMemoryError) -> None:
         """From now on at most half of what was too much, and nothing kept that can be computed again."""
+        error.with_traceback(None)  # its frames hold what the failed forward had allocated
+        self._calm = 0
         self.batch_bytes = max(1, min(self.batch_bytes, self.need(sizes)) // 2)
         self._engine.release()
 

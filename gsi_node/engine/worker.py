@@ -1,36 +1,47 @@
 """One thread a model: takes the requests of all callers, and gives the engine a turn (a few forwards) at a time.
 
 Requests that arrive while a forward runs are in the next turn. The thread starts with the first request and ends
-after IDLE seconds without one, so that engines nobody uses cost nothing.
+after IDLE seconds without one, so that engines nobody uses cost nothing. It ends with its turn when the interpreter
+exits (a thread torn off inside of torch aborts the process); a forked child, which inherits no thread, begins anew.
 """
 
 from __future__ import annotations
 
+import atexit
+import os
 from collections import deque
 from collections.abc import Callable
 from threading import Condition, Thread
+from weakref import WeakSet
 
 import torch
 
 from gsi_node.cancel import check_cancelled
 from gsi_node.engine.requests import Request
+from gsi_node.errors import Cancelled
 
 IDLE = 2.0
+LAST_TURN = 30.0
+"""Seconds that an exiting interpreter waits for a turn to end."""
 
 
 class Worker:
-    """turn(new requests) works and says whether it has work left; fail(error) hands an error to all it holds.
+    """turn(new requests) works and says whether it has work left; reset() forgets all work and cannot fail.
 
     most_waiting: requests not yet taken; a caller beyond that waits.
     """
 
-    def __init__(
-        self, turn: Callable[[list[Request]], bool], fail: Callable[[BaseException], None], most_waiting: int
-    ) -> None:
-        self._turn, self._fail, self._most = turn, fail, most_waiting
+    def __init__(self, turn: Callable[[list[Request]], bool], reset: Callable[[], None], most_waiting: int) -> None:
+        self._turn, self._reset, self._most = turn, reset, most_waiting
+        self._begin()
+        _WORKERS.add(self)
+
+    def _begin(self) -> None:
         self._waiting: deque[Request] = deque()
+        self._held: list[Request] = []  # taken, and some of them perhaps done
         self._changed = Condition()
         self._thread: Thread | None = None
+        self._ending = False
 
     def submit(self, request: Request) -> None:
         """Queue a request; waits while the queue is full. Raises Cancelled if the caller's run is cancelled there."""
@@ -38,17 +49,31 @@ class Worker:
             while len(self._waiting) >= self._most:
                 self._changed.wait(0.1)
                 check_cancelled()
-            self._waiting.append(request)
             if self._thread is None:
-                self._thread = Thread(target=self._run, name="gsi-engine", daemon=True)
-                self._thread.start()
-            else:
-                self._changed.notify_all()
+                thread = Thread(target=self._run, name="gsi-engine", daemon=True)
+                thread.start()  # may raise: then nothing is queued, and the next caller tries again
+                self._thread = thread
+            self._waiting.append(request)
+            self._changed.notify_all()
 
     @property
     def waiting(self) -> int:
         """Requests not yet taken."""
         return len(self._waiting)
+
+    def end(self) -> None:
+        """Let the thread end with its turn; requests that are not done then are told so."""
+        with self._changed:
+            thread = self._thread
+            self._ending = thread is not None
+            self._changed.notify_all()
+        if thread is not None:
+            thread.join(LAST_TURN)
+
+    def forked(self) -> None:
+        """In a forked child: the parent's requests are not here, and its locks may be held by nobody."""
+        self._begin()
+        self._reset()
 
     def _run(self) -> None:
         busy = False
@@ -57,21 +82,50 @@ class Worker:
                 try:
                     busy = self._turn(new)
                 except BaseException as error:  # noqa: BLE001 (whatever it is, callers must hear of it, not wait for ever)
-                    for request in new:
-                        request.fail(error)
                     self._fail(error)
                     busy = False
 
+    def _fail(self, error: BaseException) -> None:
+        for request in self._held:
+            request.fail(error)
+        self._reset()
+
     def _take(self, busy: bool) -> list[Request] | None:
-        """What came in; None when nothing did for long: the thread ends."""
+        """What came in; None when nothing did for long, or at the interpreter's exit: the thread ends."""
         with self._changed:
-            if not busy and not self._waiting:
-                self._changed.wait(IDLE)
-                if not self._waiting:
-                    self._thread = None
-                    return None
+            if not busy:
+                self._held = []
+                if not self._waiting and not self._ending:
+                    self._changed.wait(IDLE)
+            if self._ending:
+                self._held += self._waiting
+                self._waiting.clear()
+                self._fail(Cancelled("the interpreter exits"))
+            if self._ending or not (busy or self._waiting):
+                self._thread, self._held, self._ending = None, [], False
+                return None
             new = list(self._waiting)
             self._waiting.clear()
+            if new:
+                self._held = [*(request for request in self._held if not request.future.done()), *new]
             if len(new) >= self._most:
                 self._changed.notify_all()
             return new
+
+
+_WORKERS: WeakSet[Worker] = WeakSet()
+
+
+@atexit.register
+def _end() -> None:
+    for worker in list(_WORKERS):
+        worker.end()
+
+
+def _forked() -> None:
+    for worker in list(_WORKERS):
+        worker.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from itertools import chain
-from math import fsum, isnan
+from math import fsum, isnan, nan
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -154,10 +154,11 @@ class TransformersModel(AsyncTwins):
         ids = self.prefix_ids(prefix)
         self._room(ids, max(map(len, rows)))
         unique = list(dict.fromkeys(rows))  # small models repeat themselves
-        sums: list[float] = []
+        sums = [nan] * len(unique)
 
         def read(logits: Tensor, which: range) -> None:
-            sums.extend(target_log_probs(logits[..., : self._size], [unique[i] for i in which], law))
+            found = target_log_probs(logits[..., : self._size], [unique[i] for i in which], law)
+            sums[which.start : which.stop] = found
 
         fed = [(ids[-1], *row[:-1]) for row in unique]
         self.engine.continuations(ids, fed, read, most=self._positions)
@@ -176,15 +177,15 @@ class TransformersModel(AsyncTwins):
             self._check_ids(row)
         ids = self.prefix_ids(prefix)
         self._room(ids, max(map(len, rows)) + 1)
-        found: list[Array] = []
+        found: dict[int, Array] = {}
 
         def read(logits: Tensor, which: range) -> None:
             for row, i in enumerate(which):
                 wanted = logits[row, starts[i] : len(rows[i]) + 1, : self._size]
-                found.append(log_probs(wanted, law).double().cpu().numpy())
+                found[i] = log_probs(wanted, law).double().cpu().numpy()
 
         self.engine.continuations(ids, [(ids[-1], *row) for row in rows], read, most=self._positions)
-        return found
+        return [found[i] for i in range(len(rows))]
 
     def step_of(self, token_ids: Sequence[int], log_prob: float) -> Step:
         """The step of these token ids."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from math import nan
 from pathlib import Path
 from typing import Self
 
@@ -95,12 +96,12 @@ class TransformersPRM(RenderedReward):
 
     def values(self, ids: Ids, rows: Sequence[Ids]) -> list[float]:
         fed = [(ids[-1], *row) for row in rows]
-        found: list[float] = []
+        found = [nan] * len(rows)
 
         def read(logits: Tensor, which: range) -> None:
             ends = torch.tensor([len(fed[i]) - 1 for i in which], device=logits.device)
             outputs = logits[torch.arange(len(which), device=logits.device), ends].double().tolist()
-            found.extend(self.probability(self.family, values) for values in outputs)
+            found[which.start : which.stop] = [self.probability(self.family, values) for values in outputs]
 
         spare = 1 if self.layout.joined is None else 1 + len(self.layout.mark)
         self.engine.continuations(ids, fed, read, spare=spare)
