@@ -54,7 +54,7 @@ test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 $(ARGS)
 
-# The model contract on CUDA. Set GPU_PYTHON to an interpreter whose torch sees the GPU and that has pytest.
+# Contract, batching and rewards on CUDA. GPU_PYTHON: an interpreter whose torch sees the GPU, with the `dev` extra's tools.
 GPU_PYTHON ?= $(BIN)/python
 test-gpu: $(VENV)/.installed-dev
 	@if $(GPU_PYTHON) -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then \

@@ -95,7 +95,9 @@ def load_pretrained(
 
     auto: the transformers Auto class to load with. A checkpoint that lacks weights of that class is refused: they
     would be random. gguf: a file in the folder (None: the only one, where there are no safetensors).
-    compile: by torch.compile, at first use; attention stays as it is. quantization: one of QUANTIZATIONS.
+    compile: by torch.compile, at first use: same tokens, seldom faster. The graph breaks at every
+    attention, layers and batch shapes compile anew, and after torch's limit of 8 variants the rest runs uncompiled (the
+    shipped draft: 10 s of compiling, then a third slower). quantization: one of QUANTIZATIONS.
     """
     wanted, kind, smaller = find_device(device), find_dtype(dtype), find_quantization(quantization)
     folder = Path(name_or_path).expanduser()

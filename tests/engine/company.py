@@ -63,16 +63,23 @@ def together(work: Sequence[Callable[[], T]], seed: int, threads: int = 12) -> l
         return [futures[index].result(timeout=60) for index in range(len(work))]
 
 
-def same(found: Any, wanted: Any) -> bool:
-    """Token ids identical, numbers equal to 1e-9."""
+def same(found: Any, wanted: Any, tolerance: float = 1e-9) -> bool:
+    """Token ids identical, numbers equal to `tolerance`."""
     if isinstance(wanted, float):
-        return bool(abs(found - wanted) <= 1e-9)
+        return bool(abs(found - wanted) <= tolerance)
     if isinstance(wanted, list | tuple):
-        return len(found) == len(wanted) and all(map(same, found, wanted))
+        return len(found) == len(wanted) and all(same(a, b, tolerance) for a, b in zip(found, wanted, strict=True))
     return bool(found == wanted)
 
 
-def models(miniatures: Miniatures, architecture: str, **options: Any) -> tuple[TransformersModel, TransformersPRM]:
+def models(
+    miniatures: Miniatures, architecture: str, device: str = "cpu", **options: Any
+) -> tuple[TransformersModel, TransformersPRM]:
     """A float64 language model and reward model, cold."""
-    settings: dict[str, Any] = {"architecture": architecture, "dtype": "float64", "options": options}
+    settings: dict[str, Any] = {
+        "architecture": architecture,
+        "dtype": "float64",
+        "device": device,
+        "options": options,
+    }
     return miniatures.language(**settings), miniatures.reward(**{**settings, "architecture": "qwen2"})

@@ -61,7 +61,8 @@ def test_cuda_draws_what_the_cpu_draws(miniatures: Miniatures) -> None:
     wanted = here.sample(prefix, 8, contract.KEY, law)
     found = there.sample(prefix, 8, contract.KEY, law)
     assert [step.token_ids for step in found] == [step.token_ids for step in wanted]
-    contract.close([s.log_prob for s in found], [s.log_prob for s in wanted], wanted, 1e-9)
+    # transformers computes llama's norms and rotary angles in float32, and the two devices round them apart
+    contract.close([s.log_prob for s in found], [s.log_prob for s in wanted], wanted, 1e-6)
 
 
 @pytest.mark.gpu

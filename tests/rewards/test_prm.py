@@ -61,6 +61,17 @@ def test_rewards_are_those_of_a_full_forward(miniatures: Miniatures) -> None:
     assert all(0 < reward < 1 for reward in rewards)
 
 
+@pytest.mark.gpu
+def test_rewards_on_cuda_are_those_of_the_cpu(miniatures: Miniatures) -> None:
+    """To 1e-6 only: transformers computes qwen2's norms and rotary angles in float32, whatever the model's type."""
+    prm = miniatures.reward(dtype="float64", device="cuda")
+    whole = oracle(miniatures, prm, TEXTS)
+    for position, text in enumerate(TEXTS):
+        rewards = prm(committed(*TEXTS[:position]), [step(other) for other in (text, *TEXTS)])
+        assert rewards[0] == pytest.approx(whole[position], abs=1e-6)
+        assert rewards[1 + position] == pytest.approx(rewards[0], abs=1e-6)
+
+
 def test_the_read_out_of_a_step_ignores_later_steps(miniatures: Miniatures) -> None:
     prm = miniatures.reward(dtype="float64")
     whole = oracle(miniatures, prm, TEXTS)
