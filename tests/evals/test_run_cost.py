@@ -60,12 +60,12 @@ def test_the_tokens_counted_are_those_the_engine_runs(method: str, n: int, monke
     fed: dict[Any, list[int]] = {}
     feed = Engine.feed
 
-    def counting(engine: Engine, rows: Any, ids: Any, *, last: bool) -> Any:
+    def counting(engine: Engine, batch: Any, ids: Any, *, last: bool) -> Any:
         count = fed.setdefault(engine, [0, 0])
-        past, (batch, width) = rows.length, ids.shape
-        count[0] += batch * width
-        count[1] += batch * sum(range(past + 1, past + width + 1))
-        return feed(engine, rows, ids, last=last)
+        rows, width = ids.shape
+        count[0] += rows * width
+        count[1] += sum(past + i for past in (batch._offsets + batch.end).tolist() for i in range(1, width + 1))
+        return feed(engine, batch, ids, last=last)
 
     plan = Plan("pocket", tuple(load("pocket", size=2)), (method,), (n,), (0,), SPECS, {"temperature": 1.0}, "summary")
     solver = Solver(plan, Setting())
