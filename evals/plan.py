@@ -126,7 +126,7 @@ class Plan:
 
     def identity(self, fingerprints: Mapping[str, str] | None = None) -> Plain:
         """What config.json holds. fingerprints: of the models, by role, where they are loaded."""
-        told = repr([(p.id, p.problem, p.answer, p.kind) for p in self.problems])
+        told = repr([(p.id, p.problem, p.answer, p.kind, _canonical(p.meta)) for p in self.problems])
         fields = self.config(self.methods[0], self.ns[0], self.seeds[0]).model_dump()
         return {
             "schema": SCHEMA,
@@ -219,6 +219,11 @@ def _flat(record: Plain, above: str = "") -> Plain:
     for key, value in record.items():
         flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {above + key: value}
     return flat
+
+
+def _canonical(meta: Mapping[str, Any]) -> str:
+    """One text for equal metas, whatever the order of their keys: tolerances and the like decide grades, too."""
+    return json.dumps(meta, sort_keys=True, default=repr)
 
 
 def _short(value: Any) -> str:

@@ -79,6 +79,9 @@ def test_another_configuration_in_the_folder_is_refused_by_its_keys(tmp_path: Pa
     assert "methods: ['gsi'] there, ['rsd-n'] here" in told
     problems(tmp_path, 3)
     assert "problems: 2 there, 3 here" in mistake(argv, capsys)
+    file = problems(tmp_path, 2)
+    file.write_text(file.read_text().replace('"answer": "7"', '"answer": "7", "meta": {"rel_tol": 0.5}'))
+    assert "problems_digest: " in mistake(argv, capsys)  # another tolerance grades otherwise
     problems(tmp_path, 2)
     os.truncate(tmp_path / "run" / "results.jsonl", 0)
     config = tmp_path / "run" / "config.json"
