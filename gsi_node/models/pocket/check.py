@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Protocol
 
+from gsi_node.answer import last_boxed
+
 _GLYPHS = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-"})
 _NUMBER = re.compile(r"-?\d{1,12}(/\d{1,12})?")
 
@@ -48,22 +50,9 @@ def check_step(problem: Checkable, previous: Sequence[str], step: str) -> bool:
     return first_error(problem, [*previous, step]) is None
 
 
-def boxed(response: str) -> str | None:
-    """The content of the last complete \\boxed{…}, braces matched; None where there is none."""
-    start = response.rfind("\\boxed{")
-    while start >= 0:
-        depth = 0
-        for end in range(start + 6, len(response)):
-            depth += {"{": 1, "}": -1}.get(response[end], 0)
-            if depth == 0:
-                return response[start + 7 : end]
-        start = response.rfind("\\boxed{", 0, start)
-    return None
-
-
 def grade(problem: Checkable, response: str) -> bool:
     """Whether the last complete \\boxed{…} of the response equals the answer exactly, as a fraction."""
-    content = boxed(response)
+    content = last_boxed(response)
     if content is None:
         return False
     text = normal(content).replace(" ", "")

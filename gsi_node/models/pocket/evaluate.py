@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForTokenClassification, LlamaForCausalLM
 
+from gsi_node.answer import last_boxed
 from gsi_node.models.pocket import NAMES, path
-from gsi_node.models.pocket.check import boxed, grade
+from gsi_node.models.pocket.check import grade
 from gsi_node.models.pocket.independent import SETTINGS, recognise
 from gsi_node.models.pocket.judged import Judged, judge
 from gsi_node.models.pocket.reward import auroc, rewards
@@ -148,7 +149,7 @@ def gym_table(folders: dict[str, Path], size: int, temperature: float, seed: int
         for folder in folders.values():
             answered = answer(folder, [problem for _, _, problem in drawn], temperature, seed, device)
             graded = [
-                data.score_answer(boxed(item.response), entry) == 1.0
+                data.score_answer(last_boxed(item.response), entry) == 1.0
                 for item, (data, entry, _) in zip(answered, drawn, strict=True)
             ]
             line.append(proportion(sum(graded), len(graded)))

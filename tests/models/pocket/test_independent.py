@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gsi_node.models.pocket.check import boxed
+from gsi_node.answer import last_boxed
 from gsi_node.models.pocket.independent import SETTINGS, recognise
 from gsi_node.models.pocket.world import FAMILIES, first_error, problems
 
@@ -33,7 +33,7 @@ def test_what_the_generator_asks_is_covered_and_its_grader_accepts_our_solution(
         assert problem is not None, entry["question"]
         assert first_error(problem, problem.solution) is None
         assert problem.problem == entry["question"]
-        assert data.score_answer(boxed(problem.solution[-1]), entry) == 1.0, (entry, problem.solution)
+        assert data.score_answer(last_boxed(problem.solution[-1]), entry) == 1.0, (entry, problem.solution)
 
 
 def test_recognised_questions_of_our_own_have_our_answer_and_key() -> None:

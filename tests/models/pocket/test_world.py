@@ -124,6 +124,8 @@ def test_a_step_too_many_is_wrong() -> None:
         ("12", "\\boxed{12/0}", False),
         ("12", "\\boxed{9**9**9}", False),
         ("12", "\\boxed{{12}}", False),
+        ("12", "\\boxed{3 \\boxed{12}", True),
+        ("12", "{ \\boxed{12}} \\boxed{3", True),
     ],
 )
 def test_grade_compares_the_last_complete_box_exactly(answer: str, response: str, right: bool) -> None:
