@@ -1,7 +1,8 @@
 """Minerva Math (OCWCourses): the answer is the last box of `solution`, or `answer` where it has been taken out.
 
-Its numbers are measured or rounded ("4.5e33"), so decimals are compared within a relative 1e-4, as the evaluation code
-of Qwen2.5-Math does.
+Its numbers are measured or rounded ("4.5e33"), so decimals are compared within a relative 1e-4. That is the tolerance
+of Qwen2.5-Math's evaluation (QwenLM/Qwen2.5-Math, evaluation/grader.py, `numeric_equal`), which grants it to every
+number of every set; here two whole numbers must be equal, and other sets keep the stricter default.
 """
 
 from __future__ import annotations
