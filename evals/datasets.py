@@ -74,16 +74,16 @@ def _stored(name: str, data_dir: Path | None) -> list[Problem]:
         path = Path(name)
         if path.suffix != ".jsonl" and not path.is_file():
             raise ConfigError(f"no set {name!r}: use pocket, {', '.join(LAYOUTS)}, rg:NAME, or a file of JSON lines")
-        return _problems(_rows(path), lines.read)
+        return _problems(_rows(path), lines.read, str(path))
     folder = data_dir if data_dir is not None else Path(os.environ[DATA_DIR]) if os.environ.get(DATA_DIR) else None
     places = [] if folder is None else [folder / f"{name}.jsonl", folder / name / "test.jsonl"]
     for path in places:
         if path.is_file():
-            return _problems(_rows(path), layout.read)
-    return _problems(_hub_rows(layout, places), layout.read)
+            return _problems(_rows(path), layout.read, str(path))
+    return _problems(_hub_rows(layout, places), layout.read, layout.hub.path)
 
 
-def _problems(rows: Iterable[tuple[str, Row]], read: Callable[[Row], Reading]) -> list[Problem]:
+def _problems(rows: Iterable[tuple[str, Row]], read: Callable[[Row], Reading], source: str) -> list[Problem]:
     """Problems of rows, each with the place it stands at; equal ids are told apart by #2, #3 …"""
     found: list[Problem] = []
     seen: Counter[str] = Counter()
@@ -97,7 +97,7 @@ def _problems(rows: Iterable[tuple[str, Row]], read: Callable[[Row], Reading]) -
         seen[id] += 1
         found.append(Problem(id if seen[id] == 1 else f"{id}#{seen[id]}", text, answer, kind, meta))
     if not found:
-        raise ConfigError("the set is empty")
+        raise ConfigError(f"{source}: the set is empty")
     return found
 
 

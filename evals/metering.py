@@ -1,12 +1,14 @@
 """Models and rewards that count, for the row being solved, what each was asked: the same protocols around another.
 
-The row's meter travels in a context variable, which LangGraph's threads and asyncio's tasks copy, so rows in flight
-together are told apart.
+The row's meter and the spans of its calls travel in context variables, which LangGraph's threads and asyncio's tasks
+copy, so rows in flight together are told apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -18,7 +20,29 @@ from gsi_node.rewards.base import Reward
 from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
 
 Meter = dict[str, Work]  # by role
+Span = tuple[float, float]  # begin and end of a call, time.perf_counter seconds
 METER: ContextVar[Meter | None] = ContextVar("evals_meter", default=None)
+SPANS: ContextVar[list[Span] | None] = ContextVar("evals_spans", default=None)
+
+
+@contextmanager
+def timed() -> Iterator[None]:
+    """Note when the call within began and ended, where a row is being solved."""
+    spans, began = SPANS.get(), time.perf_counter()
+    try:
+        yield
+    finally:
+        if spans is not None:
+            spans.append((began, time.perf_counter()))
+
+
+def covered(spans: Iterable[Span]) -> float:
+    """Seconds in at least one span: what two models do at the same time counts once."""
+    total, until = 0.0, float("-inf")
+    for began, ended in sorted(spans):
+        total += max(0.0, ended - max(began, until))
+        until = max(until, ended)
+    return total
 
 
 def ids_of(steps: Sequence[Step]) -> list[Ids]:
@@ -94,26 +118,30 @@ class MeteredModel(_Metered):
         return tuple(self.inner.encode(text))
 
     def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
-        steps: list[Step] = self.inner.sample(prefix, n, key, law)
+        with timed():
+            steps: list[Step] = self.inner.sample(prefix, n, key, law)
         self.count(prefix, ids_of(steps))
         return steps
 
     def score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
-        scores: list[Score] = self.inner.score(prefix, steps, law)
+        with timed():
+            scores: list[Score] = self.inner.score(prefix, steps, law)
         self.count(prefix, distinct(steps))
         return scores
 
     async def asample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
         twin = getattr(self.inner, "asample", None)
         asked = run_cancellable(self.inner.sample, prefix, n, key, law) if twin is None else twin(prefix, n, key, law)
-        steps: list[Step] = await asked
+        with timed():
+            steps: list[Step] = await asked
         self.count(prefix, ids_of(steps))
         return steps
 
     async def ascore(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
         twin = getattr(self.inner, "ascore", None)
         asked = run_cancellable(self.inner.score, prefix, steps, law) if twin is None else twin(prefix, steps, law)
-        scores: list[Score] = await asked
+        with timed():
+            scores: list[Score] = await asked
         self.count(prefix, distinct(steps))
         return scores
 
@@ -125,7 +153,8 @@ class MeteredTokenModel(MeteredModel):
         self, prefix: Prefix, rows: Sequence[Ids], starts: Sequence[int], law: SamplingLaw
     ) -> list[Array]:
         """For speculative decoding: each row is fed from `start` on, what lies before having been fed already."""
-        laws: list[Array] = self.inner.next_log_probs(prefix, rows, starts, law)
+        with timed():
+            laws: list[Array] = self.inner.next_log_probs(prefix, rows, starts, law)
         for row, start in zip(rows, starts, strict=True):
             self.count(prefix, [row], fed_already=start)
         return laws
@@ -145,14 +174,16 @@ class MeteredReward(_Metered):
         return self.inner.range
 
     def __call__(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
-        rewards = self.inner(prefix, steps)
+        with timed():
+            rewards = self.inner(prefix, steps)
         self.count(prefix, distinct(steps), judged=True)
         return rewards
 
     async def acall(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
         twin = getattr(self.inner, "acall", None)
         asked = run_cancellable(self.inner.__call__, prefix, steps) if twin is None else twin(prefix, steps)
-        rewards: list[float] = await asked
+        with timed():
+            rewards: list[float] = await asked
         self.count(prefix, distinct(steps), judged=True)
         return rewards
 

@@ -12,7 +12,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from evals.tables import difference_label, short
 from evals.tally import ROLES, Plain
 
-COSTS = "Means over problems: tokens generated and scored, forward FLOPs, wall seconds."
+COSTS = (
+    "Means over problems: tokens generated and scored, forward FLOPs, seconds. Black: wall seconds; the base scores "
+    "while the reward judges, so a bar may reach beyond."
+)
 MOST_ROWS = 60
 FILLS = {
     "draft": "#CC79A7",
@@ -131,8 +134,8 @@ def bars(settings: Sequence[Plain]) -> Figure | None:
         _stack(panels[0], place, _token_parts(setting))
         _stack(panels[1], place, {role: (setting["flops"] or {}).get(role, 0.0) for role in ROLES})
         spent = setting["seconds"] or {}
-        _stack(panels[2], place, {part: max(0.0, spent.get(part, 0.0)) for part in (*ROLES, "rest")})
-        if spent and spent["rest"] < 0:  # models worked at the same time
+        _stack(panels[2], place, {part: spent.get(part) or 0.0 for part in (*ROLES, "rest")})
+        if spent:
             panels[2].plot([spent["total"]["value"]] * 2, [place - 0.36, place + 0.36], color="black", linewidth=1.4)
     for axes, label in zip(panels, ("tokens", "forward FLOPs", "seconds"), strict=True):
         axes.set_xlabel(label)

@@ -122,7 +122,7 @@ Latencies: n = 16, one problem in flight.
 
 python -m evals report {folder}/latency
 
-Published, n = 16 (compare "acceptance" of the first report and "seconds a step" of the last):
+Published, n = 16 (compare "acceptance" of the first report and "wall s a step" of the last):
 
 | | acceptance of gsi | seconds a step, gsi | seconds a step, sbon-base | device |
 | --- | --- | --- | --- | --- |

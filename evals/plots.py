@@ -91,8 +91,6 @@ def _figures(summary: Plain, data: str, settings: list[Plain]) -> list[tuple[str
     beaten = "The grey line joins what no other setting beats at the same or a lower cost."
     busy = any(s["seconds"] is not None and not s["seconds"]["latency"] for s in settings)
     load = " Hollow points were measured under load and are no latencies." if busy else ""
-    overlap = any(s["seconds"] is not None and s["seconds"]["rest"] < 0 for s in settings)
-    together = "" if not overlap else " Black: wall seconds, where models worked at the same time."
     answers = any(entry["kind"] == "answers" for entry in curves)
     against = "the answer's correctness (reward of the last step)" if answers else "the exact label of each step"
     return [
@@ -126,7 +124,7 @@ def _figures(summary: Plain, data: str, settings: list[Plain]) -> list[tuple[str
         (
             "costs",
             "What a problem costs",
-            COSTS + together + ("" if not busy else " †: measured under load."),
+            COSTS + ("" if not busy else " †: measured under load."),
             bars(settings),
         ),
     ]

@@ -40,7 +40,8 @@ class Row(TypedDict):
     index: place of the problem in the data set. correct: None where there is an error. predicted: the extracted
     answer; reason: why it is wrong, where more is known. steps: the node's records without token ids, each with
     n_tokens. usage: by role, generated_tokens, scored_tokens, calls, seconds. flops: by role (evals/cost.py); a role
-    whose model does not tell is left out. seconds: wall seconds of solving, grading not included. concurrency: problems
+    whose model does not tell is left out. seconds: wall seconds of solving, grading not included; models_seconds: those
+    in which at least one model worked (rows of before 2026-11-26 do not say). concurrency: problems
     in flight in the process, workers: processes; latency is claimed only where both are 1. peak_memory_bytes: of CUDA,
     or of the process. votes: of a majority method, answers with their voters.
     """
@@ -65,6 +66,7 @@ class Row(TypedDict):
     usage: dict[str, Plain]
     flops: dict[str, float]
     seconds: float
+    models_seconds: NotRequired[float]
     concurrency: int
     workers: int
     peak_memory_bytes: int | None

@@ -226,7 +226,9 @@ def _estimate(meter: Meter, rows: list[Any], left: Sequence[Any], plan: Plan, op
             total += count * (mean or 0.0)
             unknown += count if mean is None else 0
             meter.say(f"  {method}, n = {n}: {count} to do" + ("" if mean is None else f", {mean:.2f} s each"))
-    if unknown == len(left):
+    if not left:
+        meter.say("nothing is left to do")
+    elif unknown == len(left):
         meter.say("no row yet to tell the time from: make some with --minutes 1")
     else:
         lanes = options.workers * options.concurrency

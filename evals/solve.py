@@ -10,7 +10,7 @@ from typing import Any
 
 from evals.cost import forget_peak, peak_memory_bytes
 from evals.grading import Grader
-from evals.metering import METER, Meter, metered
+from evals.metering import METER, SPANS, Meter, Span, covered, metered
 from evals.plan import MAJORITY, Plan, Setting, Task
 from evals.problems import Grade, Problem
 from evals.record import blank_row, failed_row, plain_step
@@ -73,13 +73,15 @@ class Solver:
         if self.setting.concurrency == 1:
             self._forget()
         meter: Meter = {}
-        token = METER.set(meter)
+        spans: list[Span] = []
+        tokens = METER.set(meter), SPANS.set(spans)
         started = time.perf_counter()
         try:
             solve = self._majority if task.method in MAJORITY else self._once
             outcomes = solve(task)
         finally:
-            METER.reset(token)
+            METER.reset(tokens[0])
+            SPANS.reset(tokens[1])
         seconds = time.perf_counter() - started
         memory = peak_memory_bytes()
         problem = self.plan.problems[task.place]
@@ -99,6 +101,7 @@ class Solver:
             "usage": usage,
             "flops": self._flops(meter, usage),
             "seconds": seconds,
+            "models_seconds": covered(spans),
             "peak_memory_bytes": memory,
         }
         if votes is not None:

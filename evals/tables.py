@@ -29,7 +29,8 @@ def markdown(summary: Plain, name: str) -> str:
 LEGEND = """\
 Brackets are 95 % intervals, clustered by problem where there are several seeds. Acceptance: accepted steps over decided
 steps. p (Holm): two-sided exact paired test, adjusted for all comparisons of this report. †: measured under load, not a
-latency. Formulas: docs/evals.md.
+latency. Seconds of draft, base and reward: of each model's calls; the base scores while the reward judges, so they may
+add up to more than the wall's. Rest: wall seconds in which no model worked. Formulas: docs/evals.md.
 """
 
 
@@ -54,7 +55,7 @@ def accuracies(settings: Sequence[Plain]) -> tuple[list[str], list[list[str]]]:
 
 def costs(settings: Sequence[Plain]) -> tuple[list[str], list[list[str]]]:
     """Tokens, FLOPs and seconds a problem."""
-    header = ["method", "n", "draft tokens", "base tokens", "base scored", "FLOPs", "seconds", "seconds a step"]
+    header = ["method", "n", "draft tokens", "base tokens", "base scored", "FLOPs", "wall s", "wall s a step"]
     header += [*(f"{role} s" for role in ROLES), "rest s"]
     body = []
     for s in settings:
@@ -66,7 +67,7 @@ def costs(settings: Sequence[Plain]) -> tuple[list[str], list[list[str]]]:
         line.append("–" if s["flops"] is None else short(s["flops"]["total"]["value"], digits=3))
         line.append("–" if spent is None else f"{spent['total']['value']:.3g}{mark}")
         line.append("–" if not spent or spent["per_step"] is None else f"{spent['per_step']['value']:.3g}{mark}")
-        line += ["–" if spent is None else f"{spent[part]:.3g}" for part in (*ROLES, "rest")]
+        line += ["–" if spent is None or spent[part] is None else f"{spent[part]:.3g}" for part in (*ROLES, "rest")]
         body.append(line)
     return header, body
 

@@ -152,10 +152,11 @@ def quiet(row: Row) -> bool:
 
 
 def seconds(rows: Sequence[Row]) -> Plain | None:
-    """Mean wall seconds a row, split into draft, base, reward and the rest; and wall seconds a decided step.
+    """Mean wall seconds a row; those of draft, base and reward; of the rest; and wall seconds a decided step.
 
     latency: whether they come from rows at concurrency 1 and one process; if there are such rows, only they are used.
-    The rest is wall time minus the models' seconds: negative where models worked at the same time.
+    Models work at the same time (the base scores while the reward judges), so their seconds may add up to more than the
+    wall's. rest: wall seconds in which no model worked; None where a row does not tell.
     """
     used = [row for row in rows if quiet(row)] or list(rows)
     if not used:
@@ -168,11 +169,17 @@ def seconds(rows: Sequence[Row]) -> Plain | None:
         "quantiles": stats.quantiles([row["seconds"] for row in used]),
         "per_step": asdict(stats.mean(*steps)) if any(steps[1]) else None,
         **parts,
-        "rest": total["value"] - sum(parts.values()),
+        "rest": _rest(used),
         "latency": quiet(used[0]),
         "concurrency": sorted({row["concurrency"] for row in used}),
         "workers": sorted({row["workers"] for row in used}),
     }
+
+
+def _rest(rows: Sequence[Row]) -> float | None:
+    if any(row.get("models_seconds") is None for row in rows):
+        return None
+    return sum(float(row["seconds"] - row["models_seconds"]) for row in rows) / len(rows)
 
 
 def _mean(rows: Sequence[Row], value: Callable[[Row], float]) -> Plain:

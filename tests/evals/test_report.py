@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from evals import report
+from evals.panels import bars
+from evals.tables import costs
 from tests.evals.synthetic import Plain, campaign, failed, write
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)><!--\u2028 & \\u003c \ud800"
@@ -80,9 +82,8 @@ def test_the_numbers_are_those_of_the_rows(tmp_path: Path) -> None:
         assert setting["flops"]["total"]["value"] == pytest.approx(sum(sum(r["flops"].values()) for r in own) / 50)
         assert setting["seconds"]["total"]["value"] == pytest.approx(sum(row["seconds"] for row in own) / 50)
         spent = setting["seconds"]
-        assert sum(spent[part] for part in ("draft", "base", "reward", "rest")) == pytest.approx(
-            spent["total"]["value"]
-        )
+        assert spent["rest"] == pytest.approx(sum(row["seconds"] - row["models_seconds"] for row in own) / 50)
+        assert spent["rest"] > 0 > spent["total"]["value"] - sum(spent[role] for role in ("draft", "base", "reward"))
         if setting["method"] == "gsi":
             assert setting["acceptance"]["value"] == pytest.approx(sum(s["accepted"] for s in steps) / len(steps))
             shares = sorted((s.get("rejected") or s)["ess"] / 4 for s in steps)
@@ -94,6 +95,17 @@ def test_the_numbers_are_those_of_the_rows(tmp_path: Path) -> None:
     own_difference = [by_key[("gsi", p, s)] - by_key[("sbon-base", p, s)] for m, p, s in by_key if m == "gsi"]
     assert pair["value"] == pytest.approx(sum(own_difference) / 50)
     assert pair["p_holm"] == pair["p_value"]
+
+
+def test_the_rest_is_not_told_where_a_row_does_not_tell(tmp_path: Path) -> None:
+    rows = list(campaign(4, ("gsi", "sbon-base"), (4,), (0,)))
+    del rows[0]["models_seconds"]
+    summary = summary_of(tmp_path, rows)
+    gsi, sbon = (setting["seconds"]["rest"] for setting in summary["settings"])
+    assert gsi is None
+    assert sbon > 0
+    assert [line[-1] == "–" for line in costs(summary["settings"])[1]] == [True, False]
+    assert bars(summary["settings"]) is not None
 
 
 def test_differences_pair_problem_with_problem(tmp_path: Path) -> None:

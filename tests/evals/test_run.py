@@ -25,7 +25,7 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 
 def plain(rows: list[Row]) -> dict[Any, Any]:
     """Rows by key, without what may differ between equal runs."""
-    timed = ("seconds", "worker", "workers", "concurrency", "peak_memory_bytes", "usage")
+    timed = ("seconds", "models_seconds", "worker", "workers", "concurrency", "peak_memory_bytes", "usage")
     return {key_of(row): {name: value for name, value in row.items() if name not in timed} for row in rows}
 
 
@@ -56,6 +56,7 @@ def test_a_row_for_each_problem_method_n_and_seed(tmp_path: Path, capsys: Captur
         )
         assert sum(len(vote["voters"]) for vote in row.get("votes", [])) == (row["n"] if "votes" in row else 0)
         assert (row["acceptance_rate"] is None) == row["method"].startswith("majority")
+        assert 0 < row["models_seconds"] < row["seconds"]
     assert {row["worker"] for row in rows} == {"process-1", "process-2"}
     by_key = {key_of(row): row for row in rows}
     assert by_key["p0", "gsi", 4, 0]["steps"][0]["candidates"][0]["n_tokens"] > 0  # a short run keeps its candidates

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,17 @@ import pytest
 
 from evals.cost import NOTHING, Size, Work, sizes_of
 from evals.datasets import load
-from evals.metering import METER, Meter
+from evals.metering import METER, Meter, covered
 from evals.plan import Plan, Setting, Task
+from evals.problems import Problem
 from evals.solve import Solver
 from gsi_node.engine.forward import Engine
 from gsi_node.load import load_model, load_reward
 from gsi_node.models.table import TableModel
+from gsi_node.rewards.table import TableReward
 from gsi_node.rewards.verifier import VerifierReward
+from gsi_node.types import Prefix, Step
+from tests.graph.world import models, reward_of
 from tests.miniature import build_miniature
 
 SPECS = {"draft": "pocket:draft", "base": "pocket:base", "reward": "pocket"}
@@ -89,3 +95,35 @@ def test_the_tokens_counted_are_those_the_engine_runs(method: str, n: int, monke
             else:  # a fallback's step may begin as a refused one did; padded and finished rows ride along
                 assert 0.6 < work.fed / tokens < 1.15, role
     solver.close()
+
+
+def test_time_covered_by_calls_counts_once() -> None:
+    assert covered([]) == 0.0
+    assert covered([(5.0, 6.0), (0.0, 2.0), (1.0, 1.5), (1.0, 3.0), (3.0, 4.0)]) == 5.0
+
+
+def test_models_that_work_at_the_same_time_are_counted_once_in_the_rows_seconds() -> None:
+    """Base and reward take 40 ms a call and work at once: their own seconds add up to more than what they cover."""
+    parts = models(length=3)
+    parts["base"].delay = 0.04
+
+    class Slow(TableReward):
+        def __call__(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
+            time.sleep(0.04)
+            return super().__call__(prefix, steps)
+
+    parts["reward"] = Slow(reward_of, name="reward")
+    problem = Problem("p", "?", "7", "math")
+    fields = {"beta": 4.0, "threshold": 0.0}  # every draft is accepted: each step is one score beside one reward
+    plan = Plan("made", (problem,), ("gsi",), (2,), (0,), dict.fromkeys(parts, "-"), fields, "summary")
+    solver = Solver(plan, Setting(), lambda role, spec: parts[role])
+    task = Task(0, "gsi", 2, 0)
+    row = solver.finished(task, solver.submit(task))
+    solver.close()
+    assert row["error"] is None
+    own = [row["usage"][role]["seconds"] for role in ("draft", "base", "reward")]
+    steps = len(row["steps"])
+    assert steps == 4
+    assert max(own) <= row["models_seconds"] + 0.02
+    assert sum(own) - row["models_seconds"] > 0.5 * 0.04 * steps  # at least half of the shared time, however busy
+    assert row["models_seconds"] < row["seconds"]

@@ -48,7 +48,7 @@ def mistake(argv: list[str], capsys: Capture) -> str:
         (["--config", "{folder}/field.json"], "no field 'betta'"),
         (["--data", "math501"], "no set 'math501'"),
         (["--data", "{folder}/nowhere.jsonl"], "nowhere.jsonl"),
-        (["--data", "{folder}/empty.jsonl"], "empty"),
+        (["--data", "{folder}/empty.jsonl"], "empty.jsonl: the set is empty"),
         (["--data", "math500", "--data-dir", "{folder}"], "math500"),
         (["--out", "{folder}/empty.jsonl"], "is a file; name a folder"),
         (["--out", "{folder}"], "but no config.json, so it is no run folder"),
