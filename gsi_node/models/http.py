@@ -12,8 +12,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -22,31 +23,17 @@ import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, GSIError, SpecError
+from gsi_node.models.replica import Failed as Failed
+from gsi_node.models.replica import Replica
 
 T = TypeVar("T")
 _log = logging.getLogger("gsi_node.server")
 _BUSY = (408, 425, 429, 500, 502, 503, 504)
+CHECK_ATTEMPTS = 3
+"""Attempts of a request to one replica alone."""
+CLOSING = 1.0
+"""Seconds a check holds for new connections where the server closes each after its answer: there they are no sign."""
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
-
-class Failed(Exception):
-    """One attempt failed: `problem` in words, `fix` for the user, `kind` to raise when no attempt is left.
-
-    again: another attempt may succeed. after: seconds the server asks to wait. down: the replica is out of order.
-    """
-
-    def __init__(
-        self,
-        problem: str,
-        kind: type[GSIError] = BackendError,
-        *,
-        fix: str = "Look into the server's log",
-        again: bool = True,
-        after: float = 0.0,
-        down: bool = False,
-    ) -> None:
-        super().__init__(problem)
-        self.problem, self.kind, self.fix, self.again, self.after, self.down = problem, kind, fix, again, after, down
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +48,12 @@ class Patience:
     longest_retry_after: float = 60.0
 
 
-@dataclass(slots=True)
-class Replica:
-    """One server. outstanding: requests under way. rest: seconds it was last set aside for, until `resting`."""
-
-    url: str
-    outstanding: int = 0
-    rest: float = 0.0
-    resting: float = 0.0
-
-
 class Transport:
-    """The replicas of one model. Safe to use from threads and from any event loop."""
+    """The replicas of one model. Safe to use from threads and from any event loop.
+
+    check: asked with the transport of one replica, before a replica that failed is used again, and before an answer
+    over a new connection is: raises where it is not what it was, for a server may come back as another.
+    """
 
     def __init__(self, urls: Sequence[str], *, patience: Patience, api_key_env: str = "GSI_API_KEY") -> None:
         self.replicas = [Replica(_checked(url)) for url in urls]
@@ -80,6 +61,15 @@ class Transport:
         self._patience = patience
         self._key_env = api_key_env
         self._client: httpx.AsyncClient | None = None
+        self.check: Callable[[Transport], Awaitable[None]] | None = None
+
+    def only(self, replica: Replica) -> Transport:
+        """This transport for one replica alone, unchecked, over the same connections; close the whole, not this."""
+        self._open()
+        one = copy(self)
+        one.replicas, one.name, one.check = [Replica(replica.url)], replica.url, None
+        one._patience = replace(self._patience, attempts=min(self._patience.attempts, CHECK_ATTEMPTS))
+        return one
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of `work`, run on the client's loop; for threads."""
@@ -142,11 +132,16 @@ class Transport:
         replica = min(self.replicas, key=lambda r: (max(0.0, r.resting - now), r.outstanding))
         replica.outstanding += 1
         try:
-            result = read(await self._fetch(replica.url, path, body))
+            if replica.checked is None:
+                await self._verify(replica, time.monotonic())
+            answer, opened = await self._fetch(replica.url, path, body)
+            await self._verify(replica, opened)
+            result = read(answer)
         except Failed as failed:
+            if len(self.replicas) > 1:
+                failed.problem = f"{replica.url}: {failed.problem}"
             if failed.down:
-                replica.rest = min(30.0, max(0.5, 2 * replica.rest))
-                replica.resting = time.monotonic() + replica.rest
+                replica.set_aside()
                 if len(self.replicas) > 1:
                     _log.warning("%s is set aside for %.1f s: %s", replica.url, replica.rest, failed.problem)
             raise
@@ -162,24 +157,30 @@ class Transport:
         replica.rest = replica.resting = 0.0
         return result
 
-    async def _fetch(self, url: str, path: str, body: Any) -> Any:
-        """One request; Failed for whatever is no JSON answer."""
-        if self._client is None:
-            loopback = all(urlsplit(replica.url).hostname in _LOOPBACK for replica in self.replicas)
-            self._client = httpx.AsyncClient(
-                timeout=httpx.Timeout(self._patience.timeout, connect=min(10.0, self._patience.timeout)),
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
-                trust_env=not loopback,
-                follow_redirects=False,
-            )
+    async def _verify(self, replica: Replica, since: float) -> None:
+        if (check := self.check) is not None:
+            await replica.verify(lambda: check(self.only(replica)), since)
+
+    async def _fetch(self, url: str, path: str, body: Any) -> tuple[Any, float]:
+        """One request: the JSON answer, and when its connection was opened (0 where it was open before; see CLOSING).
+
+        Failed for whatever is no JSON answer.
+        """
+        client, opened = self._open(), 0.0
+
+        async def trace(event: str, info: Any) -> None:
+            nonlocal opened
+            if event == "connection.connect_tcp.complete":
+                opened = time.monotonic()
+
         key = os.environ.get(self._key_env, "")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         try:
             async with asyncio.timeout(self._patience.timeout):
                 if body is None:
-                    answer = await self._client.get(url + path, headers=headers)
+                    answer = await client.get(url + path, headers=headers, extensions={"trace": trace})
                 else:
-                    answer = await self._client.post(url + path, json=body, headers=headers)
+                    answer = await client.post(url + path, json=body, headers=headers, extensions={"trace": trace})
         except (TimeoutError, httpx.TimeoutException) as error:
             raise Failed(
                 f"no answer within {self._patience.timeout:g} s",
@@ -196,14 +197,28 @@ class Transport:
             ) from error
         if answer.status_code != 200:
             raise self._refused(answer, path)
+        if answer.headers.get("Connection", "").lower() == "close" or answer.http_version == "HTTP/1.0":
+            opened = max(0.0, opened - CLOSING)
         try:
-            return answer.json()
+            return answer.json(), opened
         except ValueError as error:
             raise Failed(
                 "the answer is no JSON, or cut off",
                 fix="Look into the server's log, and at proxies before it",
                 down=True,
             ) from error
+
+    def _open(self) -> httpx.AsyncClient:
+        """The client of all replicas. Connections are kept as long as they are used: a new one is a sign (`check`)."""
+        if self._client is None:
+            loopback = all(urlsplit(replica.url).hostname in _LOOPBACK for replica in self.replicas)
+            self._client = httpx.AsyncClient(
+                timeout=httpx.Timeout(self._patience.timeout, connect=min(10.0, self._patience.timeout)),
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+                trust_env=not loopback,
+                follow_redirects=False,
+            )
+        return self._client
 
     def _refused(self, answer: httpx.Response, path: str) -> Failed:
         """What a status other than 200 means."""
