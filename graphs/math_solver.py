@@ -26,9 +26,8 @@ from typing import Annotated, Any
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.channels import EphemeralValue
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, START
 from langgraph.graph.message import add_messages
-from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Overwrite, Send
 from typing_extensions import TypedDict  # the one pydantic can describe on Python 3.11: LangGraph shows the schemas
 
@@ -36,6 +35,7 @@ from gsi_node import GSIConfig, GSIContext, Reward, StepModel, compile_gsi, load
 from gsi_node.cli.problems import default_id
 from gsi_node.core.choose import vote
 from gsi_node.errors import ConfigError
+from gsi_node.graph.compiled import CompiledWholeRun, WholeRunGraph
 from gsi_node.graph.state import add_usage
 
 Plain = dict[str, Any]
@@ -100,7 +100,7 @@ class MathSolver:
         self.config = config
         self._given: Plain = {"draft": draft, "base": base, "reward": reward}
         self._range = (0.0, 1.0)
-        self._gsi: CompiledStateGraph[Any, Any, Any, Any] | None = None
+        self._gsi: CompiledWholeRun | None = None
         self._lock = Lock()
 
     def identity(self) -> Plain:
@@ -109,7 +109,7 @@ class MathSolver:
         named = {role: item if isinstance(item, str) else item.fingerprint for role, item in names.items()}
         return {"config": self.config.model_dump(), "models": named}
 
-    def gsi(self) -> CompiledStateGraph[Any, Any, Any, Any]:
+    def gsi(self) -> CompiledWholeRun:
         """The GSI subgraph; the first call loads the models that the method asks."""
         with self._lock:
             if self._gsi is None:
@@ -180,9 +180,9 @@ class MathSolver:
             "messages": [AIMessage(content=best["response"], name="math_solver")],
         }
 
-    def build(self) -> StateGraph[Any, Any, Any, Any]:
+    def build(self) -> WholeRunGraph:
         """The graph, uncompiled."""
-        graph: StateGraph[Any, Any, Any, Any] = StateGraph(
+        graph = WholeRunGraph(
             SolverState, context_schema=GSIContext, input_schema=SolverInput, output_schema=SolverOutput
         )
         graph.add_node("prepare", self.prepare)
@@ -235,7 +235,7 @@ def build_graph(
     base: str | StepModel = "pocket:base",
     reward: str | Reward = "pocket",
     config: GSIConfig | None = None,
-) -> StateGraph[Any, Any, Any, Any]:
+) -> WholeRunGraph:
     """The solver as a StateGraph to compile, over specs or model objects. config: the settings (default: n = 8)."""
     return MathSolver(draft, base, reward, config or GSIConfig(n=8)).build()
 

@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "GSIConfig": "config",
-    "GSIContext": "graph.state",
+    "GSIContext": "graph.context",
     "GSIError": "errors",
     "GSIInput": "graph.state",
     "GSIOutput": "graph.state",
@@ -67,7 +67,8 @@ if TYPE_CHECKING:
     from gsi_node.core.accept import calibrate_log_c, calibrate_log_ratio_clip
     from gsi_node.errors import GSIError
     from gsi_node.graph.build import compile_gsi, create_gsi
-    from gsi_node.graph.state import GSIContext, GSIInput, GSIOutput, GSIState
+    from gsi_node.graph.context import GSIContext
+    from gsi_node.graph.state import GSIInput, GSIOutput, GSIState
     from gsi_node.law import exact_step_law
     from gsi_node.load import load_model, load_reward
     from gsi_node.methods import METHODS, Method

@@ -6,15 +6,16 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from langgraph.graph import END, START, StateGraph
-from langgraph.graph.state import CompiledStateGraph
+from langgraph.graph import END, START
 from langgraph.types import Checkpointer
 
 from gsi_node.config import GSIConfig
 from gsi_node.errors import ConfigError, VocabularyMismatch
+from gsi_node.graph.compiled import CompiledWholeRun, WholeRunGraph
+from gsi_node.graph.context import GSIContext
 from gsi_node.graph.moment import Models
 from gsi_node.graph.nodes import GSINodes, StageNode
-from gsi_node.graph.state import GSIContext, GSIInput, GSIOutput, GSIState, extended_schema
+from gsi_node.graph.state import GSIInput, GSIOutput, GSIState, extended_schema
 from gsi_node.models.base import StepModel, TokenModel
 from gsi_node.rewards.base import Reward
 
@@ -30,20 +31,21 @@ def create_gsi(
     name: str = "gsi",
     state_schema: type | None = None,
     context_schema: type | None = None,
-) -> StateGraph[Any, Any, Any, Any]:
+) -> WholeRunGraph:
     """Guided Speculative Inference (arXiv 2506.04118, algorithm 1) as a StateGraph to compile or to mount as a node.
 
     draft, base, reward: π_S, π_B and r; one that the method never asks may be None. config: the settings; some can be
     overridden for one run through LangGraph's context (GSIContext). name: the node's, and its AIMessage's.
     state_schema: a TypedDict whose further keys pass through the node. context_schema: the parent's own, instead of
-    GSIContext. Input and output: GSIInput, GSIOutput.
+    GSIContext; what it has under `gsi` counts. Input and output: GSIInput, GSIOutput. Compiled, it does its whole work
+    under any recursion limit (graph/compiled.py).
     Raises ConfigError, LawMismatch (a model cannot work under the sampling law), VocabularyMismatch.
     """
     models = Models(draft, base, reward)
     _check(models, config)
     nodes = GSINodes(models, config, name)
     rule = config.rule
-    graph: StateGraph[Any, Any, Any, Any] = StateGraph(
+    graph = WholeRunGraph(
         extended_schema(GSIState, state_schema),
         context_schema=context_schema or GSIContext,
         input_schema=extended_schema(GSIInput, state_schema),
@@ -81,7 +83,7 @@ def compile_gsi(
     state_schema: type | None = None,
     context_schema: type | None = None,
     checkpointer: Checkpointer = None,
-) -> CompiledStateGraph[Any, Any, Any, Any]:
+) -> CompiledWholeRun:
     """create_gsi(...), compiled. checkpointer: a saver for a graph of its own; None (inherit) inside a parent graph."""
     graph = create_gsi(
         draft=draft,

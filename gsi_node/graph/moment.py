@@ -46,10 +46,3 @@ class Moment:
 
     def chooser(self, phase: str, candidate: int = 0) -> KeyedChooser:
         return KeyedChooser(self.key(phase), candidate)
-
-
-def supersteps(config: GSIConfig) -> int:
-    """Supersteps of one more step: draft, (reward ∥ score_base, tilt_and_accept) a chunk, fallback; then finish."""
-    rule = config.rule
-    chunks = -(-config.n // config.chunk_size) if rule.scans else 1
-    return 2 + chunks * (1 + (rule.uses_reward or rule.uses_ratio)) + (rule.fallback is not None)

@@ -23,7 +23,8 @@ from gsi_node.answer import last_boxed
 from gsi_node.calls import Stage, arun, run
 from gsi_node.config import GSIConfig
 from gsi_node.errors import BackendUnavailable, ConfigError, ResumeMismatch
-from gsi_node.graph.moment import Models, Moment, supersteps
+from gsi_node.graph.context import overridden, overrides_in
+from gsi_node.graph.moment import Models, Moment
 from gsi_node.graph.records import (
     initial_record,
     lost_draft,
@@ -33,7 +34,7 @@ from gsi_node.graph.records import (
     step_record,
     unpack_step,
 )
-from gsi_node.graph.state import Plain, overridden, overrides_in, plain_bill
+from gsi_node.graph.state import Plain, plain_bill
 from gsi_node.models.base import TokenModel
 from gsi_node.speculate import speculate
 from gsi_node.types import Score, Step, Usage
@@ -84,13 +85,12 @@ class GSINodes:
             problem_id = blake2b(problem.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
         steps = [self._initial_step(i, step) for i, step in enumerate(state.get("initial_steps") or [])]
         answered = last_boxed("".join(step["text"] for step in steps)) is not None
-        room = state["gsi_remaining"] > supersteps(config)
         return {
             **dict.fromkeys(("response", "answer", "acceptance_rate", "degraded", *CANDIDATES)),
             "gsi_run": {"problem": problem, "problem_id": str(problem_id), "overrides": overrides, **self.identity},
             "steps": Overwrite(steps),
             "usage": Overwrite({role: asdict(Usage()) for role in sorted(config.rule.models)}),
-            "stop_reason": "answer" if answered else None if room else "truncated",
+            "stop_reason": "answer" if answered else None,
         }
 
     def draft(self, state: State) -> Stage[Plain]:
@@ -217,8 +217,6 @@ class GSINodes:
         """Append a decided step, tell the stream about it, and see whether the run is over."""
         records = [*state["steps"], record]
         reason = _stop_reason(records, finished, now.config)
-        if reason is None and state["gsi_remaining"] <= supersteps(now.config):
-            reason = "truncated"
         index = len(records) - 1
         get_runtime().stream_writer({"gsi_step": {"problem_id": now.problem_id, "index": index, **record}})
         return {**dict.fromkeys(CANDIDATES), "steps": [record], "stop_reason": reason}

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, NotRequired, get_type_hints
 
 from langchain_core.messages import AnyMessage
 from langgraph.channels import BinaryOperatorAggregate, DeltaChannel, EphemeralValue
 from langgraph.graph.message import add_messages
-from langgraph.managed import RemainingSteps
-from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypedDict  # the one pydantic can describe on Python 3.11: LangGraph's tools ask it to
 
 from gsi_node.calls import Bill
-from gsi_node.config import Count, Finite, GSIConfig
 
 Plain = dict[str, Any]  # a dict of JSON-plain values
 
@@ -76,46 +73,6 @@ class GSIState(GSIInput, GSIOutput, total=False):
     gsi_rewards: list[float] | None
     gsi_scores: list[list[float]] | None
     gsi_refused: Plain | None
-    gsi_remaining: RemainingSteps
-
-
-class GSIContext(BaseModel):
-    """GSIConfig fields overridden for one run through LangGraph's `context`; None leaves the compiled setting."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    n: Count | None = None
-    n_fallback: Count | None = None
-    beta: Finite | None = None
-    threshold: Finite | None = None
-    delta: Finite | None = None
-    log_c: Finite | None = None
-    log_ratio_clip: Finite | None = None
-    chunk_size: Count | None = None
-    gamma: Count | None = None
-    max_steps: Count | None = None
-    max_step_tokens: Count | None = None
-    max_tokens: Count | None = None
-    seed: int | None = None
-
-
-def overrides_in(context: object) -> Plain:
-    """The GSI overrides in a run's context: our own GSIContext, or whatever mapping or object a parent graph uses.
-
-    Fields of a foreign object that GSI does not know are its own affair and ignored.
-    """
-    if context is None:
-        return {}
-
-    def field(name: str) -> Any:
-        return context.get(name) if isinstance(context, Mapping) else getattr(context, name, None)
-
-    return {name: value for name in GSIContext.model_fields if (value := field(name)) is not None}
-
-
-def overridden(config: GSIConfig, overrides: Plain) -> GSIConfig:
-    """The configuration with a run's overrides, validated. Raises pydantic.ValidationError naming the field."""
-    return GSIConfig.model_validate({**config.model_dump(), **overrides}) if overrides else config
 
 
 def extended_schema(base: type, extra: type | None) -> type:

@@ -194,16 +194,6 @@ def test_stop_reasons() -> None:
     assert last["stop_reason"] == "eos" and last["answer"] in ("7", "8")
 
 
-@pytest.mark.parametrize("method", OF_STEPS)
-def test_langgraphs_step_limit_truncates_and_never_raises(method: str) -> None:
-    graph = compiled(method=method)
-    for limit in range(3, 30):
-        out = graph.invoke({"problem": "p"}, {"recursion_limit": limit})
-        assert out["stop_reason"] in ("truncated", "eos")
-        assert out["response"] == "".join(step["text"] for step in out["steps"])
-    assert len(out["steps"]) > 3
-
-
 def test_one_custom_event_a_decided_step() -> None:
     graph = compiled()
     events = [event["gsi_step"] for event in graph.stream({"problem": "p"}, stream_mode="custom")]
@@ -276,7 +266,7 @@ async def test_many_at_once() -> None:
     graph = compiled()
     problems = [{"problem": f"p{i}"} for i in range(8)]
     one_by_one = [plain(graph.invoke(p)) for p in problems]
-    assert [plain(out) for out in graph.batch(problems, {"recursion_limit": 100})] == one_by_one
-    assert [plain(out) for out in await graph.abatch(problems, {"recursion_limit": 100})] == one_by_one
+    assert [plain(out) for out in graph.batch(problems)] == one_by_one
+    assert [plain(out) for out in await graph.abatch(problems)] == one_by_one
     together = await asyncio.gather(*(graph.ainvoke(p) for p in problems))
     assert [plain(out) for out in together] == one_by_one

@@ -49,16 +49,6 @@ def test_good_settings() -> None:
         GSIConfig().beta = 3.0
 
 
-def test_context_overrides_and_their_mistakes() -> None:
-    graph = compiled()
-    out = graph.invoke({"problem": "p"}, context={"n": 2, "max_steps": 1})
-    assert (out["steps"][0]["n_candidates"], out["stop_reason"]) == (2, "max_steps")
-    with pytest.raises(ValidationError, match="betta"):
-        graph.invoke({"problem": "p"}, context={"betta": 1.0})
-    with pytest.raises(ValidationError, match="n\n"):
-        graph.invoke({"problem": "p"}, context={"n": 0})
-
-
 class Refusing(TableModel):
     def supports(self, law: SamplingLaw) -> None:
         raise LawMismatch(f"temperature {law.temperature} is not to be had")

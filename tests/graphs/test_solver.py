@@ -13,13 +13,13 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
-from langgraph.graph.state import CompiledStateGraph
 
 from graphs.math_solver import MathSolver, SolverOutput, add_samples
 from gsi_node import GSIConfig, compile_gsi
 from gsi_node.cli.problems import default_id
 from gsi_node.core.choose import plain_answer
 from gsi_node.errors import ConfigError
+from gsi_node.graph.compiled import CompiledWholeRun
 from gsi_node.graph.state import add_usage
 from gsi_node.rewards.table import TableReward
 from tests.graphs.tables import SETTINGS, compiled, models, solver
@@ -170,5 +170,5 @@ def test_langgraphs_tools_find_a_compiled_graph_and_importing_it_loads_no_weight
         "print(json.dumps([type(graph).__name__, sorted({'torch', 'transformers'} & set(sys.modules))]))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/").stdout
-    assert json.loads(found) == [CompiledStateGraph.__name__, []]
+    assert json.loads(found) == [CompiledWholeRun.__name__, []]
     assert importlib.util.find_spec("langgraph") is not None

@@ -1,0 +1,100 @@
+"""Settings of one run, from LangGraph's context: only what is meant for GSI counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gsi_node.config import Count, Finite, GSIConfig
+from gsi_node.errors import ConfigError
+
+Plain = dict[str, Any]
+
+
+class GSIContext(BaseModel):
+    """GSIConfig fields overridden for one run through LangGraph's `context`; None leaves the compiled setting."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n: Count | None = None
+    n_fallback: Count | None = None
+    beta: Finite | None = None
+    threshold: Finite | None = None
+    delta: Finite | None = None
+    log_c: Finite | None = None
+    log_ratio_clip: Finite | None = None
+    chunk_size: Count | None = None
+    gamma: Count | None = None
+    max_steps: Count | None = None
+    max_step_tokens: Count | None = None
+    max_tokens: Count | None = None
+    seed: int | None = None
+
+
+def given_context(context: object, schema: type | None) -> object:
+    """A caller's own `context=`, for a graph compiled for `schema`: where that is GSIContext, None or a GSIContext.
+
+    Raises ConfigError: an unknown key or a wrong value, named; an object that is neither a GSIContext nor a mapping.
+    """
+    if context is None or schema is not GSIContext:
+        return context
+    return _read(context, "context")
+
+
+def overrides_in(context: object) -> Plain:
+    """The GSI settings in a run's context: of a GSIContext, or of what stands under `gsi` in a parent graph's context.
+
+    That is the key `gsi` of a mapping and the attribute `gsi` of any other object; the rest is the parent's own affair,
+    whatever its names. Raises ConfigError for what stands under `gsi` and is no GSIContext and no mapping of its keys.
+    """
+    if isinstance(context, GSIContext):
+        own = context
+    else:
+        found = context.get("gsi") if isinstance(context, Mapping) else getattr(context, "gsi", None)
+        if found is None:
+            return {}
+        own = _read(found, "context: gsi")
+    return {name: value for name in GSIContext.model_fields if (value := getattr(own, name)) is not None}
+
+
+def overridden(config: GSIConfig, overrides: Plain) -> GSIConfig:
+    """The configuration with a run's overrides, validated. Raises ConfigError naming the field."""
+    if not overrides:
+        return config
+    try:
+        return GSIConfig.model_validate({**config.model_dump(), **overrides})
+    except ValidationError as error:
+        raise ConfigError(f"context: {_mistakes(error)}") from error
+
+
+def _read(found: object, where: str) -> GSIContext:
+    if isinstance(found, GSIContext):
+        return found
+    if not isinstance(found, Mapping):
+        raise ConfigError(f"{where}: want a GSIContext or a mapping of its keys, got {shown(found)}")
+    try:
+        return GSIContext.model_validate(dict(found))
+    except ValidationError as error:
+        raise ConfigError(
+            f"{where}: {_mistakes(error)}. GSI's own keys are {', '.join(GSIContext.model_fields)}; a parent graph's "
+            "context has them under 'gsi'"
+        ) from error
+
+
+def _mistakes(error: ValidationError) -> str:
+    return "; ".join(
+        f"{shown('.'.join(map(str, mistake['loc']))) + ': ' if mistake['loc'] else ''}{mistake['msg']}"
+        f"{', got ' + shown(mistake['input']) if mistake['loc'] else ''}"
+        for mistake in error.errors(include_url=False)
+    )
+
+
+def shown(value: object) -> str:
+    """A value from outside as one short line for a message; its type where it cannot be written."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of more digits than Python writes; a list in itself, too deep
+        return f"a {type(value).__name__} that cannot be written"
+    return text if len(text) <= 80 else text[:77] + "..."
