@@ -7,7 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
+
+from gsi_node.shell import Parser, ending
 
 COMMANDS = {
     "run": "solve a data set with several methods, numbers of candidates and seeds; resumable",
@@ -17,13 +18,6 @@ COMMANDS = {
     "paper": "the published settings as ready commands, with the published figures",
     "jko": "neural JKO sampling against ground truth, its sampling floor, HMC and MALA",
 }
-
-
-class Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line, exit code 2."""
-        sys.stderr.write(f"error: {message} ({self.prog} --help lists the options)\n")
-        raise SystemExit(2)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,11 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog=f"python -m evals {name}",
         description=(module.__doc__ or "").strip(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     module.add_arguments(parser)
     return int(module.main(parser.parse_args(given[1:])))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with ending():
+        sys.exit(main())

@@ -18,8 +18,8 @@ from evals.rows import read_rows
 from evals.summary import paired, scores
 from evals.tables import probability, table
 from evals.tally import Row, Setting, by_setting, quiet
-from gsi_node.cli.start import complain
 from gsi_node.errors import ConfigError
+from gsi_node.shell import complain
 
 Groups = Mapping[Setting, Sequence[Row]]
 

@@ -18,6 +18,7 @@ from evals.datasets import load
 from evals.grading import Grader
 from evals.layouts import LAYOUTS
 from evals.problems import Problem
+from gsi_node.shell import ending
 
 
 class Fault(NamedTuple):
@@ -59,4 +60,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with ending():
+        main()

@@ -29,6 +29,7 @@ from gsi_node.neural_jko.run import Run
 from gsi_node.neural_jko.stack import replace_text
 from gsi_node.neural_jko.targets import KnownTarget, Mixture, named
 from gsi_node.neural_jko.train import generator_for
+from gsi_node.shell import Parser, ending
 
 Row = dict[str, Any]
 
@@ -144,6 +145,7 @@ def compared(method: str, target: KnownTarget, x: torch.Tensor, seed: int) -> Ro
 
 
 if __name__ == "__main__":
-    shell = argparse.ArgumentParser(prog="python -m evals.jko", description=(__doc__ or "").split("\n\n")[0])
+    shell = Parser(prog="python -m evals.jko", description=(__doc__ or "").split("\n\n")[0])
     add_arguments(shell)
-    sys.exit(main(shell.parse_args()))
+    with ending():
+        sys.exit(main(shell.parse_args()))

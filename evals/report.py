@@ -13,8 +13,8 @@ from typing import Any
 
 from evals.rows import read_rows
 from gsi_node.cli.output import finite
-from gsi_node.cli.start import complain
 from gsi_node.errors import ConfigError
+from gsi_node.shell import complain
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -28,9 +28,9 @@ from evals.rows import Appender, RowKey, key_of, read_rows
 from evals.workers import DEFAULT_LOAD, ProcessPool, warm_up
 from gsi_node.cli.arguments import read_sets
 from gsi_node.cli.settings import gathered, read_fields, typed
-from gsi_node.cli.start import complain
 from gsi_node.config import GSIConfig
 from gsi_node.errors import ConfigError, GSIError
+from gsi_node.shell import complain
 
 FEW_ROWS = 500
 

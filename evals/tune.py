@@ -25,8 +25,8 @@ from evals.tally import Plain
 from evals.thresholds import FIELDS
 from evals.trials import Search, Trial
 from gsi_node.cli.output import finite
-from gsi_node.cli.start import complain
 from gsi_node.errors import ConfigError
+from gsi_node.shell import complain
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gsi_node.rewards.verifier import VerifierReward
+from gsi_node.shell import ending
 from gsi_node.types import Prefix, Step
 
 SOURCES = {"gsm8k": ("answer", "\n"), "math500": ("solution", "\n\n")} | dict.fromkeys(
@@ -62,4 +63,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with ending():
+        main()

@@ -12,10 +12,16 @@ after every node. A run that was killed goes on at its last layer, to the very m
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__":  # Ctrl-C while torch is being imported ends with one line, too
+    from gsi_node.shell import prepare
+
+    prepare()
+
 import argparse
 import json
 import sqlite3
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -34,6 +40,7 @@ from gsi_node.neural_jko.run import Run
 from gsi_node.neural_jko.stack import Stack
 from gsi_node.neural_jko.targets import TARGETS, KnownTarget, Mixture, Target, named
 from gsi_node.neural_jko.train import generator_for
+from gsi_node.shell import Parser, ending
 
 Plain = dict[str, Any]
 CHECKPOINT = "checkpoint.sqlite"
@@ -165,7 +172,7 @@ def train(node: NeuralJKO) -> Plain:
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="neural_jko.py", description=(__doc__ or "").split("\n\n")[0])
+    parser = Parser(prog="neural_jko.py", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--target", required=True, choices=list(TARGETS), help="what to sample from")
     parser.add_argument("--out", required=True, type=Path, help="folder of this run; the same command goes on in it")
     parser.add_argument("--preset", default="cpu", choices=list(PRESETS), help="cpu, or the paper's setting for a GPU")
@@ -238,4 +245,5 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    with ending():
+        sys.exit(main(sys.argv[1:]))

@@ -21,16 +21,20 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from rich.console import Console
 from rich.table import Table
 
+from gsi_node.cli.arguments import positive, read_sets
+from gsi_node.cli.screen import screen
+from gsi_node.cli.settings import gathered, typed, validated
 from gsi_node.config import GSIConfig
 from gsi_node.core.accept import calibrate_log_ratio_clip
+from gsi_node.errors import SpecError
 from gsi_node.graph.build import compile_gsi
 from gsi_node.load import load_model, load_reward
 from gsi_node.models.pocket.world import grade, problems
 from gsi_node.models.table import TableModel
 from gsi_node.rewards.table import TableReward
+from gsi_node.shell import Parser, ending
 
 PROBLEMS = ("What is 12 * (7 + 5)?", "Solve for x: 3x + 7 = 25.", "What is 20% of 45?", "Compute (8 + 9) * 4 - 6.")
 
@@ -151,32 +155,33 @@ def flips(options: argparse.Namespace, config: GSIConfig) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m gsi_node.bench", description=(__doc__ or "").split("\n\n")[0])
+    parser = Parser(prog="python -m gsi_node.bench", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--draft", default="pocket:draft", help="draft model spec")
     parser.add_argument("--base", default="pocket:base", help="base model spec")
     parser.add_argument("--reward", default="pocket", help="reward spec (a neural one: its forwards are timed)")
-    parser.add_argument("--n", type=int, default=8, help="candidates a step")
+    parser.add_argument("--n", type=positive, default=8, help="candidates a step")
     parser.add_argument("--method", default="gsi", help="the method of --problems and --flips")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="any field of GSIConfig")
-    parser.add_argument("--repeats", type=int, default=5, help="how often each timing is repeated")
-    parser.add_argument("--problems", type=int, metavar="N", help="acceptance rate on N test problems instead")
+    parser.add_argument("--repeats", type=positive, default=5, help="how often each timing is repeated")
+    parser.add_argument("--problems", type=positive, metavar="N", help="acceptance rate on N test problems instead")
     parser.add_argument(
-        "--clip", type=int, metavar="N", help="calibrate log_ratio_clip on N validation problems instead"
+        "--clip", type=positive, metavar="N", help="calibrate log_ratio_clip on N validation problems instead"
     )
     parser.add_argument("--engines", action="store_true", help="the table of bench_engines.py instead")
     parser.add_argument("--quick", action="store_true", help="with --engines: fewer problems")
     parser.add_argument("--device", default="cpu", help="with --engines: cpu, cuda, cuda:1")
-    parser.add_argument("--flips", type=int, metavar="N", help="warm against cold caches on N problems instead")
+    parser.add_argument("--flips", type=positive, metavar="N", help="warm against cold caches on N problems instead")
     options = parser.parse_args(arguments)
     if options.engines:
         from gsi_node.bench_engines import table as engines
 
-        Console().print(engines(options.device, options.n, options.quick))
+        screen().show(engines(options.device, options.n, options.quick))
         return 0
     fields = {"method": options.method, "n": options.n, "max_step_tokens": 64, "max_steps": 12}
-    config = GSIConfig.model_validate({**fields, **dict(item.split("=", 1) for item in options.set)})
+    sets = {name: typed(value) for name, value in read_sets(options.set, parser).items()}
+    config = validated(gathered([("option", fields), ("--set", sets)]))
     if options.flips:
-        Console().print(flips(options, config))
+        screen().show(flips(options, config))
         return 0
     parts = {
         "draft": load_model(options.draft),
@@ -184,11 +189,14 @@ def main(arguments: list[str] | None = None) -> int:
         "reward": load_reward(options.reward),
     }
     if options.clip:
-        Console().print(clip(parts, config, options.clip))
+        screen().show(clip(parts, config, options.clip))
         return 0
     if options.problems:
-        Console().print(on_pocket_math(parts, config, options.problems))
+        screen().show(on_pocket_math(parts, config, options.problems))
         return 0
+    for role, part in parts.items():
+        if not hasattr(part, "engine"):
+            raise SpecError(f"--{role} {getattr(options, role)}: only a model in process can be timed here")
     share, seconds, steps = forward_share(parts, options.n, options.repeats)
     by_step = step_seconds(parts, options.n, 2 * options.repeats)
     table = Table("what", "measured", "aim", title=f"gsi_node.bench, n = {options.n}")
@@ -197,9 +205,10 @@ def main(arguments: list[str] | None = None) -> int:
     table.add_row("seconds a step at step 5, at step 30", f"{by_step[5]:.4f}, {by_step[30]:.4f}", "")
     table.add_row("ratio of step 30 to step 5", f"{by_step[30] / by_step[5]:.2f}", "≤ 1.3")
     table.add_row("graph, microseconds a step", f"{graph_microseconds(40, options.repeats):.0f}", "")
-    Console().print(table)
+    screen().show(table)
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    with ending():
+        raise SystemExit(main())

@@ -20,6 +20,7 @@ from gsi_node.config import GSIConfig
 from gsi_node.errors import GSIError
 from gsi_node.load import load_model, load_reward
 from gsi_node.models.base import StepModel
+from gsi_node.shell import ending
 from gsi_node.types import Key, Prefix, SamplingLaw
 
 T = TypeVar("T")
@@ -149,4 +150,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with ending():
+        sys.exit(main())

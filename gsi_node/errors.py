@@ -13,6 +13,7 @@ GSIError
 │   └── NotNormalisable      a density whose integral is infinite, or a flow that left the finite numbers
 ├── BackendError             a model or a reward model failed, or returned the wrong shape
 │   └── BackendUnavailable   it cannot be loaded or reached
+├── StorageError             a file cannot be written: a full disk, a limit, no right   (also an OSError)
 └── Cancelled                the run that asked for this work was cancelled
 """
 
@@ -66,6 +67,10 @@ class BackendError(GSIError, RuntimeError):
 
 
 class BackendUnavailable(BackendError):
+    pass
+
+
+class StorageError(GSIError, OSError):
     pass
 
 

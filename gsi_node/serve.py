@@ -28,6 +28,7 @@ from starlette.routing import Route
 from gsi_node.cancel import run_cancellable
 from gsi_node.errors import BackendUnavailable, ConfigError, GSIError
 from gsi_node.load import load_model, load_reward
+from gsi_node.shell import ending
 from gsi_node.types import Key, Prefix, SamplingLaw, Step
 
 MAX_BODY = 4 << 20  # bytes
@@ -250,4 +251,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with ending():
+        sys.exit(main())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+
+from gsi_node.shell import Parser
 
 SETTINGS = {
     "method": "how a step is decided: gsi, rsd-n, sbon-base …; --list-methods explains them (default gsi)",
@@ -18,6 +18,7 @@ SETTINGS = {
     "max_steps": "steps at most (default 64)",
 }
 DEFAULTS = {"n": 8}
+MOST = 1_000_000  # of anything an option counts
 
 DESCRIPTION = """\
 Solve math problems step by step with Guided Speculative Inference: a small
@@ -64,13 +65,6 @@ class Arguments:
     list_methods: bool
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line, exit code 2."""
-        sys.stderr.write(f"error: {message} (--help lists the options)\n")
-        raise SystemExit(2)
-
-
 def parse(argv: Sequence[str]) -> Arguments:
     """Read the command line. Exits with 0 after --help, with 2 and one line where it is wrong."""
     parser = _parser()
@@ -108,12 +102,11 @@ def read_sets(items: Sequence[str], parser: argparse.ArgumentParser) -> dict[str
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="math_solver.py",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "problems", nargs="*", metavar="PROBLEM", help="problems; - reads standard input; none: three sample problems"
@@ -142,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     settings.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="any field of GSIConfig")
     settings.add_argument(
         "--samples",
-        type=_positive,
+        type=positive,
         default=1,
         metavar="K",
         help="solve each problem K times in parallel and vote, weighted by reward (default 1)",
@@ -160,11 +153,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """The type of an option that counts something."""
     try:
         value = int(text)
     except ValueError:
         value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"want an integer ≥ 1, got {text!r}")
+    if not 1 <= value <= MOST:
+        shown = text if len(text) <= 40 else f"{text[:40]}…"
+        limit = f" and at most {MOST:,}" if value > MOST else ""
+        raise argparse.ArgumentTypeError(f"want an integer ≥ 1{limit}, got {shown!r}")
     return value

@@ -24,10 +24,11 @@ from gsi_node.cli.loop import Loop
 from gsi_node.cli.problems import Problem, default_id
 from gsi_node.cli.screen import Screen, screen
 from gsi_node.cli.settings import first_line
-from gsi_node.cli.start import Job, complain
+from gsi_node.cli.start import Job
 from gsi_node.config import GSIConfig
 from gsi_node.errors import ConfigError, GSIError, ResumeMismatch
 from gsi_node.graph.checkpoint_file import open_checkpoints
+from gsi_node.shell import complain
 
 Plain = dict[str, Any]
 

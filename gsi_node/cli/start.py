@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gsi_node.cli.arguments import Arguments, parse
+from gsi_node.shell import ending
 
 if TYPE_CHECKING:
     from gsi_node.cli.problems import Problem
@@ -28,32 +29,17 @@ class Job:
 def start(argv: Sequence[str], command: Sequence[str] | None = None) -> Job:
     """The job of a command line. Exits: 0 after --help and --list-methods, 2 with one line where the call is wrong."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads sleep: the models are small, and take turns
-    try:
+    with ending():
         arguments = parse(argv)
 
         from gsi_node.cli.problems import gather
         from gsi_node.cli.settings import settings
-        from gsi_node.errors import ConfigError
 
         if arguments.list_methods:
             from gsi_node.cli.methods import list_methods
 
             list_methods()
             raise SystemExit(0)
-        try:
-            config = settings(arguments)
-            problems = gather(arguments.problems, arguments.files, sys.stdin)
-        except ConfigError as error:
-            complain(str(error))
-            raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+        config = settings(arguments)
+        problems = gather(arguments.problems, arguments.files, sys.stdin)
     return Job(arguments, config, problems, list(sys.orig_argv if command is None else command))
-
-
-def complain(message: str) -> None:
-    """An error as one line on standard error, control characters shown as escapes."""
-    line = " ".join(message.strip().splitlines())
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-    sys.stderr.write(f"error: {shown}\n")
-    sys.stderr.flush()

@@ -7,20 +7,24 @@ all candidates); and the ratio.
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import time
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from rich.console import Console
 from rich.table import Table
 
+from gsi_node.cli.arguments import positive
+from gsi_node.cli.screen import screen
 from gsi_node.errors import SpecError
 from gsi_node.load import load_reward
-from gsi_node.rewards.prm import TransformersPRM
+from gsi_node.shell import Parser, ending
 from gsi_node.types import Prefix, Step
+
+if TYPE_CHECKING:
+    from gsi_node.rewards.prm import TransformersPRM
 
 PROBLEM = "12 * (7 + 5) = "
 
@@ -50,13 +54,13 @@ def step_seconds(reward: TransformersPRM, number: int, n: int, repeats: int) -> 
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m gsi_node.rewards.bench", description=(__doc__ or "").split("\n\n")[0]
-    )
+    parser = Parser(prog="python -m gsi_node.rewards.bench", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--reward", default="pocket", help="reward spec of a model in process (default: pocket)")
-    parser.add_argument("--n", type=int, default=8, help="candidates a step")
-    parser.add_argument("--repeats", type=int, default=9, help="how often each timing is repeated")
+    parser.add_argument("--n", type=positive, default=8, help="candidates a step")
+    parser.add_argument("--repeats", type=positive, default=9, help="how often each timing is repeated")
     options = parser.parse_args(arguments)
+    from gsi_node.rewards.prm import TransformersPRM
+
     reward = load_reward(options.reward)
     if not isinstance(reward, TransformersPRM):
         raise SpecError(f"--reward {options.reward}: only a model in process can be timed here, such as prm:FOLDER")
@@ -66,9 +70,10 @@ def main(arguments: list[str] | None = None) -> int:
         table.add_row(str(number), str(tokens), f"{warm:.4f}", f"{cold:.4f}", f"{warm / cold:.2f}")
     table.add_section()
     table.add_row("30 to 5", "", f"{found[30][0] / found[5][0]:.2f}", f"{found[30][1] / found[5][1]:.2f}", "")
-    Console().print(table)
+    screen().show(table)
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    with ending():
+        raise SystemExit(main())

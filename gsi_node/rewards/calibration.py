@@ -6,8 +6,8 @@ python -m gsi_node.rewards.calibration SPEC LABELS [--method platt|isotonic] [--
 
 from __future__ import annotations
 
-import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,11 +15,11 @@ from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 
 from gsi_node.cancel import run_cancellable
 from gsi_node.errors import ConfigError
 from gsi_node.rewards.base import Reward
+from gsi_node.shell import Parser, ending
 from gsi_node.types import Prefix, Step
 
 Array = NDArray[np.float64]
@@ -225,7 +225,7 @@ def _loss(p: Array, target: Array) -> float:
 def main(arguments: list[str] | None = None) -> int:
     from gsi_node.load import load_reward
 
-    parser = argparse.ArgumentParser(prog="python -m gsi_node.rewards.calibration", description="Calibrate a reward.")
+    parser = Parser(prog="python -m gsi_node.rewards.calibration", description="Calibrate a reward.")
     parser.add_argument("spec", help="reward spec, for instance prm:/models/prm")
     parser.add_argument("labels", type=Path, help='JSON lines {"problem", "steps", "label" of the last step}')
     parser.add_argument("--method", choices=METHODS, default="platt", help="default: platt")
@@ -235,11 +235,12 @@ def main(arguments: list[str] | None = None) -> int:
     path = options.out or beside(reward)
     fitted = calibrate(reward, options.labels, options.method)
     fitted.save(path)
-    Console().print(
-        f"{fitted.examples} steps: {fitted.before:.4f} nats a label before, {fitted.after:.4f} after; wrote {path}"
+    sys.stdout.write(
+        f"{fitted.examples} steps: {fitted.before:.4f} nats a label before, {fitted.after:.4f} after; wrote {path}\n"
     )
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    with ending():
+        raise SystemExit(main())

@@ -18,6 +18,7 @@ from gsi_node.cli.start import start
 from gsi_node.errors import BackendError, SpecError
 from gsi_node.models.table import TableModel
 from gsi_node.rewards.table import TableReward
+from gsi_node.shell import ending
 from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
 
 SETTINGS = GSIConfig(n=3, beta=4.0, threshold=0.6)
@@ -105,4 +106,5 @@ def command(argv: Sequence[str], parts: dict[str, Any] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(command(sys.argv[2:], models(float(sys.argv[1]))))
+    with ending():
+        sys.exit(command(sys.argv[2:], models(float(sys.argv[1]))))

@@ -7,7 +7,6 @@ graders where that package is installed.
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
 from collections.abc import Iterator, Sequence
@@ -27,6 +26,7 @@ from gsi_node.models.pocket.reward import auroc, rewards
 from gsi_node.models.pocket.sample import sample
 from gsi_node.models.pocket.tokenizer import load
 from gsi_node.models.pocket.world import FAMILIES, Problem, problems, split_of
+from gsi_node.shell import Parser, ending
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ def gym_table(folders: dict[str, Path], size: int, temperature: float, seed: int
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; 2 where a model is missing."""
-    parser = argparse.ArgumentParser(prog="python -m gsi_node.models.pocket.evaluate", description=__doc__)
+    parser = Parser(prog="python -m gsi_node.models.pocket.evaluate", description=__doc__)
     parser.add_argument("--models", type=Path, help="folder with draft, base and reward (default: the shipped ones)")
     parser.add_argument("--size", type=int, default=1000, help="test problems (default 1000)")
     parser.add_argument("--gym-size", type=int, default=100, help="problems a reasoning-gym generator (default 100)")
@@ -189,4 +189,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    with ending():
+        raise SystemExit(main())

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
@@ -25,6 +24,7 @@ from gsi_node.models.pocket.reward import train_reward
 from gsi_node.models.pocket.sample import sample
 from gsi_node.models.pocket.tokenizer import build
 from gsi_node.models.pocket.world import FAMILIES, grade, problems
+from gsi_node.shell import Parser, ending
 
 
 def solution_loss(model: LlamaForCausalLM, ids: Tensor, labels: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ def export(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: P
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; 2 where the reward model lacks its parents."""
-    parser = argparse.ArgumentParser(prog="python -m gsi_node.models.pocket.train", description=__doc__)
+    parser = Parser(prog="python -m gsi_node.models.pocket.train", description=__doc__)
     parser.add_argument("--model", choices=("draft", "base", "reward", "all"), required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, logs and the finished models")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoints in --out")
@@ -117,4 +117,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    with ending():
+        raise SystemExit(main())
