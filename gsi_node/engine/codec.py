@@ -86,6 +86,11 @@ class Codec:
         return digest.hexdigest()
 
     @cached_property
+    def content(self) -> str:
+        """All that determines how texts become ids: the tokenizer's whole file, and what it puts before a text."""
+        return repr((self._plain.to_str(), self._unk, self.bos_ids))
+
+    @cached_property
     def tokens(self) -> dict[int, str]:
         """Token id → token, added tokens included."""
         return {i: token for token, i in self._plain.get_vocab(with_added_tokens=True).items()}

@@ -25,12 +25,18 @@ FIELDS: Mapping[str, type] = {"system_prompt": str, "use_chat_template": bool, "
 
 @dataclass(frozen=True, slots=True)
 class PromptFormat:
-    """Token ids before and after the problem. `shape` names what determines them, for fingerprints."""
+    """Token ids before and after the problem. `shape` names what they are made from, for fingerprints; a template may
+    write more than that, such as the date, so that the ids themselves belong there too."""
 
     codec: Codec
     before: Ids
     after: Ids
     shape: tuple[str | None, ...] = field(default=())
+
+    @property
+    def rendered(self) -> tuple[Ids, Ids]:
+        """The ids that every prompt begins and ends with."""
+        return self.before, self.after
 
     @property
     def shown(self) -> str:

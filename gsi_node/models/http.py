@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
+from math import inf
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -29,8 +30,6 @@ from gsi_node.models.replica import Replica
 T = TypeVar("T")
 _log = logging.getLogger("gsi_node.server")
 _BUSY = (408, 425, 429, 500, 502, 503, 504)
-CHECK_ATTEMPTS = 3
-"""Attempts of a request to one replica alone."""
 CLOSING = 1.0
 """Seconds a check holds for new connections where the server closes each after its answer: there they are no sign."""
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -63,12 +62,18 @@ class Transport:
         self._client: httpx.AsyncClient | None = None
         self.check: Callable[[Transport], Awaitable[None]] | None = None
 
-    def only(self, replica: Replica) -> Transport:
-        """This transport for one replica alone, unchecked, over the same connections; close the whole, not this."""
+    def only(self, replica: Replica, *, url: str | None = None, timeout: float = inf, attempts: int = 3) -> Transport:
+        """This transport for one replica (at `url`) alone, without `check`, over the same connections; close the whole.
+
+        timeout, attempts: at most.
+        """
         self._open()
-        one = copy(self)
-        one.replicas, one.name, one.check = [Replica(replica.url)], replica.url, None
-        one._patience = replace(self._patience, attempts=min(self._patience.attempts, CHECK_ATTEMPTS))
+        one, patience = copy(self), self._patience
+        one.replicas, one.check = [Replica(url or replica.url)], None
+        one.name = one.replicas[0].url
+        one._patience = replace(
+            patience, timeout=min(timeout, patience.timeout), attempts=min(attempts, patience.attempts)
+        )
         return one
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:

@@ -2,28 +2,27 @@
 
 Checked: the served name, the context length, the tokenizer against the server's own, returned token ids, seeds, and the
 scorer against the sampler on the same ids, which also tells whether sampled log-probabilities include the temperature.
+Every further replica must give the first one's numbers (reference.py), now or, if it is down, before it is first used.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
-from math import fsum
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
-from gsi_node.errors import BackendError, ConfigError, LawMismatch, SpecError, VocabularyMismatch
-from gsi_node.models.dialects import About
+from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, LawMismatch, SpecError, VocabularyMismatch
 from gsi_node.models.http import Patience, Transport
+from gsi_node.models.reference import KEY, LAW, ROWS, TOLERANCE, Reference, about, card_of, look, names_of, same
+from gsi_node.models.replica import Replica
 from gsi_node.models.server import DIALECTS, ServerModel
-from gsi_node.models.tempered import Token, tempered_sum
 from gsi_node.models.tokens import Ids, Tokens
-from gsi_node.types import Key, Prefix, SamplingLaw
+from gsi_node.types import Prefix
 
 _log = logging.getLogger("gsi_node.server")
 _TEXT = "Step 1: So the sum is 12+3*45 = 147.\n\nIt's 1/2.\n\n"
-_LAW = SamplingLaw(temperature=0.5, max_step_tokens=12)
-_ROWS = 8
-_TOLERANCE = 0.1  # nats a token: bfloat16 servers differ by hundredths between decoding and prefill
 
 
 def connect(
@@ -54,15 +53,10 @@ def connect(
     transport = Transport(urls, patience=Patience(timeout=timeout, attempts=attempts), api_key_env=api_key_env)
     dialect = DIALECTS[kind]
     try:
-        about = transport.wait(
-            transport.ask(
-                dialect.about_path, None, lambda answer: dialect.about(answer, model), "asking what it serves"
-            )
-        )
-        model = model or _only(about, transport)
-        if about.models and model not in about.models:
-            raise SpecError(f"{transport.name} serves no model {model!r}; it serves {', '.join(about.models)}")
-        folder = tokenizer or about.folder
+        cards = transport.wait(about(dialect, transport))
+        card = card_of(cards, model, transport)
+        model = model or (card.name if dialect.named else "")
+        folder = tokenizer or card.folder
         if folder is None:
             raise SpecError(f"{transport.name} does not say where its tokenizer is; add ?tokenizer=FOLDER to the spec")
         tokens = Tokens(
@@ -73,7 +67,8 @@ def connect(
             template=template,
             messages=messages,
         )
-        found = ServerModel(transport, dialect, tokens, model=model, top_k=top_k, context=about.context)
+        found = ServerModel(transport, dialect, tokens, model=model, top_k=top_k, context=card.context)
+        found.names, found.served = names_of(cards, card), card.name
         probe(found)
     except BaseException:
         transport.close()
@@ -84,98 +79,126 @@ def connect(
 
 
 def probe(model: ServerModel) -> None:
-    """Fill in what the server can do, and `findings`; the findings go to the log as one message."""
+    """Fill in what the servers can do, and `findings`; the findings go to the log as one message."""
     model.findings = tuple(model.transport.wait(_probe(model)))
     _log.info("%s: %s", model.name, "; ".join(model.findings))
 
 
 async def _probe(model: ServerModel) -> list[str]:
-    findings = [f"model {model.model}, {model.context or 'unknown'} tokens of context", await _vocabulary(model)]
-    tokens = model.tokens
-    findings.append(tokens.format.shown)
-    ids, key = tokens.prefix_ids(Prefix("12 + 3 =")), Key(0, "probe", 0, "probe")
-    drawn = await model.draw(ids, _ROWS, key, _LAW)
-    again = await model.draw(ids, _ROWS, key, _LAW)
-    rows = [tuple(token.id for token in row) for row in drawn]
-    for row in rows:
-        tokens.check(row)
-    same = rows == [tuple(token.id for token in row) for row in again]
-    findings.append("token ids come back")
-    findings.append("seeds are honoured" if same else "seeds are NOT honoured: a run cannot be repeated exactly")
-    model.reported = "unknown"
-    for context in (ids, tokens.codec.bos_ids + tokens.codec.encode("12 + 3 ="), ids[: len(ids) // 2]):
+    """The findings. The first replica that can be reached is examined, and the others are compared with it."""
+    whole = model.transport
+    findings: list[str] = []
+    for first in whole.replicas:
+        model.transport = whole.only(first, attempts=9)
         try:
-            gaps = await _gaps(model, context or ids, await model.draw(context or ids, _ROWS, key, _LAW))
-        except LawMismatch as error:
-            model.unscored = str(error)
-            findings.append("given steps CANNOT be scored: not usable as draft or base of a method with a ratio")
-            return findings
-        nearest = min(gaps.raw, gaps.law)
-        if nearest > _TOLERANCE:
-            raise BackendError(
-                f"{model.name}: its scores differ from its sampler's log-probabilities by {nearest:.2g} nats a token; "
-                "is another model, quantisation or adapter behind one of the two? Compare the server's settings"
-            )
-        if max(gaps.raw, gaps.law) >= 4 * nearest + 1e-3:  # else the model is too sure of itself here to tell
-            model.reported = "raw" if gaps.raw < gaps.law else "processed"
+            reference = await _examine(model, findings)
             break
-    findings.append(f"scores equal the sampler's log-probabilities within {nearest:.1e} nats a token")
-    findings.append(f"sampled log-probabilities are {model.reported}")
-    findings.append(
-        f"at temperature {_LAW.temperature} a step is known within {gaps.bound:.1e} nats (top_k={model.top_k})"
-    )
+        except BackendUnavailable:
+            if first is whole.replicas[-1]:
+                raise
+            findings.clear()
+            first.set_aside()
+        finally:
+            model.transport = whole
+    first.checked = time.monotonic()
+    whole.check = partial(_again, model, reference)
+    for replica in whole.replicas:
+        if replica is not first:
+            findings.append(await _compare(model, reference, whole, replica))
     return findings
 
 
-class _Gaps(NamedTuple):
-    """Mean |sampler − scorer| in nats a token: with the scorer at temperature 1, and under the law beyond its certified
-    bound; and the largest such bound, in nats a step."""
-
-    raw: float
-    law: float
-    bound: float
+async def _again(model: ServerModel, reference: Reference, one: Transport) -> None:
+    """What a replica that was away is asked before it counts again."""
+    await same(model, reference, one)
 
 
-async def _gaps(model: ServerModel, ids: Ids, drawn: Sequence[Sequence[Token]]) -> _Gaps:
-    rows = [tuple(token.id for token in row) for row in drawn]
-    unique = list(dict.fromkeys(rows))
-    given = await model.list_given(ids, unique, model.top_k)
-    raw = {row: fsum(t.listed[t.id] for t in listed) for row, listed in zip(unique, given, strict=True)}
-    law = {row: tempered_sum(listed, model.top_k, _LAW.temperature) for row, listed in zip(unique, given, strict=True)}
-    pairs = [(row, fsum(t.listed[t.id] for t in tokens)) for row, tokens in zip(rows, drawn, strict=True)]
-    length = sum(map(len, rows))
-    return _Gaps(
-        fsum(abs(raw[row] - value) for row, value in pairs) / length,
-        fsum(max(0.0, abs(law[row].log_prob - value) - law[row].error) for row, value in pairs) / length,
-        max(score.error for score in law.values()),
+async def _compare(model: ServerModel, reference: Reference, whole: Transport, replica: Replica) -> str:
+    """Look at a further replica. Raises BackendError, SpecError, VocabularyMismatch where it is no equal."""
+    started = time.monotonic()
+    one = whole.only(replica)
+    try:
+        card, found = await same(model, reference, one)
+        await _vocabulary(model, one)
+    except BackendUnavailable as error:
+        replica.set_aside()
+        _log.warning("%s: %s", model.name, error)
+        return f"{replica.url} CANNOT be reached: it is looked at before it is first used"
+    replica.checked = started
+    if card.context is not None:
+        model.context = min(card.context, model.context or card.context)
+    drawn = "the same steps" if found.drawn == reference.drawn else "OTHER steps of the same seeds"
+    return f"{replica.url} gives the same numbers, and draws {drawn}"
+
+
+async def _examine(model: ServerModel, findings: list[str]) -> Reference:
+    """What the server of model.transport can do, into the model and the findings; what others must say, too."""
+    tokens = model.tokens
+    findings += [
+        f"model {model.model or model.served}, {model.context or 'unknown'} tokens of context",
+        await _vocabulary(model, model.transport),
+        tokens.format.shown,
+    ]
+    ids = tokens.prefix_ids(Prefix("12 + 3 ="))
+    model.reported, model.unscored = "unknown", None
+    for context in (ids, tokens.codec.bos_ids + tokens.codec.encode("12 + 3 ="), ids[: len(ids) // 2]):
+        try:
+            found = await look(model, context or ids)
+        except LawMismatch as error:
+            model.unscored = str(error)
+            found = await look(model, ids)
+        if context is ids:
+            findings += await _draws(model, found)
+        if (gaps := found.gaps) is None:
+            findings.append("given steps CANNOT be scored: not usable as draft or base of a method with a ratio")
+            return found
+        if gaps.nearest > TOLERANCE:
+            raise BackendError(
+                f"{model.name}: its scores differ from its sampler's log-probabilities by {gaps.nearest:.2g} "
+                "nats a token; is another model, quantisation or adapter behind one of the two? Compare the server's "
+                "settings"
+            )
+        model.reported = gaps.reported
+        told = [
+            f"scores equal the sampler's log-probabilities within {gaps.nearest:.1e} nats a token",
+            f"sampled log-probabilities are {model.reported}",
+            f"at temperature {LAW.temperature} a step is known within {gaps.bound:.1e} nats (top_k={model.top_k})",
+        ]
+        if model.reported != "unknown":
+            break
+    findings += told
+    return found
+
+
+async def _draws(model: ServerModel, found: Reference) -> list[str]:
+    """Whether the ids of what it drew are known, and whether it draws them again."""
+    for row in found.drawn:
+        model.tokens.check(row)
+    again = await model.draw(found.ids, ROWS, KEY, LAW)
+    rows = tuple(tuple(token.id for token in row) for row in again)
+    same_rows = (
+        "seeds are honoured" if rows == found.drawn else "seeds are NOT honoured: a run cannot be repeated exactly"
     )
+    return ["token ids come back", same_rows]
 
 
-async def _vocabulary(model: ServerModel) -> str:
-    """Compare the tokenizer's files with the server's own tokenizer, where it can be asked."""
+async def _vocabulary(model: ServerModel, one: Transport) -> str:
+    """Compare the tokenizer's files with the tokenizer of a server, where it can be asked."""
     wanted = model.tokens.codec.encode_marked(_TEXT)
 
     def ids_in(answer: Any) -> Ids:
         return tuple(map(int, answer["tokens"]))
 
     body = {"model": model.model, "prompt": _TEXT, "text": _TEXT, "add_special_tokens": False}
-    root = [replica.url.removesuffix("/v1") for replica in model.transport.replicas]
-    asked = Transport(root, patience=Patience(timeout=10.0, attempts=3))
+    replica = one.replicas[0]
+    root = one.only(replica, url=replica.url.removesuffix("/v1"), timeout=10.0)
     try:
-        found = await asked.ask("/tokenize", body, ids_in, "comparing the tokenizer")
+        found = await root.ask("/tokenize", body, ids_in, "comparing the tokenizer")
     except (BackendError, ConfigError):
         return "its tokenizer cannot be asked: the files given are trusted"
-    finally:
-        await asked.aclose()
     if found != wanted:
         raise VocabularyMismatch(
-            f"{model.name}: it encodes {_TEXT!r} as {list(found)[:12]}…, the given tokenizer as {list(wanted)[:12]}…; "
+            f"{one.name}: it encodes {_TEXT!r} as {list(found)[:12]}…, the given tokenizer as {list(wanted)[:12]}…; "
             "give ?tokenizer=FOLDER with the served model's own tokenizer"
         )
     return "its tokenizer encodes as the files given"
-
-
-def _only(about: About, transport: Transport) -> str:
-    if len(about.models) > 1:
-        raise SpecError(f"{transport.name} serves {', '.join(about.models)}; name one: …#MODEL")
-    return about.models[0] if about.models else ""

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from math import inf, isfinite, isnan
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
-from gsi_node.errors import BackendError, InvalidLogProb, LawMismatch, SpecError
-from gsi_node.models.http import Failed, Patience, Transport
+from gsi_node.errors import LawMismatch
+from gsi_node.models.dialects import token_id
+from gsi_node.models.health import bound, expect, log_prob, number, reach, read_step
+from gsi_node.models.http import Patience, Transport
+from gsi_node.models.replica import Failed
 from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
-
-MINUS_INFINITY = "-inf"  # JSON has no −inf, and null would look like a missing number
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """What a service says of itself: one model or one reward. range: the reward's; None for a model."""
-
-    name: str
-    role: str
-    fingerprint: str
-    vocabulary: str
-    stop_ids: tuple[int, ...]
-    range: tuple[float, float] | None
 
 
 class RemoteModel:
@@ -33,7 +21,7 @@ class RemoteModel:
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
         self.name = f"remote:{transport.name}"
-        self._health = _reach(transport, "model")
+        self._health = reach(transport, "model")
 
     @property
     def vocabulary(self) -> str:
@@ -49,15 +37,20 @@ class RemoteModel:
 
     def supports(self, law: SamplingLaw) -> None:
         """What the served model supports; LawMismatch with its words."""
-        refusal = self.transport.wait(
-            self.transport.ask("/supports", {"law": asdict(law)}, lambda answer: answer["refusal"], "asking for a law")
-        )
+
+        def read(answer: Any) -> str | None:
+            refusal: Any = self._health.of(answer)["refusal"]
+            if refusal is not None and not isinstance(refusal, str):
+                raise Failed(f"it returned {refusal!r:.60} as a refusal")
+            return refusal
+
+        refusal = self.transport.wait(self.transport.ask("/supports", {"law": asdict(law)}, read, "asking for a law"))
         if refusal is not None:
             raise LawMismatch(f"{self.name}: {refusal}")
 
     def encode(self, text: str) -> tuple[int, ...]:
         def read(answer: Any) -> tuple[int, ...]:
-            return tuple(map(int, answer["token_ids"]))
+            return tuple(map(token_id, self._health.of(answer)["token_ids"]))
 
         return self.transport.wait(
             self.transport.ask("/encode", {"text": text}, read, f"encoding {len(text)} characters")
@@ -83,10 +76,7 @@ class RemoteModel:
         body = {"prefix": pack_prefix(prefix), "n": n, "key": asdict(key), "law": asdict(law)}
 
         def read(answer: Any) -> list[Step]:
-            return [
-                Step(str(s["text"]), tuple(map(int, s["token_ids"])), _number(s["log_prob"]), s["finished"] is True)
-                for s in _expect(answer["steps"], n)
-            ]
+            return [read_step(step) for step in expect(self._health.of(answer)["steps"], n)]
 
         return await self.transport.ask("/sample", body, read, f"sampling {n} steps after {len(prefix.steps)}")
 
@@ -96,7 +86,8 @@ class RemoteModel:
         body = {"prefix": pack_prefix(prefix), "steps": [pack_step(step) for step in steps], "law": asdict(law)}
 
         def read(answer: Any) -> list[Score]:
-            return [Score(_number(lp), _number(error)) for lp, error in _expect(answer["scores"], len(steps))]
+            scores = expect(self._health.of(answer)["scores"], len(steps))
+            return [Score(log_prob(value), bound(error)) for value, error in scores]
 
         return await self.transport.ask("/score", body, read, f"scoring {len(steps)} steps after {len(prefix.steps)}")
 
@@ -107,7 +98,7 @@ class RemoteReward:
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
         self.name = f"remote:{transport.name}"
-        self._health = _reach(transport, "reward")
+        self._health = reach(transport, "reward")
 
     @property
     def range(self) -> tuple[float, float]:
@@ -134,7 +125,7 @@ class RemoteReward:
         body = {"prefix": pack_prefix(prefix), "steps": [pack_step(step) for step in steps]}
 
         def read(answer: Any) -> list[float]:
-            return [_number(value) for value in _expect(answer["rewards"], len(steps))]
+            return [number(value) for value in expect(self._health.of(answer)["rewards"], len(steps))]
 
         return await self.transport.ask("/reward", body, read, f"rewarding {len(steps)} steps")
 
@@ -159,41 +150,3 @@ def pack_prefix(prefix: Prefix) -> dict[str, Any]:
 def pack_step(step: Step) -> dict[str, Any]:
     """y as JSON, without its numbers."""
     return {"text": step.text, "token_ids": list(step.token_ids), "finished": step.finished}
-
-
-def _reach(transport: Transport, role: str) -> Health:
-    def read(answer: Mapping[str, Any]) -> Health:
-        low_high = answer["range"]
-        return Health(
-            str(answer["name"]),
-            str(answer["role"]),
-            str(answer["fingerprint"]),
-            str(answer["vocabulary"]),
-            tuple(map(int, answer["stop_ids"])),
-            None if low_high is None else (float(low_high[0]), float(low_high[1])),
-        )
-
-    async def every() -> list[Health]:
-        found = []
-        for _ in transport.replicas:  # the least busy, and of equals the first: so they are asked one by one
-            found.append(await transport.ask("/health", None, read, "asking what it serves"))
-        return found
-
-    health = transport.wait(every())[0]
-    if health.role != role:
-        raise SpecError(f"remote:{transport.name} serves a {health.role} ({health.name}), but a {role} is asked for")
-    return health
-
-
-def _expect(found: Any, wanted: int) -> Any:
-    if not isinstance(found, list) or len(found) != wanted:
-        raise Failed(f"it returned {len(found)} results for {wanted}", BackendError)
-    return found
-
-
-def _number(value: Any) -> float:
-    if value == MINUS_INFINITY:
-        return -inf
-    if not isinstance(value, int | float) or isnan(value) or not isfinite(value):
-        raise Failed(f"it returned {value!r} where a number belongs", InvalidLogProb)
-    return float(value)

@@ -55,7 +55,7 @@ class Replica:
         async with self.checking:
             if self.checked is not None and self.checked >= since:
                 return
-            started = time.monotonic()
+            started, self.checked = time.monotonic(), None
             try:
                 await check()
             except BackendUnavailable as error:

@@ -15,8 +15,10 @@ from typing import Literal, Self
 
 from gsi_node.core.rng import Stream
 from gsi_node.errors import ConfigError, InvalidLogProb, LawMismatch
+from gsi_node.identity import fingerprint_of
 from gsi_node.models.dialects import Dialect, Draw
-from gsi_node.models.http import Failed, Transport
+from gsi_node.models.http import Transport
+from gsi_node.models.replica import Failed
 from gsi_node.models.sglang import SGLang
 from gsi_node.models.tempered import Token, check_temperature, tempered_sum
 from gsi_node.models.tokens import Ids, Tokens
@@ -30,10 +32,11 @@ Reported = Literal["raw", "processed", "unknown"]
 class ServerModel:
     """π on a server. Threads and event loops may share one object; requests run side by side.
 
-    model: the served name. top_k: how many tokens the server lists at a position (vLLM's default cap is 20).
-    context: tokens the server takes, None where unknown. reported: whether sampled tokens' log-probabilities are those
-    at temperature 1 ("raw") or under the sampling law ("processed"). unscored: why the server cannot score, if it
-    cannot. The last three, and `findings`, are what probe.py found out.
+    model: the served name, "" where the server has only one. top_k: how many tokens the server lists at a position
+    (vLLM's default cap is 20). names: under which its answers may come. served: what the server calls the model where
+    no name is asked for. context: tokens the server takes, None where unknown. reported: whether sampled tokens'
+    log-probabilities are those at temperature 1 ("raw") or under the sampling law ("processed"). unscored: why the
+    server cannot score, if it cannot. The last five, and `findings`, are what probe.py found out.
     """
 
     def __init__(
@@ -55,6 +58,8 @@ class ServerModel:
         self.tokens = tokens
         self.model = model
         self.top_k = top_k
+        self.names = frozenset((model,))
+        self.served = model
         self.context = context
         self.reported: Reported = reported
         self.unscored: str | None = None
@@ -66,9 +71,16 @@ class ServerModel:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of the served name, tokenizer and prompt. The weights are the server's; addresses may change."""
+        """A digest of the served name, stop ids and top_k, and of how prompts are encoded and rendered, and what
+        sampled log-probabilities are. The weights are the server's; addresses may change."""
         content = repr((self.model, self.vocabulary, self.tokens.format.shape, self.stop_ids, self.top_k))
-        return f"{self.dialect.kind}:" + blake2b(content.encode(), digest_size=16).hexdigest()
+        return fingerprint_of(
+            f"{self.dialect.kind}:" + blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest(),
+            model=self.model or self.served,
+            tokenizer=self.tokens.codec.content,
+            prompt=self.tokens.format.rendered,
+            logprobs=self.reported,
+        )
 
     @property
     def stop_ids(self) -> Ids:
@@ -136,7 +148,7 @@ class ServerModel:
         what = f"sampling {n} steps after {len(ids)} tokens (seed {draw.seeds[0]})"
 
         def read(answer: object) -> list[list[Token]]:
-            rows = self.dialect.read_samples(answer, self.model, draw)
+            rows = self.dialect.read_samples(answer, self.names, draw)
             return [_until_stop(tokens, stopped, draw) for tokens, stopped in rows]
 
         return await self.transport.ask(self.dialect.path, self.dialect.sampling(self.model, draw), read, what)
@@ -146,7 +158,7 @@ class ServerModel:
         what = f"scoring {len(rows)} steps of up to {max(map(len, rows))} tokens after {len(ids)}"
         body = self.dialect.scoring(self.model, ids, rows, k)
         return await self.transport.ask(
-            self.dialect.path, body, lambda answer: self.dialect.read_scores(answer, self.model, ids, rows), what
+            self.dialect.path, body, lambda answer: self.dialect.read_scores(answer, self.names, ids, rows), what
         )
 
     async def _sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
@@ -210,6 +222,8 @@ def seed(key: Key, candidate: int) -> int:
 
 def _until_stop(tokens: list[Token], stopped: bool, draw: Draw) -> list[Token]:
     """The tokens up to the first stop id: a server that does not stop there has drawn from the same law further."""
+    if len(tokens) > draw.limit:
+        raise Failed(f"a step has {len(tokens)} tokens where {draw.limit} were asked for at most")
     end = next((i for i, token in enumerate(tokens) if token.id in draw.stops), None)
     if end is not None:
         return tokens[: end + 1]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from gsi_node.models.dialects import About, Draw, Ids, no_scores, number, tokens_of
-from gsi_node.models.http import Failed
+from gsi_node.models.dialects import Card, Draw, Ids, agree, listing, no_scores, number, token_id, tokens_of
+from gsi_node.models.replica import Failed
 from gsi_node.models.tempered import Token
 
 _NEUTRAL: Mapping[str, Any] = {
@@ -30,13 +30,17 @@ class SGLang:
     """POST /generate, one entry a candidate: with n > 1 all children of a request would share one sampling_seed."""
 
     kind = "sglang"
-    about_path = "/get_model_info"
+    about_paths: tuple[str, ...] = ("/model_info", "/get_model_info")  # the older name is going away
     path = "/generate"
     spare = 0
+    named = False
 
-    def about(self, answer: Any, model: str) -> About:
-        folder = answer.get("tokenizer_path") or answer.get("model_path")
-        return About((), None, folder if isinstance(folder, str) else None)
+    def about(self, answer: Any) -> tuple[Card, ...]:
+        path, tokenizer = (answer.get(key) for key in ("model_path", "tokenizer_path"))
+        if not isinstance(path, str):
+            raise Failed(f"it says that its model_path is {path!r:.60}")
+        folder = tokenizer if isinstance(tokenizer, str) and tokenizer else path
+        return tuple(Card(name, None, folder) for name in dict.fromkeys((path, path.rstrip("/").rpartition("/")[2])))
 
     def sampling(self, model: str, draw: Draw) -> Any:
         shared = {
@@ -54,15 +58,16 @@ class SGLang:
             "stream": False,
         }
 
-    def read_samples(self, answer: Any, model: str, draw: Draw) -> list[tuple[list[Token], bool]]:
+    def read_samples(self, answer: Any, names: Collection[str], draw: Draw) -> list[tuple[list[Token], bool]]:
         result = []
-        for one in _as_many(answer, len(draw.seeds)):
+        for one in _as_many(answer, [draw.ids] * len(draw.seeds)):
             meta = one["meta_info"]
-            tops = meta["output_top_logprobs"]
-            own = meta["output_token_logprobs"]
-            ids = one.get("output_ids") or [entry[1] for entry in own]
-            if not len(ids) == len(own) == len(tops):
-                raise Failed(f"{len(ids)} tokens came with {len(own)} log-probabilities")
+            tops, own = meta["output_top_logprobs"], meta["output_token_logprobs"]
+            ids = [token_id(entry[1]) for entry in own]
+            if one.get("output_ids"):
+                agree("output_ids", one["output_ids"], ids)
+            if len(ids) != len(tops):
+                raise Failed(f"{len(ids)} tokens came with {len(tops)} lists of log-probabilities")
             listed = [_sglang_listed(top, entry) for top, entry in zip(tops, own, strict=True)]
             result.append((tokens_of(ids, listed), meta["finish_reason"]["type"] == "stop"))
         return result
@@ -77,26 +82,32 @@ class SGLang:
             "stream": False,
         }
 
-    def read_scores(self, answer: Any, model: str, ids: Ids, rows: Sequence[Ids]) -> list[list[Token]]:
+    def read_scores(self, answer: Any, names: Collection[str], ids: Ids, rows: Sequence[Ids]) -> list[list[Token]]:
         result = []
-        for one, row in zip(_as_many(answer, len(rows)), rows, strict=True):
+        for one, row in zip(_as_many(answer, [(*ids, *row) for row in rows]), rows, strict=True):
             meta = one["meta_info"]
             own, tops = meta.get("input_token_logprobs") or [], meta.get("input_top_logprobs") or []
             if len(own) < len(row) or len(tops) < len(row):
                 raise no_scores(f"it returned {len(own)} input log-probabilities for {len(row)} tokens")
-            own, tops = own[-len(row) :], tops[-len(row) :]
+            own, before, tops = own[-len(row) :], own[: -len(row)], tops[-len(row) :]
             if [entry[1] for entry in own] != list(row):
                 raise no_scores("its input log-probabilities are those of other tokens")
+            agree("input_token_logprobs", [entry[1] for entry in before], ids[len(ids) - len(before) :])
             result.append(tokens_of(row, [_sglang_listed(top, e) for top, e in zip(tops, own, strict=True)]))
         return result
 
 
-def _as_many(answer: Any, wanted: int) -> list[Any]:
+def _as_many(answer: Any, prompts: Sequence[Ids]) -> list[Any]:
+    """The answers, one a prompt, each of which must have read as many tokens as its prompt has, where it says so."""
     found = answer if isinstance(answer, list) else [answer]
-    if len(found) != wanted:
-        raise Failed(f"it returned {len(found)} answers for {wanted}")
+    if len(found) != len(prompts):
+        raise Failed(f"it returned {len(found)} answers for {len(prompts)}")
+    for one, prompt in zip(found, prompts, strict=True):
+        read = one["meta_info"].get("prompt_tokens")
+        if read is not None and read != len(prompt):
+            raise Failed(f"it read {read!r:.20} tokens where {len(prompt)} were sent", again=False)
     return found
 
 
 def _sglang_listed(top: Any, own: Sequence[Any]) -> dict[int, float]:
-    return {int(entry[1]): number(entry[0]) for entry in (*(top or ()), own)}
+    return listing((token_id(entry[1]), number(entry[0])) for entry in (*(top or ()), own))

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from hashlib import blake2b
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
@@ -98,6 +99,9 @@ class Server:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.served, self.seeded = MODEL, True
+        self.listed: list[dict[str, Any]] | None = None
+        self.about_path = "/get_model_info"
+        self.edit: Callable[[str, Any], Any] = lambda path, answer: answer
         self.tokenize: Callable[[str], list[int]] | None = None
         outer = self
 
@@ -120,6 +124,7 @@ class Server:
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
+        self._http.hang_up()
 
     def completions(self, body: dict[str, Any]) -> Any:
         prompts = body["prompt"] if isinstance(body["prompt"][0], list) else [body["prompt"]]
@@ -188,6 +193,17 @@ class _Quiet(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        self.connections = [c for c in getattr(self, "connections", []) if c.fileno() >= 0] + [connection]
+        return connection, address
+
+    def hang_up(self) -> None:
+        """End the connections that clients keep, as the end of a process does."""
+        for connection in getattr(self, "connections", []):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Broken connections are this server's business."""
 
@@ -205,8 +221,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._reset()
         if self.path == "/v1/models":
             card = {"id": server.served, "max_model_len": server.context, "root": server.folder}
-            return self._send(200, {"data": [card]})
-        if self.path == "/get_model_info":
+            return self._send(200, {"data": [card] if server.listed is None else server.listed})
+        if self.path == server.about_path:
             return self._send(200, {"model_path": server.folder, "tokenizer_path": server.folder})
         return self._send(404, {"error": {"message": "no such page"}})
 
@@ -249,7 +265,7 @@ class _Handler(BaseHTTPRequestHandler):
             answer = server.generate(body)
         if fault == "other":
             answer["model"] = "another"
-        return self._send(200, answer, cut=fault == "truncate")
+        return self._send(200, server.edit(self.path, answer), cut=fault == "truncate")
 
     def _send(self, status: int, answer: Any, headers: dict[str, str] | None = None, cut: bool = False) -> None:
         data = json.dumps(answer).encode()
