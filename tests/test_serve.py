@@ -2,47 +2,29 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 
-from gsi_node import serve
 from gsi_node.cancel import check_cancelled
 from gsi_node.errors import Cancelled, ConfigError, LawMismatch, SpecError
 from gsi_node.graph.build import compile_gsi
 from gsi_node.load import load_model, load_reward
 from gsi_node.models.table import TableModel
 from gsi_node.rewards.table import TableReward
+from gsi_node.serve.app import MAX_BODY
+from gsi_node.serve.door import Door
 from gsi_node.types import Key, Prefix, SamplingLaw, Step
 from tests.graph.world import config, models
 from tests.miniature import Miniatures
+from tests.serve.running import running
 
 KEY = Key(3, "p", 0, "draft")
 LAW = SamplingLaw(max_step_tokens=12)
-
-
-@contextmanager
-def running(**parts: Any) -> Iterator[str]:
-    """The address of a service in this process."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(serve.app(**parts), log_level="error", ws="none", lifespan="off"))
-        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join(10.0)
 
 
 def test_a_transformer_behind_the_service_is_the_transformer(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -98,20 +80,22 @@ def test_minus_infinity_crosses_the_wire() -> None:
         (b"{", 422, "JSON"),
         (b'{"text": 3}', 422, "text"),
         (b'{"text": "a", "more": 1}', 422, "more"),
-        (b'{"text": "' + b"a" * (serve.MAX_BODY + 1) + b'"}', 413, "bytes"),
+        (b'{"text": "' + b"a" * (MAX_BODY + 1) + b'"}', 413, "bytes"),
     ],
 )
 def test_what_is_wrong_with_a_request_is_said(body: bytes, status: int, words: str) -> None:
     with running(model=TableModel({"a\n\n": 1.0})) as url:
-        answer = httpx.post(f"{url}/encode", content=body, trust_env=False)
+        answer = httpx.post(
+            f"{url}/encode", content=body, headers={"Content-Type": "application/json"}, trust_env=False
+        )
         assert answer.status_code == status
         assert words in answer.json()["error"]["message"]
 
 
-def test_a_key_in_the_environment_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    with running(model=TableModel({"a\n\n": 1.0})) as url:
-        monkeypatch.setenv("GSI_API_KEY", "sesame")
+def test_the_client_sends_the_key_of_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running(model=TableModel({"a\n\n": 1.0}), door=Door("sesame")) as url:
         assert httpx.post(f"{url}/encode", json={"text": "a"}, trust_env=False).status_code == 401
+        monkeypatch.setenv("GSI_API_KEY", "sesame")
         model: Any = load_model(f"remote:{url}")
         assert model.encode("a") == (97,)
         model.close()

@@ -1,0 +1,87 @@
+"""What may be asked of the service: every field typed and bounded, no field unknown, no number that is none."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gsi_node.types import Key, Prefix, SamplingLaw, Step
+
+# fail_fast: a list of a million wrong items is one error, not a million.
+Id = Annotated[int, Field(ge=0, lt=1 << 31)]
+Ids = Annotated[tuple[Id, ...], Field(max_length=1 << 14, fail_fast=True)]
+
+
+class Body(BaseModel):
+    """strict: a number in quotes or a true is no number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class StepBody(Body):
+    """A step without its numbers."""
+
+    text: Annotated[str, Field(max_length=1 << 16)]
+    token_ids: Ids
+    finished: bool
+
+    def step(self) -> Step:
+        return Step(self.text, self.token_ids, 0.0, self.finished)
+
+
+Steps = Annotated[tuple[StepBody, ...], Field(max_length=256, fail_fast=True)]
+
+
+class PrefixBody(Body):
+    problem: Annotated[str, Field(max_length=1 << 18)]
+    steps: Annotated[tuple[StepBody, ...], Field(max_length=4096, fail_fast=True)]
+
+    def prefix(self) -> Prefix:
+        return Prefix(self.problem, tuple(step.step() for step in self.steps))
+
+
+class LawBody(Body):
+    temperature: Annotated[float, Field(gt=0, le=100)]
+    top_p: Annotated[float, Field(gt=0, le=1)]
+    max_step_tokens: Annotated[int, Field(ge=1, le=1 << 14)]
+    stop_ids: Annotated[tuple[Id, ...], Field(max_length=1 << 17, fail_fast=True)] | None
+
+    def law(self) -> SamplingLaw:
+        return SamplingLaw(self.temperature, self.top_p, self.max_step_tokens, self.stop_ids)
+
+
+class KeyBody(Body):
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)]  # as GSIConfig has it
+    problem_id: Annotated[str, Field(max_length=4096)]
+    step: Annotated[int, Field(ge=0, lt=1 << 31)]
+    phase: Annotated[str, Field(max_length=256)]
+
+    def key(self) -> Key:
+        return Key(self.seed, self.problem_id, self.step, self.phase)
+
+
+class SampleBody(Body):
+    prefix: PrefixBody
+    n: Annotated[int, Field(ge=1, le=256)]
+    key: KeyBody
+    law: LawBody
+
+
+class ScoreBody(Body):
+    prefix: PrefixBody
+    steps: Steps
+    law: LawBody
+
+
+class RewardBody(Body):
+    prefix: PrefixBody
+    steps: Steps
+
+
+class EncodeBody(Body):
+    text: Annotated[str, Field(max_length=1 << 18)]
+
+
+class SupportsBody(Body):
+    law: LawBody

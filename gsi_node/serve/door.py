@@ -1,0 +1,108 @@
+"""Who may come in: an ASGI middleware before every route, so that nothing is read or told before it is passed.
+
+A web page can make its visitor's browser send requests to this machine, also under a name of its own that it points
+here (DNS rebinding). Hence the allow-list of hosts, no CORS headers, and no request that carries an Origin: browsers
+are no clients of this service. Programs send neither a foreign Host nor an Origin.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gsi_node.errors import ConfigError
+
+KEY = "GSI_API_KEY"
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:@/\[\]]+)(?::[0-9]{1,5})?")
+
+
+def read_key(environment: Mapping[str, str]) -> str | None:
+    """The key that clients must send; None where the variable is not set. ConfigError, without the key, where no
+    Authorization header could carry it."""
+    key = environment.get(KEY)
+    if key is None:
+        return None
+    if not key:
+        raise ConfigError(f"{KEY} is set but empty: give it a value, or unset it to serve without a key")
+    if not re.fullmatch(r"[!-~]+", key):
+        raise ConfigError(f"{KEY} holds a space, a control character or a non-ASCII letter, which no header carries")
+    return key
+
+
+def host_name(host: str) -> str | None:
+    """The name or address of a Host header, without its port, in one spelling; None where it is no host."""
+    found = _HOST.fullmatch(host)
+    if found is None:
+        return None
+    name = found[1].lower().removesuffix(".")
+    try:
+        return ip_address(name.strip("[]")).compressed
+    except ValueError:
+        return None if name.startswith("[") else name or None
+
+
+def is_loopback(name: str) -> bool:
+    """Whether a name or address means this machine alone."""
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """key: the bearer token that every request must carry; None lets everybody in. hosts: what a request's Host may
+    name besides loopback and the address at which the request arrived."""
+
+    key: str | None
+    hosts: frozenset[str] = frozenset()
+
+    def refusal(self, headers: Headers, arrived_at: str) -> Response | None:
+        """Why a request may not come in; None if it may. arrived_at: this machine's address of the connection."""
+        host = headers.get("host", "")
+        name = host_name(host)
+        if name is None or not (is_loopback(name) or name in self.hosts or name == arrived_at):
+            return refuse(421, f"this service is not called {host[:80]!r}: start it with --allowed-host NAME if it is")
+        if "origin" in headers:
+            return refuse(403, "requests of web pages are not answered: leave the Origin header out")
+        if self.key is not None:
+            sent = headers.get("authorization", "").encode("latin-1")
+            if not hmac.compare_digest(sent, f"Bearer {self.key}".encode("latin-1")):
+                return refuse(401, f"a key is needed: set {KEY} to the service's", {"WWW-Authenticate": "Bearer"})
+        return None
+
+
+class Guard:
+    """The door before an application."""
+
+    def __init__(self, app: ASGIApp, door: Door) -> None:
+        self._app, self._door = app, door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            refusal = self._door.refusal(Headers(scope=scope), (scope.get("server") or ("",))[0])
+            if refusal is not None:
+                await refusal(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def refuse(
+    status: int,
+    message: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    kind: str = "RequestRefused",
+    fingerprint: str | None = None,
+) -> JSONResponse:
+    """An answer that says what is wrong. kind: the error's type, of gsi_node.errors where the model refused."""
+    error = {"error": {"type": kind, "message": message}}
+    known = {} if fingerprint is None else {"fingerprint": fingerprint}
+    return JSONResponse({**error, **known}, status_code=status, headers=headers)

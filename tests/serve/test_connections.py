@@ -1,0 +1,170 @@
+"""The command `python -m gsi_node.serve` and clients that stall, crowd it, or do not read; and its end among them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import time
+from contextlib import ExitStack, suppress
+
+import httpx
+import pytest
+
+from gsi_node.serve.app import MAX_WAITING
+from gsi_node.serve.server import GRACE, MAX_CONNECTIONS
+from tests.serve.running import command, read_all, request
+
+JSON = {"Content-Type": "application/json"}
+QUICK = ("--reward", "verifier", "--client-timeout", "1")
+GOOD = b'{"prefix":{"problem":"p","steps":[]},"steps":[]}'
+HALF = request("/reward", GOOD[:20], length=len(GOOD))
+
+# A reward that takes its time: `problem` says how long, and "stuck" looks at no flag.
+SLOW = """
+import time, gsi_node.load
+from gsi_node.cancel import check_cancelled
+class Slow:
+    name, fingerprint, range = "slow", "slow-1", (0.0, 1.0)
+    def __call__(self, prefix, steps):
+        if prefix.problem == "stuck":
+            time.sleep(60)
+        until = time.monotonic() + float(prefix.problem)
+        while time.monotonic() < until:
+            time.sleep(0.01)
+            check_cancelled()
+        return [0.5] * len(steps)
+gsi_node.load.load_reward = lambda spec: Slow()
+"""
+# A model whose answers are long: 15 MB for 64 candidates.
+LONG = """
+import gsi_node.load
+from gsi_node.models.table import TableModel
+gsi_node.load.load_model = lambda spec: TableModel({"a" * 60000: 1.0})
+"""
+ASK = json.dumps(
+    {
+        "prefix": {"problem": "p", "steps": []},
+        "n": 64,
+        "key": {"seed": 0, "problem_id": "p", "step": 0, "phase": "draft"},
+        "law": {"temperature": 0.7, "top_p": 1.0, "max_step_tokens": 12, "stop_ids": None},
+    }
+).encode()
+
+
+def until_closed(client: socket.socket, started: float) -> tuple[bytes, float]:
+    return read_all(client), time.monotonic() - started
+
+
+def test_a_stalled_body_is_refused_and_its_connection_closed() -> None:
+    with command(*QUICK) as service, service.connect() as client:
+        started = time.monotonic()
+        client.sendall(HALF)
+        said, seconds = until_closed(client, started)
+    assert said.startswith(b"HTTP/1.1 408") and b"did not arrive within 1 s" in said
+    assert 0.9 < seconds < 5.0
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /reward HTT", b"POST /reward HTTP/1.1\r\nHost: localhost\r\nX-"])
+def test_a_stalled_head_is_cut(sent: bytes) -> None:
+    with command(*QUICK) as service, service.connect() as client:
+        started = time.monotonic()
+        client.sendall(sent)
+        said, seconds = until_closed(client, started)
+    assert said == b"" and 0.9 < seconds < 5.0
+
+
+def test_a_byte_now_and_then_buys_no_time() -> None:
+    """After an answer too: uvicorn's own timer for idle connections ends at the first byte."""
+    with command(*QUICK) as service, service.connect() as client:
+        client.sendall(request("/reward", GOOD))
+        assert client.recv(1 << 16).startswith(b"HTTP/1.1 200")
+        started = time.monotonic()
+        with pytest.raises(ConnectionError):
+            for byte in b"POST /reward HTTP/1.1\r\nHost: localhost\r\n" * 2:
+                client.sendall(bytes([byte]))
+                time.sleep(0.1)
+        assert time.monotonic() - started < 5.0
+
+
+def test_a_reader_that_does_not_read_is_cut() -> None:
+    with command("--model", "x", "--client-timeout", "1", code=LONG) as service, service.connect(4096) as client:
+        client.sendall(request("/sample", ASK))
+        time.sleep(3.0)
+        assert len(read_all(client)) < 14_000_000
+        assert httpx.get(f"{service.url}/health", trust_env=False).json()["waiting"] == 0
+
+
+def test_idle_connections_do_not_keep_others_out() -> None:
+    with command("--reward", "verifier") as service, ExitStack() as stack:
+        idle = [stack.enter_context(service.connect()) for _ in range(500)]
+        started = time.monotonic()
+        answer = httpx.post(f"{service.url}/reward", content=GOOD, headers=JSON, trust_env=False)
+        assert answer.status_code == 200 and time.monotonic() - started < 2.0
+        idle += [stack.enter_context(service.connect()) for _ in range(200)]
+        answer = httpx.post(f"{service.url}/reward", content=GOOD, headers=JSON, trust_env=False)
+        assert answer.status_code == 200
+        assert sum(map(cut, idle)) >= len(idle) - MAX_CONNECTIONS
+        assert not cut(idle[-1])  # the longest idle ones made room
+
+
+def test_a_crowd_of_busy_connections_is_bounded_too() -> None:
+    """Requests that no more than MAX_WAITING may be under way count from their first byte: uploads are among them."""
+    with command("--reward", "verifier") as service, ExitStack() as stack:
+        for _ in range(MAX_WAITING):
+            stack.enter_context(service.connect()).sendall(HALF)
+        for _ in range(100):
+            if httpx.get(f"{service.url}/health", trust_env=False).json()["waiting"] == MAX_WAITING:
+                break
+            time.sleep(0.05)
+        answer = httpx.post(f"{service.url}/reward", content=GOOD, headers=JSON, trust_env=False)
+        assert answer.status_code == 503 and answer.headers["Retry-After"] == "1"
+
+
+@pytest.mark.parametrize(("with_signal", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_it_ends_soon_among_stalled_clients(with_signal: int, code: int) -> None:
+    with command("--model", "x", code=LONG) as service, ExitStack() as stack:
+        clients = [stack.enter_context(service.connect(4096)) for _ in range(4)]
+        clients[1].sendall(b"POST /encode HTTP/1.1\r\nHost: loc")
+        clients[2].sendall(request("/encode", b'{"tex', length=99))
+        clients[3].sendall(request("/sample", ASK))
+        time.sleep(0.5)
+        found, seconds = service.end(with_signal)
+        assert read_all(clients[2]).startswith(b"HTTP/1.1 503")
+    assert found == code
+    assert seconds < GRACE + 4.0
+    assert "Traceback" not in service.said
+
+
+def test_work_under_way_is_finished_or_refused_at_the_end() -> None:
+    with command("--reward", "x", code=SLOW) as service, ExitStack() as stack:
+        clients = [stack.enter_context(service.connect()) for _ in range(3)]
+        for client, problem in zip(clients, ("1.0", "60", "stuck"), strict=True):
+            client.sendall(request("/reward", GOOD.replace(b'"p"', b'"%s"' % problem.encode())))
+        time.sleep(0.5)
+        code, seconds = service.end(signal.SIGTERM)
+        said = [read_all(client) for client in clients]
+    assert code == 143 and seconds < GRACE + 5.0
+    assert [part[:12] for part in said] == [b"HTTP/1.1 200", b"HTTP/1.1 503", b"HTTP/1.1 503"]
+    assert b"ended before the work was done" in said[1] and "Traceback" not in service.said
+
+
+def test_a_flood_of_headers_is_refused() -> None:
+    with command(*QUICK) as service, service.connect() as client:
+        with suppress(ConnectionError):  # it does not read them all
+            client.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n")
+            client.sendall(b"".join(b"X-%d: y\r\n" % i for i in range(99999)))
+        said = read_all(client)
+        assert said == b"" or said.startswith(b"HTTP/1.1 4")
+        assert httpx.get(f"{service.url}/health", trust_env=False).status_code == 200
+
+
+def cut(client: socket.socket) -> bool:
+    """Whether the other side has ended an idle connection."""
+    client.setblocking(False)
+    try:
+        return client.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
