@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import httpx
@@ -136,3 +137,24 @@ def test_rewards_are_those_of_the_process_inside() -> None:
         assert far(Prefix("p"), steps) == inside(Prefix("p"), steps)
         assert far.range == inside.range and far(Prefix("p"), []) == []
         far.close()
+
+
+def test_every_answer_carries_the_fingerprint() -> None:
+    """So a client notices a service that came back with another model."""
+    inside: Any = TableModel({"a\n\n": 1.0})
+    prefix, step = {"problem": "p", "steps": []}, {"text": "a\n\n", "token_ids": [], "finished": False}
+    bodies: dict[str, Any] = {
+        "/sample": {"prefix": prefix, "n": 1, "key": asdict(KEY), "law": asdict(LAW)},
+        "/score": {"prefix": prefix, "steps": [step], "law": asdict(LAW)},
+        "/encode": {"text": "a"},
+        "/supports": {"law": asdict(LAW)},
+        "/nothing": {},
+    }
+    with running(model=inside) as url, httpx.Client(base_url=url, trust_env=False) as client:
+        answers = [client.post(path, json=body) for path, body in bodies.items()]
+        answers += [client.post("/encode", json={}), client.get("/health"), client.get("/encode")]
+    assert [answer.status_code for answer in answers] == [200] * 4 + [404, 422, 200, 405]
+    assert {answer.json()["fingerprint"] for answer in answers} == {inside.fingerprint}
+    with running(reward=TableReward(lambda prefix, step: 0.5, name="half")) as url:
+        rewarded = httpx.post(f"{url}/reward", json={"prefix": prefix, "steps": [step]}, trust_env=False)
+    assert rewarded.json()["fingerprint"]
