@@ -85,9 +85,13 @@ class SolverOutput(TypedDict, total=False):
 
 
 class SolverState(SolverInput, SolverOutput, total=False):
-    """Input, output, and `run`: the problem, the settings and the models' specs, kept for a resume to be compared."""
+    """Input, output, and what a resume needs to know.
+
+    run: the problem, the settings and the models' specs, to be compared. finished: the result stands in the state.
+    """
 
     run: Plain
+    finished: bool
 
 
 class MathSolver:
@@ -137,7 +141,7 @@ class MathSolver:
             raise ConfigError(f"n_samples: want an integer ≥ 1, got {n_samples!r}")
         problem_id = default_id(problem) if given.get("problem_id") is None else str(given["problem_id"])
         about = {"problem": problem, "problem_id": problem_id, "n_samples": n_samples}
-        return {"run": {**about, **self.identity()}, "samples": Overwrite([])}
+        return {"run": {**about, **self.identity()}, "samples": Overwrite([]), "finished": False}
 
     def weight(self, steps: list[Plain]) -> float:
         """A sample's vote: the reward of its last step, put on [0, 1] by the reward's declared range.
@@ -178,6 +182,7 @@ class MathSolver:
             "acceptance_rate": sum(decided) / len(decided) if decided else None,
             "degraded": next((why for sample in samples if (why := sample.get("degraded"))), None),
             "messages": [AIMessage(content=best["response"], name="math_solver")],
+            "finished": True,
         }
 
     def build(self) -> WholeRunGraph:

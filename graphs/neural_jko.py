@@ -34,6 +34,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from typing_extensions import TypedDict
 
 from gsi_node.errors import ConfigError, GSIError
+from gsi_node.graph.serde import StrictSerializer
 from gsi_node.neural_jko.config import PRESETS, configured
 from gsi_node.neural_jko.metrics import energy_distance, log_z, log_z_lower, mode_weights, sampling_floor
 from gsi_node.neural_jko.run import Run
@@ -152,7 +153,8 @@ def compiled(node: NeuralJKO, connection: sqlite3.Connection) -> CompiledStateGr
         from langgraph.checkpoint.sqlite import SqliteSaver
     except ModuleNotFoundError as error:
         raise ConfigError(f"checkpoints need {error.name}: pip install 'gsi-node[jko]'") from error
-    return node.build().compile(checkpointer=SqliteSaver(connection), name="neural_jko")
+    saver = SqliteSaver(connection, serde=StrictSerializer())
+    return node.build().compile(checkpointer=saver, name="neural_jko")
 
 
 def train(node: NeuralJKO) -> Plain:

@@ -23,6 +23,7 @@ _HOME = {
     "Score": "types",
     "Step": "types",
     "StepModel": "models.base",
+    "StrictSerializer": "graph.serde",
     "calibrate_log_c": "core.accept",
     "calibrate_log_ratio_clip": "core.accept",
     "callable_reward": "rewards.callables",
@@ -50,6 +51,7 @@ __all__ = [
     "Score",
     "Step",
     "StepModel",
+    "StrictSerializer",
     "calibrate_log_c",
     "calibrate_log_ratio_clip",
     "callable_reward",
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
     from gsi_node.errors import GSIError
     from gsi_node.graph.build import compile_gsi, create_gsi
     from gsi_node.graph.context import GSIContext
+    from gsi_node.graph.serde import StrictSerializer
     from gsi_node.graph.state import GSIInput, GSIOutput, GSIState
     from gsi_node.law import exact_step_law
     from gsi_node.load import load_model, load_reward

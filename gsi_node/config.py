@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -86,3 +87,8 @@ class GSIConfig(BaseModel):
         """The sampling law of the next step: a step is also cut where the response would exceed max_tokens."""
         room = max(1, self.max_tokens - tokens_so_far)
         return SamplingLaw(self.temperature, self.top_p, min(self.max_step_tokens, room), stop_ids)
+
+
+def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration that an earlier version wrote: fields that it did not know have their defaults."""
+    return {**GSIConfig().model_dump(), **stored}

@@ -5,7 +5,9 @@ GSIError
 │   ├── SpecError            a model or reward spec that nothing can load
 │   ├── LawMismatch          a backend cannot sample or score under the asked sampling law
 │   ├── VocabularyMismatch   draft and base do not share one token map
-│   └── ResumeMismatch       a checkpoint was written under other settings or models
+│   ├── ResumeMismatch       a checkpoint was written under other settings or models
+│   ├── InUse                another process works on this thread or folder
+│   └── UnsafeCheckpoint     a checkpoint file asks for more than plain data: it could run code
 ├── NumericError             a number that must not be used                              (also a ValueError)
 │   ├── RewardOutOfRange     NaN, or outside the reward's declared range
 │   ├── InvalidLogProb       NaN, +inf or positive where a log-probability belongs
@@ -39,6 +41,14 @@ class VocabularyMismatch(ConfigError):
 
 
 class ResumeMismatch(ConfigError):
+    pass
+
+
+class InUse(ConfigError):
+    pass
+
+
+class UnsafeCheckpoint(ConfigError):
     pass
 
 

@@ -45,6 +45,13 @@ class Loop:
         self._task = asyncio.current_task()
         try:
             return await work
+        except BaseException:
+            # what else the work began would run on within the next `run`, and write to files that it closes
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+            raise
         finally:
             self._task = None
 

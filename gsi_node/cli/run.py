@@ -12,7 +12,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, aclosing, nullcontext
+from contextlib import AbstractContextManager, ExitStack, aclosing, nullcontext
 from hashlib import blake2b
 from json import dumps
 from typing import Any, Protocol
@@ -25,9 +25,10 @@ from gsi_node.cli.problems import Problem, default_id
 from gsi_node.cli.screen import Screen, screen
 from gsi_node.cli.settings import first_line
 from gsi_node.cli.start import Job
-from gsi_node.config import GSIConfig
+from gsi_node.config import GSIConfig, completed
 from gsi_node.errors import ConfigError, GSIError, ResumeMismatch
-from gsi_node.graph.checkpoint_file import open_checkpoints
+from gsi_node.graph.checkpoint_file import check_file, close_checkpoints, is_finished, open_checkpoints
+from gsi_node.graph.thread_lock import ThreadLocks
 from gsi_node.shell import complain
 
 Plain = dict[str, Any]
@@ -90,29 +91,36 @@ class Run:
     def all(self) -> None:
         """Every problem, then the closing table."""
         name = self.job.arguments.checkpoint
-        saver = self.loop.run(open_checkpoints(name)) if name is not None else None
-        try:
+        with ExitStack() as stack:
+            saver, locks = None, None
+            if name is not None:
+                check_file(name)
+                locks = ThreadLocks(name)
+                stack.callback(locks.close)
+                with locks.setup():
+                    saver = self.loop.run(open_checkpoints(name))
+                stack.callback(lambda: self.loop.run(close_checkpoints(saver)))
             graph = self.solver.build().compile(checkpointer=saver, name="math_solver")
-            outcomes = [self._one(graph, saver, i) for i in range(len(self.problems))]
-        finally:
-            if saver is not None:
-                self.loop.run(saver.conn.close())
+            outcomes = []
+            for i in range(len(self.problems)):
+                thread = self._thread(i)
+                with locks.thread(thread) if locks is not None else nullcontext():
+                    outcomes.append(self._one(graph, saver, i, thread))
         if self.page is not None:
             self.page.show(view.closing(outcomes, self.job.config))
 
-    def _one(self, graph: Any, saver: Any, i: int) -> Plain:
+    def _one(self, graph: Any, saver: Any, i: int, thread: str) -> Plain:
         problem = self.problems[i]
         if self.page is not None:
             self.page.show(view.heading(problem.text, i + 1, len(self.problems)))
-        thread = self._thread(i)
         config = {"configurable": {"thread_id": thread}} if saver is not None else {}
         before: Any = self.loop.run(graph.aget_state(config)) if saver is not None else None
-        if before is not None and not (before.values or before.next):
+        if before is not None and not (before.values or before.tasks):
             before = None  # a new thread
         if before is not None:
             self._compare(before.values.get("run"), problem, thread)
         started = time.perf_counter()
-        if before is not None and not before.next:
+        if before is not None and is_finished(before.values, before.tasks):
             outcome = before.values
             self._note(f"thread {thread} is finished: its result is shown again")
             for sample in outcome["samples"]:
@@ -198,7 +206,7 @@ class Run:
         here = _flat({**self._about(problem), **self.solver.identity()})
         if then is None:
             return  # interrupted before its first node: nothing was decided yet
-        kept = _flat(then)
+        kept = _flat({**then, "config": completed(then["config"])})
         differing = [
             f"{key}: {kept.get(key)!r} there, {here.get(key)!r} here"
             for key in sorted({*kept, *here})

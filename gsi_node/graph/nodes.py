@@ -21,7 +21,7 @@ from langgraph.types import Overwrite
 from gsi_node import stages
 from gsi_node.answer import last_boxed
 from gsi_node.calls import Stage, arun, run
-from gsi_node.config import GSIConfig
+from gsi_node.config import GSIConfig, completed
 from gsi_node.errors import BackendUnavailable, ConfigError, ResumeMismatch
 from gsi_node.graph.context import overridden, overrides_in
 from gsi_node.graph.moment import Models, Moment
@@ -223,7 +223,7 @@ class GSINodes:
 
     def _moment(self, state: State) -> Moment:
         """The run as the checkpoint has it, refused where the compiled settings or models are others."""
-        run = state["gsi_run"]
+        run = {**state["gsi_run"], "config": completed(state["gsi_run"]["config"])}
         here = {**self.identity, "overrides": overrides_in(get_runtime().context) or run["overrides"]}
         if any(run[part] != here[part] for part in here):
             raise ResumeMismatch(f"this run was begun under other settings: {_differences(run, here)}")

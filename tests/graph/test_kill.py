@@ -53,7 +53,7 @@ def child() -> None:
     database, graph_name, folder, delay = sys.argv[1:]
     with SqliteSaver.from_conn_string(database) as saver:
         graph = globals()[graph_name](saver, Path(folder), float(delay))
-        unfinished = graph.get_state(thread()).next
+        unfinished = graph.get_state(thread()).tasks
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         out = graph.invoke(None if unfinished else PROBLEM, thread())
