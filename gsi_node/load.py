@@ -149,7 +149,7 @@ _FAMILIES = ("qwen", "skywork", "shepherd", "rlhflow", "trl-chat", "trl", "orm")
 _PROMPT: Typed = {"system_prompt": text, "use_chat_template": flag}
 _TEXTS: Typed = {**_PROMPT, "template": text, "prompt": text}
 _HF: Typed = {**_WHERE, **_TEXTS, "logits_bytes": size, "gguf": text}
-_REACH: Typed = {"timeout": number, "attempts": integer, "api_key_env": text}
+_REACH: Typed = {"timeout": number, "attempts": integer, "deadline": number, "api_key_env": text}
 _SERVER: Typed = {**_TEXTS, **_REACH, "tokenizer": text, "top_k": integer, "sampled": text}
 
 MODELS: dict[str, Kind] = {

@@ -1,65 +1,87 @@
 """Asking servers over HTTP: bounded retries, replicas, typed errors. An async client on one loop, with a sync face.
 
-An answer is read inside the attempt, so a broken answer is asked for again like a broken connection. Every attempt has
-a deadline, and the number of attempts is bounded: a request ends in an answer or in an error that names the server,
-the request and what to change. Neither keys nor prompts are logged or written into errors.
+An answer is read inside the attempt, so a broken answer is asked for again like a broken connection. All attempts of a
+request share one deadline: a request ends in an answer or in an error that names the server, the request and what to
+change. Neither keys nor prompts are logged or written into errors; a server's own words are escaped and cut there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-import os
-import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import wait as wait_for
 from copy import copy
 from dataclasses import dataclass, replace
-from email.utils import parsedate_to_datetime
-from math import inf
+from math import inf, isfinite
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import httpx
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_exponential_jitter,
+)
 
+from gsi_node.cancel import check_cancelled
 from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, GSIError, SpecError
+from gsi_node.models import answers
+from gsi_node.models.answers import Unreadable
+from gsi_node.models.background import background_loop
+from gsi_node.models.connections import Answer, Connections
 from gsi_node.models.replica import Failed as Failed
 from gsi_node.models.replica import Replica
+from gsi_node.models.routes import key_in, route_to
 
 T = TypeVar("T")
 _log = logging.getLogger("gsi_node.server")
 _BUSY = (408, 425, 429, 500, 502, 503, 504)
-CLOSING = 1.0
-"""Seconds a check holds for new connections where the server closes each after its answer: there they are no sign."""
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_LONG = 600  # characters of what went wrong, a server's words among them
+_LOOK = 0.1  # seconds between two looks of a waiting thread at whether its run is gone
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """timeout: seconds an attempt may take. attempts: at most. first_wait, longest_wait: seconds between attempts,
-    doubled each time. longest_retry_after: seconds; a server that asks for more is given up."""
+    """deadline: seconds a request may take, all its attempts and pauses together. timeout: seconds of one attempt.
+    attempts: at most. first_wait, longest_wait: seconds between attempts, doubled each time. longest_retry_after:
+    seconds; a server that asks for more is given up. Raises ConfigError."""
 
     timeout: float = 120.0
     attempts: int = 9
+    deadline: float = 300.0
     first_wait: float = 0.1
     longest_wait: float = 4.0
     longest_retry_after: float = 60.0
 
+    def __post_init__(self) -> None:
+        for name in ("timeout", "deadline"):
+            seconds = getattr(self, name)
+            if not (isfinite(seconds) and seconds > 0):
+                raise ConfigError(f"{name} is {seconds}; give a number of seconds above 0")
+        if self.attempts < 1:
+            raise ConfigError(f"attempts is {self.attempts}; give at least 1")
+
 
 class Transport:
-    """The replicas of one model. Safe to use from threads and from any event loop.
+    """The replicas of one model. Safe to use from threads and from any event loop, and in a forked child.
 
     check: asked with the transport of one replica, before a replica that failed is used again, and before an answer
     over a new connection is: raises where it is not what it was, for a server may come back as another.
     """
 
     def __init__(self, urls: Sequence[str], *, patience: Patience, api_key_env: str = "GSI_API_KEY") -> None:
-        self.replicas = [Replica(_checked(url)) for url in urls]
+        """Raises SpecError for an address, ConfigError for a key or a proxy that cannot be used; both are read now."""
+        self.replicas = [Replica(*route_to(url)) for url in urls]
         self.name = " | ".join(replica.url for replica in self.replicas)
+        self.api_key_env = api_key_env
         self._patience = patience
-        self._key_env = api_key_env
-        self._client: httpx.AsyncClient | None = None
+        self._key = key_in(api_key_env)
+        self._connections = Connections(self._key, patience.timeout)
         self.check: Callable[[Transport], Awaitable[None]] | None = None
 
     def only(self, replica: Replica, *, url: str | None = None, timeout: float = inf, attempts: int = 3) -> Transport:
@@ -67,19 +89,20 @@ class Transport:
 
         timeout, attempts: at most.
         """
-        self._open()
         one, patience = copy(self), self._patience
-        one.replicas, one.check = [Replica(url or replica.url)], None
+        one.replicas, one.check = [Replica(url or replica.url, replica.proxy)], None
         one.name = one.replicas[0].url
-        one._patience = replace(
-            patience, timeout=min(timeout, patience.timeout), attempts=min(attempts, patience.attempts)
-        )
+        timeout, attempts = min(timeout, patience.timeout), min(attempts, patience.attempts)
+        one._patience = replace(patience, timeout=timeout, attempts=attempts)
         return one
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of `work`, run on the client's loop; for threads."""
-        future = asyncio.run_coroutine_threadsafe(work, _loop())
+        """The result of `work`, run on the client's loop; for threads. Raises Cancelled once the caller's run is gone,
+        and ends the request then."""
+        future = asyncio.run_coroutine_threadsafe(work, background_loop())
         try:
+            while not wait_for((future,), _LOOK).done:
+                check_cancelled()
             return future.result()
         except BaseException:
             future.cancel()
@@ -87,14 +110,36 @@ class Transport:
 
     async def join(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of `work`, run on the client's loop; cancelled with the awaiting task."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, _loop()))
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, background_loop()))
 
-    async def ask(self, path: str, body: Any, read: Callable[[Any], T], what: str) -> T:
+    def deadline(self) -> float:
+        """When a request that begins now must have ended, by time.monotonic()."""
+        return time.monotonic() + self._patience.deadline
+
+    def shown(self, text: str, most: int = 200) -> str:
+        """A server's words as they may stand in an error or a log: escaped, cut, without the key."""
+        return answers.shown(text, self._key, most)
+
+    async def ask(
+        self,
+        path: str,
+        body: Any,
+        read: Callable[[Any], T],
+        what: str,
+        *,
+        entries: int = 0,
+        deadline: float | None = None,
+    ) -> T:
         """read(the JSON answer to `body` posted to `path`; GET where body is None). what: names the request.
 
-        `read` raises Failed for an answer that cannot be used. Raises BackendUnavailable, BackendError, ConfigError.
+        `read` runs in a thread, and raises Failed for an answer that cannot be used. entries: how many numbers a right
+        answer lists at most; one that takes more bytes than that and 1 MiB is not read. deadline: by time.monotonic(),
+        for several requests that share one. Raises BackendUnavailable, BackendError, ConfigError.
         """
         patience, started = self._patience, time.monotonic()
+        until = started + patience.deadline if deadline is None else deadline
+        most = answers.BASE + answers.ENTRY * entries
+        content = _written(body, f"{self.name}: {what}")
         pause = wait_exponential_jitter(
             max=patience.longest_wait, jitter=patience.first_wait, multiplier=patience.first_wait
         )
@@ -104,7 +149,7 @@ class Transport:
             return max(float(pause(state)), failed.after if isinstance(failed, Failed) else 0.0)
 
         retrying = AsyncRetrying(
-            stop=stop_after_attempt(patience.attempts),
+            stop=stop_after_attempt(patience.attempts) | stop_before_delay(until - started),
             wait=wait,
             retry=retry_if_exception(lambda error: isinstance(error, Failed) and error.again),
             reraise=True,
@@ -112,14 +157,14 @@ class Transport:
         try:
             async for attempt in retrying:
                 with attempt:
-                    return await self._once(path, body, read)
+                    return await self._once(path, content, read, most, until)
         except Failed as failed:
             tries = retrying.statistics.get("attempt_number", 1)
             spent = time.monotonic() - started
             raise failed.kind(
-                f"{self.name}: {what}: {failed.problem} (attempt {tries} of {patience.attempts}, {spent:.1f} s). "
-                f"{failed.fix}"
-            ) from failed.__cause__
+                f"{self.name}: {what}: {self.shown(failed.problem, _LONG)} (attempt {tries} of {patience.attempts}, "
+                f"{spent:.1f} of {until - started:.4g} s). {failed.fix}"
+            ) from None  # the cause may quote the server, or the key
         raise AssertionError("tenacity ends in a result or an error")
 
     def close(self) -> None:
@@ -128,35 +173,35 @@ class Transport:
 
     async def aclose(self) -> None:
         """`close`, on the client's loop."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        await self._connections.aclose()
 
-    async def _once(self, path: str, body: Any, read: Callable[[Any], T]) -> T:
-        now = time.monotonic()
-        replica = min(self.replicas, key=lambda r: (max(0.0, r.resting - now), r.outstanding))
+    async def _once(self, path: str, content: bytes | None, read: Callable[[Any], T], most: int, until: float) -> T:
+        if self._connections.elsewhere:
+            for replica in self.replicas:
+                replica.begin_anew()
+        started = time.monotonic()
+        replica = min(self.replicas, key=lambda r: (max(0.0, r.resting - started), r.outstanding))
         replica.outstanding += 1
         try:
-            if replica.checked is None:
-                await self._verify(replica, time.monotonic())
-            answer, opened = await self._fetch(replica.url, path, body)
-            await self._verify(replica, opened)
-            result = read(answer)
-        except Failed as failed:
+            async with asyncio.timeout(max(0.0, until - started)):
+                if replica.checked is None:
+                    await self._verify(replica, time.monotonic())
+                async with asyncio.timeout(self._patience.timeout):
+                    answer = await self._fetch(replica, path, content, most)
+                await self._verify(replica, answer.opened)
+                async with asyncio.timeout(self._patience.timeout):
+                    result = await asyncio.to_thread(self._read, answer, read, most)
+        except (Failed, TimeoutError) as error:
+            within = min(self._patience.timeout, max(0.0, until - started))
+            failed = error if isinstance(error, Failed) else _late(f"answer within {within:.3g} s")
             if len(self.replicas) > 1:
                 failed.problem = f"{replica.url}: {failed.problem}"
             if failed.down:
                 replica.set_aside()
                 if len(self.replicas) > 1:
-                    _log.warning("%s is set aside for %.1f s: %s", replica.url, replica.rest, failed.problem)
-            raise
-        except (LookupError, TypeError, ValueError, AttributeError) as error:  # `read` met another shape
-            if isinstance(error, GSIError):
-                raise
-            raise Failed(
-                f"the answer has another shape than expected ({type(error).__name__}: {error!s:.80})",
-                fix="Check that the server speaks this API, and its version",
-            ) from error
+                    said = self.shown(failed.problem, _LONG)
+                    _log.warning("%s is set aside for %.1f s: %s", replica.url, replica.rest, said)
+            raise failed from None
         finally:
             replica.outstanding -= 1
         replica.rest = replica.resting = 0.0
@@ -166,132 +211,82 @@ class Transport:
         if (check := self.check) is not None:
             await replica.verify(lambda: check(self.only(replica)), since)
 
-    async def _fetch(self, url: str, path: str, body: Any) -> tuple[Any, float]:
-        """One request: the JSON answer, and when its connection was opened (0 where it was open before; see CLOSING).
-
-        Failed for whatever is no JSON answer.
-        """
-        client, opened = self._open(), 0.0
-
-        async def trace(event: str, info: Any) -> None:
-            nonlocal opened
-            if event == "connection.connect_tcp.complete":
-                opened = time.monotonic()
-
-        key = os.environ.get(self._key_env, "")
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+    async def _fetch(self, replica: Replica, path: str, content: bytes | None, most: int) -> Answer:
+        """One request; Failed for an answer that has no body to read."""
         try:
-            async with asyncio.timeout(self._patience.timeout):
-                if body is None:
-                    answer = await client.get(url + path, headers=headers, extensions={"trace": trace})
-                else:
-                    answer = await client.post(url + path, json=body, headers=headers, extensions={"trace": trace})
-        except (TimeoutError, httpx.TimeoutException) as error:
-            raise Failed(
-                f"no answer within {self._patience.timeout:g} s",
-                BackendUnavailable,
-                fix="Raise ?timeout=SECONDS, or look whether the server is overloaded",
-                down=True,
-            ) from error
-        except httpx.TransportError as error:
+            answer = await self._connections.fetch(replica.url + path, replica.proxy, content, most)
+        except httpx.TimeoutException as error:
+            raise _late("connection" if isinstance(error, httpx.ConnectTimeout) else "answer") from error
+        except httpx.RequestError as error:
             raise Failed(
                 f"the connection failed ({type(error).__name__})",
                 BackendUnavailable,
                 fix="Start the server, or mend its address in the spec",
                 down=True,
             ) from error
-        if answer.status_code != 200:
+        except Unreadable as error:
+            raise _unreadable(error) from error
+        if answer.status != 200:
             raise self._refused(answer, path)
-        if answer.headers.get("Connection", "").lower() == "close" or answer.http_version == "HTTP/1.0":
-            opened = max(0.0, opened - CLOSING)
+        return answer
+
+    def _read(self, answer: Answer, read: Callable[[Any], T], most: int) -> T:
+        """read(the JSON of an answer); Failed for whatever it raises: the one catch-all around every reader."""
         try:
-            return answer.json(), opened
-        except ValueError as error:
+            return read(answers.read_json(answer.body, answer.encoding, most))
+        except Unreadable as error:
+            raise _unreadable(error) from error
+        except (Failed, GSIError):
+            raise
+        except Exception as error:
             raise Failed(
-                "the answer is no JSON, or cut off",
-                fix="Look into the server's log, and at proxies before it",
-                down=True,
+                f"the answer has another shape than expected ({type(error).__name__}: {self.shown(str(error), 80)})",
+                fix="Check that the server speaks this API, and its version",
             ) from error
 
-    def _open(self) -> httpx.AsyncClient:
-        """The client of all replicas. Connections are kept as long as they are used: a new one is a sign (`check`)."""
-        if self._client is None:
-            loopback = all(urlsplit(replica.url).hostname in _LOOPBACK for replica in self.replicas)
-            self._client = httpx.AsyncClient(
-                timeout=httpx.Timeout(self._patience.timeout, connect=min(10.0, self._patience.timeout)),
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
-                trust_env=not loopback,
-                follow_redirects=False,
-            )
-        return self._client
-
-    def _refused(self, answer: httpx.Response, path: str) -> Failed:
+    def _refused(self, answer: Answer, path: str) -> Failed:
         """What a status other than 200 means."""
-        status, said = answer.status_code, _message(answer)
+        status, said = answer.status, self.shown(answers.message(answer.body, answer.encoding))
+        said = f": {said}" if said else ""
         if status in _BUSY:
-            after = _retry_after(answer.headers.get("Retry-After"))
+            after = answers.retry_after(answer.retry_after)
             again = after <= self._patience.longest_retry_after
             fix = "Send fewer requests at a time, or add replicas" if status == 429 else "Look into the server's log"
             return Failed(f"status {status}{said}", BackendUnavailable, fix=fix, again=again, after=after, down=True)
         if status in (401, 403):
-            fix = f"Set the environment variable {self._key_env} to the server's key (?api_key_env=NAME for another)"
+            fix = f"Set the environment variable {self.api_key_env} to the server's key (?api_key_env=NAME for another)"
             return Failed(f"status {status}: the server wants a key, or another one", ConfigError, fix=fix, again=False)
         if status == 404:
             fix = "Check MODEL and the path in the spec against what the server lists (GET /v1/models)"
             return Failed(f"status 404 for {path}{said}", SpecError, fix=fix, again=False)
+        if 300 <= status < 400:
+            fix = "Write the address that it redirects to: none is followed, since a key must not reach another server"
+            return Failed(f"status {status}, a redirect", SpecError, fix=fix, again=False)
         if any(word in said.lower() for word in ("context", "too long", "maximum model length", "max_model_len")):
             fix = "Lower max_steps, max_tokens or max_step_tokens, or start the server with a longer context"
             return Failed(f"the request does not fit{said}", ConfigError, fix=fix, again=False)
         return Failed(f"status {status}{said}", BackendError, fix="Change what the server names", again=False)
 
 
-def _checked(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SpecError(f"server address {url!r} is no URL; write http://HOST:PORT or https://HOST")
-    if parts.username or parts.password or parts.query:
-        raise SpecError(f"server address of host {parts.hostname}: give keys in the environment, never in the address")
-    return url.rstrip("/")
+def _unreadable(error: Unreadable) -> Failed:
+    return Failed(str(error), fix="Look into the server's log, and at proxies before it", down=True)
 
 
-def _message(answer: httpx.Response) -> str:
-    """What the server says, in at most 200 characters; nothing where it is no OpenAI-shaped error."""
+def _late(what: str) -> Failed:
+    return Failed(
+        f"no {what}",
+        BackendUnavailable,
+        fix="Raise ?timeout=SECONDS (an attempt) or ?deadline=SECONDS (all of them), or look whether the server is "
+        "overloaded",
+        down=True,
+    )
+
+
+def _written(body: Any, what: str) -> bytes | None:
+    """A request's body; ConfigError for a text or number that JSON has no place for."""
+    if body is None:
+        return None
     try:
-        said = answer.json()
-    except ValueError:
-        return ""
-    for name in ("error", "message"):
-        said = said.get(name, said) if isinstance(said, dict) else said
-    return f": {' '.join(said.split())[:200]}" if isinstance(said, str) else ""
-
-
-def _retry_after(value: str | None) -> float:
-    """Seconds of a Retry-After header (a number or an HTTP date); 0 where there is none to read."""
-    if value is None:
-        return 0.0
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return 0.0
-
-
-class _Loop:
-    """The event loop of every client, on a thread of its own; started at first use, once."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._running: asyncio.AbstractEventLoop | None = None
-
-    def __call__(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._running is None:
-                self._running = asyncio.new_event_loop()
-                threading.Thread(target=self._running.run_forever, name="gsi-http", daemon=True).start()
-            return self._running
-
-
-_loop = _Loop()
+        return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except ValueError as error:  # half of a character, NaN
+        raise ConfigError(f"{what}: the request cannot be written as JSON ({type(error).__name__})") from None

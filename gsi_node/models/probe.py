@@ -39,6 +39,7 @@ def connect(
     sampled: str = "probe",
     timeout: float = 120.0,
     attempts: int = 9,
+    deadline: float = 300.0,
     api_key_env: str = "GSI_API_KEY",
 ) -> ServerModel:
     """The model behind one or more equal servers, probed. Raises BackendUnavailable, SpecError, VocabularyMismatch.
@@ -50,7 +51,7 @@ def connect(
         raise SpecError(f"server kind {kind!r} is unknown; known: {', '.join(DIALECTS)}")
     if sampled not in ("probe", "raw", "processed"):
         raise ConfigError(f"sampled is {sampled!r}; write raw, processed, or probe")
-    transport = Transport(urls, patience=Patience(timeout=timeout, attempts=attempts), api_key_env=api_key_env)
+    transport = Transport(urls, patience=Patience(timeout, attempts, deadline), api_key_env=api_key_env)
     dialect = DIALECTS[kind]
     try:
         cards = transport.wait(about(dialect, transport))

@@ -53,7 +53,9 @@ class RemoteModel:
             return tuple(map(token_id, self._health.of(answer)["token_ids"]))
 
         return self.transport.wait(
-            self.transport.ask("/encode", {"text": text}, read, f"encoding {len(text)} characters")
+            self.transport.ask(
+                "/encode", {"text": text}, read, f"encoding {len(text)} characters", entries=4 * len(text)
+            )
         )
 
     def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
@@ -78,7 +80,8 @@ class RemoteModel:
         def read(answer: Any) -> list[Step]:
             return [read_step(step) for step in expect(self._health.of(answer)["steps"], n)]
 
-        return await self.transport.ask("/sample", body, read, f"sampling {n} steps after {len(prefix.steps)}")
+        what, entries = f"sampling {n} steps after {len(prefix.steps)}", n * law.max_step_tokens
+        return await self.transport.ask("/sample", body, read, what, entries=entries)
 
     async def _score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
         if not steps:
@@ -89,7 +92,8 @@ class RemoteModel:
             scores = expect(self._health.of(answer)["scores"], len(steps))
             return [Score(log_prob(value), bound(error)) for value, error in scores]
 
-        return await self.transport.ask("/score", body, read, f"scoring {len(steps)} steps after {len(prefix.steps)}")
+        what = f"scoring {len(steps)} steps after {len(prefix.steps)}"
+        return await self.transport.ask("/score", body, read, what, entries=len(steps))
 
 
 class RemoteReward:
@@ -127,14 +131,21 @@ class RemoteReward:
         def read(answer: Any) -> list[float]:
             return [number(value) for value in expect(self._health.of(answer)["rewards"], len(steps))]
 
-        return await self.transport.ask("/reward", body, read, f"rewarding {len(steps)} steps")
+        return await self.transport.ask("/reward", body, read, f"rewarding {len(steps)} steps", entries=len(steps))
 
 
 def connect_remote(
-    role: str, urls: Sequence[str], *, timeout: float = 120.0, attempts: int = 9, api_key_env: str = "GSI_API_KEY"
+    role: str,
+    urls: Sequence[str],
+    *,
+    timeout: float = 120.0,
+    attempts: int = 9,
+    deadline: float = 300.0,
+    api_key_env: str = "GSI_API_KEY",
 ) -> RemoteModel | RemoteReward:
     """The client of services that serve a "model" or a "reward"."""
-    transport = Transport(urls, patience=Patience(timeout=timeout, attempts=attempts), api_key_env=api_key_env)
+    patience = Patience(timeout, attempts, deadline)
+    transport = Transport(urls, patience=patience, api_key_env=api_key_env)
     try:
         return RemoteModel(transport) if role == "model" else RemoteReward(transport)
     except BaseException:

@@ -32,17 +32,24 @@ class Failed(Exception):
 
 @dataclass(slots=True)
 class Replica:
-    """One server. outstanding: requests under way. rest: seconds it was last set aside for, until `resting`.
+    """One server. proxy: by which it is reached, None directly. outstanding: requests under way. rest: seconds it was
+    last set aside for, until `resting`.
 
     checked: when it was last seen to be what it was at start-up (monotonic seconds); None since it failed.
     """
 
     url: str
+    proxy: str | None = None
     outstanding: int = 0
     rest: float = 0.0
     resting: float = 0.0
     checked: float | None = None
     checking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def begin_anew(self) -> None:
+        """Forget requests, failures and checks: what a fork left under way is not this process's."""
+        self.outstanding, self.rest, self.resting, self.checked = 0, 0.0, 0.0, None
+        self.checking = asyncio.Lock()
 
     def set_aside(self) -> None:
         """Ask it no more for twice as long as before, and only after a check."""

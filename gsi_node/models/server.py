@@ -151,15 +151,20 @@ class ServerModel:
             rows = self.dialect.read_samples(answer, self.names, draw)
             return [_until_stop(tokens, stopped, draw) for tokens, stopped in rows]
 
-        return await self.transport.ask(self.dialect.path, self.dialect.sampling(self.model, draw), read, what)
+        entries = n * (len(ids) + limit * (k + 2))
+        body = self.dialect.sampling(self.model, draw)
+        return await self.transport.ask(self.dialect.path, body, read, what, entries=entries)
 
     async def list_given(self, ids: Ids, rows: Sequence[Ids], k: int) -> list[list[Token]]:
         """The k most likely tokens at every position of given rows, at temperature 1."""
         what = f"scoring {len(rows)} steps of up to {max(map(len, rows))} tokens after {len(ids)}"
         body = self.dialect.scoring(self.model, ids, rows, k)
-        return await self.transport.ask(
-            self.dialect.path, body, lambda answer: self.dialect.read_scores(answer, self.names, ids, rows), what
-        )
+
+        def read(answer: object) -> list[list[Token]]:
+            return self.dialect.read_scores(answer, self.names, ids, rows)
+
+        entries = sum(len(ids) + len(row) for row in rows) * (k + 2)
+        return await self.transport.ask(self.dialect.path, body, read, what, entries=entries)
 
     async def _sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
         self.supports(law)

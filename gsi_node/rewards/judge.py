@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
@@ -28,6 +29,41 @@ $step
 
 Reply with one digit from 0 (wrong or useless) to 9 (certainly correct and useful), and nothing else."""
 _GRADE = re.compile(r"\s*([0-9])\s*")
+_AT_ONCE = 8  # candidates that one call asks a server for at a time
+
+
+class _Served:
+    """A chat model on servers: one request a prompt, all prompts of a call within one deadline."""
+
+    def __init__(self, transport: Transport, model: str) -> None:
+        self.transport = transport
+        self._body = {"model": model, "temperature": 0, "max_tokens": 4}
+
+    def grade(self, prompt: str) -> str:
+        return self.transport.wait(self.grades([prompt]))[0]
+
+    async def grades(self, prompts: Sequence[str]) -> list[str]:
+        """What it answers to each prompt; if one fails, the others are cancelled."""
+        gate, deadline = asyncio.Semaphore(_AT_ONCE), self.transport.deadline()
+
+        async def one(prompt: str) -> str:
+            body = {**self._body, "messages": [{"role": "user", "content": prompt}]}
+            async with gate:
+                return await self.transport.ask("/v1/chat/completions", body, _said, "a grade", deadline=deadline)
+
+        tasks = [asyncio.ensure_future(one(prompt)) for prompt in prompts]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+def _said(answer: Any) -> str:
+    text = answer["choices"][0]["message"]["content"]
+    if not isinstance(text, str):
+        raise Failed("the answer has no text", fix="Check that MODEL is a chat model that answers directly")
+    return text
 
 
 class JudgeReward:
@@ -59,7 +95,7 @@ class JudgeReward:
         self._prompt = Template(prompt)
         self._config: Any = {"max_concurrency": concurrency}
         self._watch = ConstantWatch(name)
-        self._transport: Transport | None = None
+        self._served: _Served | None = None
 
     @classmethod
     def connect(
@@ -69,34 +105,26 @@ class JudgeReward:
         *,
         timeout: float = 120.0,
         attempts: int = 9,
+        deadline: float = 300.0,
         api_key_env: str = "GSI_API_KEY",
     ) -> Self:
-        """The chat model that equal servers at `urls` serve as `model` (/v1/chat/completions), at temperature 0."""
+        """The chat model that equal servers at `urls` serve as `model` (/v1/chat/completions), at temperature 0.
+
+        timeout: seconds an attempt; deadline: seconds until all candidates of one call are graded.
+        """
         if not model:
             raise SpecError("the judge's model is not named; write judge:http://HOST:PORT/v1#MODEL")
         roots = [url.rstrip("/").removesuffix("/v1") for url in urls]
-        transport = Transport(roots, patience=Patience(timeout=timeout, attempts=attempts), api_key_env=api_key_env)
-        body = {"model": model, "temperature": 0, "max_tokens": 4}
-
-        def read(answer: Any) -> str:
-            text = answer["choices"][0]["message"]["content"]
-            if not isinstance(text, str):
-                raise Failed("the answer has no text", fix="Check that MODEL is a chat model that answers directly")
-            return text
-
-        def ask(prompt: str) -> str:
-            messages = [{"role": "user", "content": prompt}]
-            path = "/v1/chat/completions"
-            return transport.wait(transport.ask(path, {**body, "messages": messages}, read, "a grade"))
-
-        judge = cls(ask, name=f"judge:{transport.name}#{model}")
-        judge._transport = transport
+        transport = Transport(roots, patience=Patience(timeout, attempts, deadline), api_key_env=api_key_env)
+        served = _Served(transport, model)
+        judge = cls(served.grade, name=f"judge:{transport.name}#{model}")
+        judge._served = served
         return judge
 
     def close(self) -> None:
         """Close the connections to a server."""
-        if self._transport is not None:
-            self._transport.close()
+        if self._served is not None:
+            self._served.transport.close()
 
     @property
     def fingerprint(self) -> str:
@@ -105,11 +133,15 @@ class JudgeReward:
     def __call__(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
         prompts = self._prompts(prefix, steps)
         asked = [prompt for prompt in prompts if prompt is not None]
+        if self._served is not None:
+            return self._rewards(prefix, steps, prompts, self._served.transport.wait(self._served.grades(asked)))
         return self._rewards(prefix, steps, prompts, self._judge.batch(asked, self._config))
 
     async def acall(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
         prompts = self._prompts(prefix, steps)
         asked = [prompt for prompt in prompts if prompt is not None]
+        if self._served is not None:
+            return self._rewards(prefix, steps, prompts, await self._served.transport.join(self._served.grades(asked)))
         return self._rewards(prefix, steps, prompts, await self._judge.abatch(asked, self._config))
 
     def _prompts(self, prefix: Prefix, steps: Sequence[Step]) -> list[str | None]:
@@ -135,8 +167,9 @@ class JudgeReward:
             text = answer if isinstance(answer, str) else getattr(answer, "content", answer)
             found = _GRADE.fullmatch(text) if isinstance(text, str) else None
             if prompt is not None and found is None:
+                said = str(text) if self._served is None else self._served.transport.shown(str(text))
                 raise BackendError(
-                    f"judge {self.name} answered {str(text)[:60]!r} for candidate {i} ({steps[i].text[:60]!r}) of "
+                    f"judge {self.name} answered {said[:60]!r} for candidate {i} ({steps[i].text[:60]!r}) of "
                     f"problem {prefix.problem[:60]!r}; one digit from 0 to 9 was asked for"
                 )
             rewards.append(int(found[1]) / 9 if found else 0.0)

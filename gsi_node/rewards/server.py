@@ -76,18 +76,20 @@ class ServedReward(RenderedReward):
         raw: bool = False,
         timeout: float = 120.0,
         attempts: int = 9,
+        deadline: float = 300.0,
         api_key_env: str = "GSI_API_KEY",
     ) -> Self:
         """The reward model that equal servers at `urls` serve as `model`, asked once to see that it answers.
 
-        tokenizer: the folder or hub name of its tokenizer; the served name where None. timeout: seconds an attempt.
+        tokenizer: the folder or hub name of its tokenizer; the served name where None. timeout: seconds an attempt;
+        deadline: seconds of all of them.
         """
         if not model:
             raise SpecError("the reward server's model is not named; write server:http://HOST:PORT/v1#MODEL@family")
         source = tokenizer or model
         config = _config(source)
         found = find_family(family) if family else recognise(config, model)
-        patience = Patience(timeout=timeout, attempts=attempts)
+        patience = Patience(timeout, attempts, deadline)
         roots = [url.rstrip("/").removesuffix("/v1") for url in urls]
         transport = Transport(roots, patience=patience, api_key_env=api_key_env)
         wish = Wish(separator, system_prompt, use_chat_template)
@@ -110,9 +112,11 @@ class ServedReward(RenderedReward):
         body: dict[str, Any] = {"model": self._model, "input": inputs, "encoding_format": "float"}
         if self._api == "pooling":
             body |= {"task": self._family.pooled, "use_activation": not self._raw}
-        what = f"rewards of {len(rows)} candidates"
+        what, entries = f"rewards of {len(rows)} candidates", sum(map(len, inputs)) * self._family.outputs
         return self._transport.wait(
-            self._transport.ask(_PATHS[self._api], body, lambda answer: self._read(answer, inputs), what)
+            self._transport.ask(
+                _PATHS[self._api], body, lambda answer: self._read(answer, inputs), what, entries=entries
+            )
         )
 
     def close(self) -> None:
