@@ -84,6 +84,18 @@ class RawServer:
     port: int = field(init=False)
 
 
+def sends(body: bytes, headers: bytes = b"", status: bytes = b"200 OK") -> Callable[[Asked], None]:
+    return lambda asked: asked.send(body, headers=headers, status=status)
+
+
+def writes(data: bytes) -> Callable[[Asked], bool]:
+    def answer(asked: Asked) -> bool:
+        asked.connection.sendall(data)
+        return True
+
+    return answer
+
+
 def transport_to(*servers: RawServer, seconds: float = 1.0, attempts: int = 2, timeout: float = 9.0) -> Transport:
     """A transport that gives up after `seconds`."""
     patience = Patience(timeout=timeout, attempts=attempts, deadline=seconds, first_wait=0.01, longest_wait=0.02)
