@@ -12,7 +12,6 @@ from gsi_node.errors import ConfigError, GSIError, SpecError
 from gsi_node.models.http import Failed, Patience, Transport
 from tests.models.raw import RawServer, ask, sends, transport_to, writes
 
-
 SAID = "\x1b[2J\x1b]0;owned\x07 line\nbreak \u202egnp \u009b \ud83d\ude00 " + "long " * 900
 
 
