@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from evals import stats
-from evals.rows import read_rows
+from evals.markdown import quoted
+from evals.rows import read_results, unchecked
+from evals.run_folder import read_config
 from evals.summary import paired, scores
 from evals.tables import probability, table
-from evals.tally import Row, Setting, by_setting, quiet
+from evals.tally import Row, Setting, by_setting, graded, quiet
 from gsi_node.errors import ConfigError
 from gsi_node.shell import complain
 
@@ -42,7 +44,9 @@ def main(options: argparse.Namespace) -> int:
 
 def compare(first: Path, second: Path) -> str:
     """The comparison as Markdown. Raises ConfigError where no setting is in both runs, or no problem in both."""
-    a, b = (by_setting(read_rows(folder))[0] for folder in (first, second))
+    configs = read_config(first), read_config(second)
+    read = read_results(first), read_results(second)
+    a, b = (by_setting(results.rows)[0] for results in read)
     found = []
     for x, y in _matched(a, b, first, second):
         difference = paired(scores(b[y]), scores(a[x]))
@@ -56,11 +60,12 @@ def compare(first: Path, second: Path) -> str:
     body = []
     for (x, y, difference), p in zip(found, adjusted, strict=True):
         rows_a, rows_b = _common(a[x], b[y])
+        graded_a, graded_b = _common([*filter(graded, a[x])], [*filter(graded, b[y])])
         body.append(
             [
                 f"{x.data}: {x.method}, n = {x.n}" + ("" if x[1:] == y[1:] else f" → {y.method}, n = {y.n}"),
                 f"{difference.problems} × {difference.rows / difference.problems:g}",
-                *(f"{sum(row['correct'] is True for row in rows) / len(rows):.3f}" for rows in (rows_a, rows_b)),
+                *(f"{sum(row['correct'] is True for row in rows) / len(rows):.3f}" for rows in (graded_a, graded_b)),
                 f"{100 * difference.value:+.1f} [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]",
                 f"{difference.better} : {difference.worse}",
                 probability(difference.p_value),
@@ -70,12 +75,17 @@ def compare(first: Path, second: Path) -> str:
                 _ratio(rows_a, rows_b, _seconds),
             ]
         )
-    lines = [f"# {second} (B) against {first} (A)\n", table(header, body)]
-    differing = _differing(_config(first), _config(second))
-    lines.append("Differing settings: " + ("; ".join(differing) if differing else "none") + ".\n")
+    lines = [f"# {quoted(str(second))} (B) against {quoted(str(first))} (A)\n", table(header, body)]
+    differing = _differing(*configs)
+    lines.append("Differing settings: " + (quoted("; ".join(differing)) if differing else "none") + ".\n")
     failed = [sum(row["error"] is not None for group in groups.values() for row in group) for groups in (a, b)]
     if any(failed):
         lines.append(f"Rows with errors, counted as wrong: {failed[0]} in A, {failed[1]} in B.\n")
+    unknown = [sum(not graded(row) for group in groups.values() for row in group) for groups in (a, b)]
+    if any(unknown):
+        lines.append(f"Ungraded rows, in no accuracy or difference: {unknown[0]} in A, {unknown[1]} in B.\n")
+    for name, results in zip("AB", read, strict=True):
+        lines += [f"{name}: {quoted(note)}\n" for note in (*unchecked(results), *results.cut_off)]
     lines.append(
         "Brackets are paired 95 % intervals, clustered by problem. Ratios are of means over the common rows without "
         "errors; seconds only where both runs had one problem in flight in one process.\n"
@@ -132,14 +142,6 @@ def _ratio(a: Sequence[Row], b: Sequence[Row], cost: Callable[[Row], float | Non
         return "–"
     found = stats.mean([y for _, y in sums.values()], [x for x, _ in sums.values()])
     return f"{found.value:.2f}" + (f" [{found.low:.2f}, {found.high:.2f}]" if found.clusters > 1 else "")
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    try:
-        found = json.loads((folder / "config.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _differing(a: Any, b: Any, name: str = "") -> list[str]:

@@ -59,7 +59,7 @@ def details(groups: Mapping[Setting, Sequence[Row]], limit: int) -> Details:
                     "p": places[(row["data"], row["problem_id"])],
                     "s": s,
                     "seed": row["seed"],
-                    "c": row["correct"],
+                    "c": "ungraded" if row.get("ungraded") is not None else row["correct"],
                     "d": d,
                 }
                 for (s, row), d in zip(rows, held, strict=True)
@@ -73,6 +73,7 @@ def _detail(row: Row, level: int) -> Plain:
     found: Plain = {
         "predicted": _clip(row["predicted"]),
         "reason": _clip(row["reason"]),
+        "ungraded": _clip(row.get("ungraded")),
         "stop": row["stop_reason"],
         "acceptance": row["acceptance_rate"],
         "seconds": row["seconds"],

@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from evals.plan import Plan, Setting, Task, keep
+from evals.appender import Appender
+from evals.plan import Plan, Setting, Task
 from evals.progress import Meter
 from evals.record import failed_row
-from evals.rows import Appender, RowKey
+from evals.rows import RowKey
+from evals.run_folder import keep
 from evals.workers import Died, Done, Event, Ready, Unfit, done
 from gsi_node.errors import BackendError, ConfigError
 
@@ -35,13 +37,13 @@ def drive(
     folder: Path,
     appender: Appender,
     meter: Meter,
-    known: dict[RowKey, bool],
+    known: dict[RowKey, str],
     deadline: float | None,
 ) -> bool:
     """Make the rows of `tasks`; whether the deadline (time.monotonic seconds) came first.
 
-    known: rows by key, whether each is an error; new ones are added. Raises ConfigError where the models cannot be
-    loaded or are others than the folder's, BackendError where workers die as they start, OSError on a full disk.
+    known: the standing of rows by key; new ones are added. Raises ConfigError where the models cannot be loaded or are
+    others than the folder's, BackendError where workers die as they start, StorageError on a full disk.
     """
     pending, flying = deque(tasks), 0
     deaths: Counter[Task] = Counter()
@@ -51,7 +53,7 @@ def drive(
 
     def write(row: Done) -> None:
         appender.append(row.line)
-        known[plan.key(row.task)] = row.error is not None
+        known[plan.key(row.task)] = row.standing
         meter.row(row.error)
 
     pool = make_pool()

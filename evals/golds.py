@@ -17,7 +17,7 @@ from rich.console import Console
 from evals.datasets import load
 from evals.grading import Grader
 from evals.layouts import LAYOUTS
-from evals.problems import Problem
+from evals.problems import Problem, Ungraded
 from gsi_node.shell import ending
 
 
@@ -37,10 +37,13 @@ def faults(grader: Grader, problems: Iterable[Problem], threads: int = 2) -> lis
 
 def _fault(grader: Grader, problem: Problem) -> list[Fault]:
     grade = grader.grade(problem, f"First \\boxed{{0}}, but it is \\boxed{{{problem.answer}}}.")
-    reason = grader.gold_fault(problem)
+    try:
+        reason = grader.gold_fault(problem)
+    except Ungraded as error:
+        reason = str(error)
     if grade.correct and reason is None:
         return []
-    return [Fault(problem, grade.correct, reason or grade.reason or "another answer")]
+    return [Fault(problem, bool(grade.correct), reason or grade.reason or "another answer")]
 
 
 def main() -> None:

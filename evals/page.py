@@ -62,8 +62,8 @@ def page(
 
 _BROWSER = """\
 <h2>Problems</h2>
-<p class="dim">✓ right, ✗ wrong, ! error. Choose a response to see its steps: what was drafted, its reward r, log-ratio
-ℓ and tilted reward r̃, and whether it was accepted or the base fell back.</p>
+<p class="dim">✓ right, ✗ wrong, ? ungraded, ! error. Choose a response to see its steps: what was drafted, its reward
+r, log-ratio ℓ and tilted reward r̃, and whether it was accepted or the base fell back.</p>
 <noscript><p class="note">This part needs the page's own script.</p></noscript>
 <div id="controls">
 <input id="search" type="search" placeholder="search problems" aria-label="search problems">
@@ -84,6 +84,7 @@ def data_block(found: Details) -> str:
 def _headline(summary: Plain) -> str:
     methods = ", ".join(dict.fromkeys(s["method"] for s in summary["settings"]))
     failed = f", {summary['errors']} of them errors" if summary["errors"] else ""
+    failed += f", {summary['ungraded']} ungraded" if summary["ungraded"] else ""
     return f"{summary['rows']} rows{failed}. Methods: {methods}. Brackets and bars are 95 % intervals."
 
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from evals.markdown import printable
 from evals.tables import difference_label, short
 from evals.tally import ROLES, Plain
 
@@ -105,7 +106,7 @@ def curve(entries: Sequence[Plain]) -> Figure | None:
             [b["good"]["high"] - b["good"]["value"] for b in bins],
         ]
         area = "" if entry["auroc"] is None else f", AUROC {entry['auroc']:.3f}"
-        label = f"{entry['source']}: {entry['count']:,} {entry['kind']}\nECE {entry['ece']:.3f}{area}"
+        label = f"{printable(entry['source'])}: {entry['count']:,} {entry['kind']}\nECE {entry['ece']:.3f}{area}"
         xs = [b["mean_reward"] for b in bins]
         top.errorbar(
             xs, ys, yerr=bars, color=colour, marker=marker, capsize=2.5, elinewidth=1, linewidth=1.4, label=label
@@ -176,7 +177,7 @@ def _stack(axes: Axes, place: int, parts: dict[str, float]) -> None:
 
 
 def _labels(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), [printable(name) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)

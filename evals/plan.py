@@ -1,28 +1,25 @@
-"""What a run is: the problems, the methods, n and seeds, the models and settings; the rows they ask for, in order.
-
-config.json beside the rows holds all that determines them. A run goes on where it is the same, else it is refused.
-"""
+"""What a run is: the problems, the methods, n and seeds, the models and settings; the rows they ask for, in order."""
 
 from __future__ import annotations
 
 import json
-import os
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from evals.problems import Problem
-from evals.rows import RESULTS, SCHEMA, RowKey
+from evals.rows import RowKey
+from evals.sealed import SCHEMA
 from gsi_node.cli.settings import validated
 from gsi_node.config import GSIConfig
-from gsi_node.errors import ConfigError, ResumeMismatch
+from gsi_node.errors import ConfigError
 from gsi_node.methods import METHODS
 
 MAJORITY = {"majority-draft": "draft", "majority-base": "base"}
 """Methods that vote on whole responses, and the method that writes each of them."""
-CONFIG = "config.json"
+GRADING_SECONDS, VOTE_SECONDS = 5.0, 60.0
 OWN = ("method", "n", "seed", "record")  # fields of GSIConfig that a run gives a list of, or its own option
 Plain = dict[str, Any]
 
@@ -38,12 +35,13 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Where a row is made: concurrency rows at a time in this process, one of `workers`, called `worker`."""
+    """Where a row is made: concurrency rows at a time in this process, one of `workers`, called `worker`; row_seconds:
+    after which solving one is given up."""
 
     concurrency: int = 1
     workers: int = 1
     worker: str = "main"
-    grading_seconds: float = 5.0
+    row_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +49,8 @@ class Plan:
     """All that determines the rows of a run. It crosses processes.
 
     data: as named; size, split, data_seed: as given to `load`. fields: of GSIConfig, but for OWN. share_samples: all
-    methods and n draw from one set of streams. specs: by role.
+    methods and n draw from one set of streams. specs: by role. grading_seconds, vote_seconds: processor seconds of a
+    grade, and of all that grades a majority's responses and counts its votes; a row beyond is ungraded.
     """
 
     data: str
@@ -66,6 +65,8 @@ class Plan:
     split: str = "test"
     data_seed: int = 0
     share_samples: bool = False
+    grading_seconds: float = GRADING_SECONDS
+    vote_seconds: float = VOTE_SECONDS
 
     def __post_init__(self) -> None:
         """Raises ConfigError where a method, n, seed or setting is wrong, or the problems' ids are not unique."""
@@ -74,6 +75,9 @@ class Plan:
                 raise ConfigError(f"{what}: want at least one, got none")
             if len(set(values)) < len(values):
                 raise ConfigError(f"{what}: names one twice: {', '.join(map(str, values))}")
+        for what, seconds in (("--grading-seconds", self.grading_seconds), ("--vote-seconds", self.vote_seconds)):
+            if not (math.isfinite(seconds) and seconds > 0):
+                raise ConfigError(f"{what}: want a finite number > 0, got {seconds:g}")
         known = (*METHODS, *MAJORITY)
         for method in self.methods:
             if method not in known:
@@ -141,91 +145,22 @@ class Plan:
             "seeds": list(self.seeds),
             "record": self.record,
             "share_samples": self.share_samples,
+            "grading_seconds": self.grading_seconds,
+            "vote_seconds": self.vote_seconds,
             "specs": {role: self.specs[role] for role in self.roles},
             "config": {name: value for name, value in fields.items() if name not in OWN},
             **({} if fingerprints is None else {"fingerprints": dict(fingerprints)}),
         }
 
 
-def check_folder(folder: Path, identity: Plain) -> None:
-    """Refuse a folder of something else, or of another run, before any model is loaded. Raises ConfigError."""
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"--out {folder}: is a file; name a folder")
-    if not folder.exists():
-        return
-    if not (folder / CONFIG).exists():
-        others = sorted(path.name for path in folder.iterdir() if path.is_dir() or path.stat().st_size)
-        if others:
-            raise ConfigError(
-                f"--out {folder}: holds {', '.join(others[:4])}{' …' if len(others) > 4 else ''} but no {CONFIG}, so "
-                "it is no run folder; name a new or an empty one"
-            )
-        return
-    compare(folder, identity)
-
-
-def compare(folder: Path, identity: Plain) -> None:
-    """Refuse to go on with a run whose configuration was another one. Raises ResumeMismatch naming the keys."""
-    file = folder / CONFIG
-    try:
-        kept = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{file}: cannot be read: {error}; name another --out") from error
-    there, here = _flat(kept), _flat(json.loads(json.dumps(identity)))
-    differing = [
-        f"{key}: {_short(there.get(key))} there, {_short(value)} here"
-        for key, value in here.items()
-        if there.get(key, _ABSENT) != value
-    ]
-    if differing:
-        raise ResumeMismatch(
-            f"{folder} was begun with another configuration ({'; '.join(differing)}): give the same again, or name "
-            "another --out"
-        )
-
-
-def keep(folder: Path, identity: Plain) -> None:
-    """Write config.json, once and whole; where another process was first, compare. Raises ConfigError."""
-    mine = folder / f".{CONFIG}.{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        mine.write_text(json.dumps(identity, indent=1) + "\n", "utf-8")
-        try:
-            os.link(mine, folder / CONFIG)
-        except FileExistsError:
-            compare(folder, identity)
-        finally:
-            mine.unlink()
-    except OSError as error:
-        raise ConfigError(f"--out {folder}: cannot be written ({error.strerror}); choose another folder") from error
-
-
-def results_file(folder: Path, shard: tuple[int, int] | None) -> Path:
-    """Where a process writes: shards have files of their own, since appending over a network is not atomic."""
-    return folder / (RESULTS if shard is None else f"results.shard-{shard[0]}-of-{shard[1]}.jsonl")
-
-
-def remaining(tasks: Sequence[Task], plan: Plan, done: Mapping[RowKey, bool], retry_errors: bool) -> list[Task]:
-    """The tasks without a row. done: by key, whether the row is an error; those are done again if `retry_errors`."""
+def remaining(tasks: Sequence[Task], plan: Plan, done: Mapping[RowKey, str], retry_errors: bool) -> list[Task]:
+    """The tasks without a row, or with one that is ungraded. done: the rows' standing by key (evals/rows.py); those
+    that are errors are made again if `retry_errors`."""
+    again = ("ungraded", "error") if retry_errors else ("ungraded",)
     keys = ((task, plan.key(task)) for task in tasks)
-    return [task for task, key in keys if key not in done or (retry_errors and done[key])]
-
-
-_ABSENT = object()
-
-
-def _flat(record: Plain, above: str = "") -> Plain:
-    flat: Plain = {}
-    for key, value in record.items():
-        flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {above + key: value}
-    return flat
+    return [task for task, key in keys if done.get(key, "ungraded") in again]
 
 
 def _canonical(meta: Mapping[str, Any]) -> str:
     """One text for equal metas, whatever the order of their keys: tolerances and the like decide grades, too."""
     return json.dumps(meta, sort_keys=True, default=repr)
-
-
-def _short(value: Any) -> str:
-    told = repr(value)
-    return told if len(told) <= 60 else told[:57] + "…"

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from evals.markdown import printable
 from evals.panels import COSTS, bars, boxes, curve, forest
 from evals.tables import short
 from evals.tally import Plain
@@ -32,6 +33,7 @@ LOOK: Any = {
     "savefig.bbox": "tight",
     "savefig.dpi": 200,
     "svg.hashsalt": "evals",
+    "text.parse_math": False,  # a dollar in a name is no formula
 }
 STYLES = {
     "gsi": ("#0072B2", "o", "-"),
@@ -210,7 +212,7 @@ def _errorbars(axes: Axes, xs: Sequence[float], points: Sequence[Plain], method:
     below = [max(0.0, p["value"] - p["low"]) for p in points]
     above = [max(0.0, p["high"] - p["value"]) for p in points]
     look = style(method) | ({"markerfacecolor": "white"} if hollow else {})
-    axes.errorbar(xs, ys, yerr=[below, above], label=method, capsize=2.5, elinewidth=1, zorder=3, **look)
+    axes.errorbar(xs, ys, yerr=[below, above], label=printable(method), capsize=2.5, elinewidth=1, zorder=3, **look)
 
 
 def _finish(axes: Axes, label: str, note: str | None = None) -> None:

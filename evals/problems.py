@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gsi_node.errors import GSIError
+
 KINDS = ("exact", "math", "olympiad", "choice", "rg")
 """The graders: pocket's exact fractions, mathematics, OlympiadBench's rules, a letter, reasoning-gym's own scorer."""
 
@@ -26,13 +28,18 @@ class Problem:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Ungraded(GSIError):
+    """Nobody knows whether two answers are equal: a limit was reached, or the process that compared them died."""
+
+
 @dataclass(frozen=True, slots=True)
 class Grade:
     """A graded response: `predicted` is the answer that was found in it, cut where it is absurdly long.
 
+    `correct` is None where nobody knows (the limit was reached, the grading process died); `reason` then says why.
     `reason` says why a response is wrong where more is known than "another answer"; None otherwise.
     """
 
-    correct: bool
+    correct: bool | None
     predicted: str | None
     reason: str | None

@@ -61,7 +61,7 @@ class RayPool:
         count: int,
         concurrency: int = 1,
         threads: int = 1,
-        grading_seconds: float = 5.0,
+        row_seconds: float | None = None,
         load: str = DEFAULT_LOAD,
     ) -> None:
         os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
@@ -70,7 +70,7 @@ class RayPool:
         except ModuleNotFoundError as error:
             raise ConfigError("--ray needs the package ray: pip install 'gsi-node[ray]'") from error
         self._ray = ray
-        self._about = (count, concurrency, threads, grading_seconds, load)
+        self._about = (count, concurrency, threads, row_seconds, load)
         self._actors: list[_Actor] = []
         self._asked: dict[Any, tuple[_Actor, Task | None]] = {}
         self._started = 0
@@ -157,10 +157,10 @@ class RayPool:
         return Died(actor.name, None, tuple(actor.tasks), actor.ready)
 
     def _start(self) -> None:
-        count, concurrency, threads, grading_seconds, load = self._about
+        count, concurrency, threads, row_seconds, load = self._about
         self._started += 1
         name = f"ray-{self._started}"
-        setting = Setting(concurrency, count, name, grading_seconds)
+        setting = Setting(concurrency, count, name, row_seconds)
         kind: Any = self._ray.remote(Shard)
         kind = kind.options(num_cpus=1, max_restarts=0, max_concurrency=concurrency)
         handle = kind.remote(self._plan, setting, threads, load)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from evals.plan import Plan, Setting, Task
-from evals.rows import SCHEMA, Row, RowError
+from evals.problems import Grade
+from evals.rows import Row, RowError
+from evals.sealed import SCHEMA
 from gsi_node.errors import GSIError
 
 Plain = dict[str, Any]
@@ -28,6 +30,7 @@ def blank_row(plan: Plan, setting: Setting, task: Task) -> Row:
         "seed": task.seed,
         "temperature": plan.config(task.method, task.n, task.seed).temperature,
         "correct": None,
+        "ungraded": None,
         "predicted": None,
         "reason": None,
         "response": "",
@@ -54,6 +57,26 @@ def failed_row(plan: Plan, setting: Setting, task: Task, error: BaseException) -
     row = blank_row(plan, setting, task)
     row["error"] = told
     return row
+
+
+class Graded(TypedDict):
+    """The part of a row that its grade decides."""
+
+    correct: bool | None
+    ungraded: str | None
+    predicted: str | None
+    reason: str | None
+
+
+def graded(grade: Grade) -> Graded:
+    """What a row says of its grade."""
+    known = grade.correct is not None
+    return {
+        "correct": grade.correct,
+        "ungraded": None if known else grade.reason or "no reason was given",
+        "predicted": grade.predicted,
+        "reason": grade.reason if known else None,
+    }
 
 
 def plain_step(record: Mapping[str, Any]) -> Plain:

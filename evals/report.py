@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from evals.rows import read_rows
+from evals.rows import read_results, unchecked
+from evals.run_folder import read_config
 from gsi_node.cli.output import finite
 from gsi_node.errors import ConfigError
 from gsi_node.shell import complain
@@ -56,10 +57,10 @@ def report(
     from evals.tables import markdown
     from evals.tally import by_setting
 
-    rows = read_rows(folder)
-    config = _config(folder)
-    seed = config.get("data_seed", 0)
-    summary: dict[str, Any] = finite(summarise(rows, reference=reference, data_seed=seed))
+    results, config = read_results(folder), read_config(folder)
+    rows = results.rows
+    summary: dict[str, Any] = finite(summarise(rows, reference=reference, data_seed=config["data_seed"]))
+    summary["notes"] += [*unchecked(results), *results.cut_off]
     out = folder / "report" if out is None else out
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -72,12 +73,3 @@ def report(
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written ({error.strerror or error}); choose another --out") from error
     return out
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    """config.json as the run wrote it; empty where it is missing or unreadable, which hinders no report."""
-    try:
-        found = json.loads((folder / "config.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {"config.json": found}

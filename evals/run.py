@@ -4,8 +4,9 @@
   python -m evals report runs/first
 
 Rows are appended to OUT/results.jsonl as each finishes. Killed or stopped, the same command goes on; another
-configuration in the same folder is refused. Exit codes: 0 every row is there; 1 workers could not go on; 2 the call
-must be changed; 3 every row is there, but some failed (--retry-errors); 4 --minutes are over; 130, 143 interrupted.
+configuration in the same folder is refused. Exit codes: 0 every row is there; 1 workers or the disk could not go on;
+2 the call must be changed; 3 every row is there, but some failed (--retry-errors) or are ungraded (the same command
+tries them again); 4 --minutes are over; 130, 143 interrupted.
 """
 
 from __future__ import annotations
@@ -15,16 +16,21 @@ import shlex
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from evals.appender import Appender
 from evals.datasets import load
 from evals.drive import Pool, drive
-from evals.plan import OWN, Plan, check_folder, remaining, results_file
+from evals.options import above_zero, integer, integers, names, number, positive, shard
+from evals.plan import GRADING_SECONDS, OWN, VOTE_SECONDS, Plan, Task, remaining
 from evals.progress import Meter, span
-from evals.rows import Appender, RowKey, key_of, read_rows
+from evals.resume import grade_again, mended
+from evals.rows import Row, RowKey, key_of, read_rows, results_in, standing
+from evals.run_folder import check_folder, make, results_file
 from evals.workers import DEFAULT_LOAD, ProcessPool, warm_up
 from gsi_node.cli.arguments import read_sets
 from gsi_node.cli.settings import gathered, read_fields, typed
@@ -43,13 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="pocket, math500, olympiadbench, minerva_math, mmlu_stem, gsm8k, FILE.jsonl or rg:NAME[,size=…,seed=…]",
     )
-    what.add_argument("--limit", type=_positive, metavar="N", help="problems (default: all; of pocket 500)")
+    what.add_argument("--limit", type=positive, metavar="N", help="problems (default: all; of pocket 500)")
     what.add_argument("--split", default="test", help="part of the set (default test)")
-    what.add_argument("--data-seed", type=int, default=0, help="seed of pocket and of --limit's draw (default 0)")
+    what.add_argument("--data-seed", type=integer, default=0, help="seed of pocket and of --limit's draw (default 0)")
     what.add_argument("--data-dir", type=Path, help="folder of the named sets (default $GSI_DATA_DIR, then the hub)")
-    what.add_argument("--methods", type=_names, help="with commas between (default gsi); majority-draft, -base too")
-    what.add_argument("--n", type=_integers, help="candidates a step, with commas between (default 16)")
-    what.add_argument("--seeds", type=_integers, help="with commas between (default 0)")
+    what.add_argument("--methods", type=names, help="with commas between (default gsi); majority-draft, -base too")
+    what.add_argument("--n", type=integers, help="candidates a step, with commas between (default 16)")
+    what.add_argument("--seeds", type=integers, help="with commas between (default 0)")
     what.add_argument("--draft", default="pocket:draft", metavar="SPEC")
     what.add_argument("--base", default="pocket:base", metavar="SPEC")
     what.add_argument("--reward", default="pocket", metavar="SPEC")
@@ -57,20 +63,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="any other GSIConfig field")
     what.add_argument("--share-samples", action="store_true", help="all methods and n draw from the same streams")
     what.add_argument(
+        "--grading-seconds",
+        type=above_zero,
+        default=GRADING_SECONDS,
+        metavar="S",
+        help=f"processor seconds of a grade (default {GRADING_SECONDS:g})",
+    )
+    what.add_argument(
+        "--vote-seconds",
+        type=above_zero,
+        default=VOTE_SECONDS,
+        metavar="S",
+        help=f"of all that grades a majority's responses and counts its votes (default {VOTE_SECONDS:g})",
+    )
+    what.add_argument(
         "--record", choices=("candidates", "summary"), help=f"default candidates up to {FEW_ROWS} rows, then summary"
     )
     how = parser.add_argument_group("how")
     how.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the run folder, such as runs/first")
-    how.add_argument("--workers", type=_positive, default=1, metavar="K", help="processes with models of their own")
-    how.add_argument("--concurrency", type=_positive, default=1, metavar="C", help="problems in flight in each")
-    how.add_argument("--threads", type=_positive, default=1, metavar="T", help="torch threads a process (default 1)")
+    how.add_argument("--workers", type=positive, default=1, metavar="K", help="processes with models of their own")
+    how.add_argument("--concurrency", type=positive, default=1, metavar="C", help="problems in flight in each")
+    how.add_argument("--threads", type=positive, default=1, metavar="T", help="torch threads a process (default 1)")
     how.add_argument("--ray", metavar="ADDRESS|local", help="shard over a Ray cluster, --workers actors (extra ray)")
     how.add_argument(
-        "--shard", type=_shard, metavar="I/K", help="only problems I, I+K …, in a file of its own (I from 0)"
+        "--shard", type=shard, metavar="I/K", help="only problems I, I+K …, in a file of its own (I from 0)"
     )
-    how.add_argument("--minutes", type=float, metavar="M", help="begin no row after M minutes")
+    how.add_argument("--minutes", type=number, metavar="M", help="begin no row after M minutes")
     how.add_argument("--retry-errors", action="store_true", help="make failed rows again")
-    how.add_argument("--grading-seconds", type=float, default=5.0, metavar="S", help="limit of a grade (default 5)")
+    how.add_argument(
+        "--repair", action="store_true", help="drop damaged lines of the results (kept in dropped-lines.txt), and go on"
+    )
+    how.add_argument("--row-seconds", type=above_zero, metavar="S", help="a row not solved after S is a failed row")
     how.add_argument("--dry-run", action="store_true", help="show what there is to do, and stop")
     parser.set_defaults(parser=parser)
 
@@ -129,6 +152,8 @@ def plan_of(options: argparse.Namespace) -> Plan:
         split=options.split,
         data_seed=options.data_seed,
         share_samples=options.share_samples,
+        grading_seconds=options.grading_seconds,
+        vote_seconds=options.vote_seconds,
     )
     few = sum(1 for _ in plan.tasks()) <= FEW_ROWS
     return plan if options.record or not few else plan.recording("candidates")
@@ -139,43 +164,50 @@ def _run(options: argparse.Namespace, load_part: str) -> int:
         warm_up(options.threads, (options.draft, options.base, options.reward))  # imports while the data is read
     plan = plan_of(options)
     folder: Path = options.out
-    check_folder(folder, plan.identity())
+    check_folder(folder, plan.identity(), repair=options.repair)
     tasks = [
         task for task in plan.tasks() if options.shard is None or task.place % options.shard[1] == options.shard[0]
     ]
-    rows = read_rows(folder) if any(folder.glob("results*.jsonl")) else []
-    done: dict[RowKey, bool] = {key_of(row): row["error"] is not None for row in rows}
-    left = remaining(tasks, plan, done, options.retry_errors)
-    meter = Meter(len(left))
+    if options.dry_run:
+        rows = read_rows(folder) if results_in(folder) else []
+        done = {key_of(row): standing(row) for row in rows}
+        left = remaining(tasks, plan, done, options.retry_errors)
+        meter = Meter(len(left))
+        _say_what_there_is(meter, plan, tasks, left)
+        _estimate(meter, rows, left, plan, options)
+        return 0
+    make(folder)
+    with Appender(results_file(folder, options.shard), repair=options.repair) as appender:
+        told = mended(appender, folder, repair=options.repair)
+        rows = read_rows(folder)
+        done = {key_of(row): standing(row) for row in rows}
+        left = remaining(tasks, plan, done, options.retry_errors)
+        meter = Meter(len(left))
+        for line in told:
+            meter.say(line)
+        _say_what_there_is(meter, plan, tasks, left)
+        left = grade_again(rows, left, plan, appender, done, meter)
+        meter.total, late = len(left), False
+        if left:
+            with meter:
+                late = drive(
+                    lambda: _pool(options, plan, len(left), load_part),
+                    left,
+                    plan,
+                    folder,
+                    appender,
+                    meter,
+                    done,
+                    time.monotonic() + 60 * options.minutes if options.minutes is not None else None,
+                )
+    return _close(meter, plan, tasks, done, late, options)
+
+
+def _say_what_there_is(meter: Meter, plan: Plan, tasks: Sequence[Task], left: Sequence[Task]) -> None:
     meter.say(
         f"{len(tasks)} rows: {len(plan.problems)} problems of {plan.data}, {len(plan.methods)} methods, n = "
         f"{', '.join(map(str, plan.ns))}, {len(plan.seeds)} seeds, record={plan.record}; {len(left)} to do"
     )
-    if options.dry_run:
-        _estimate(meter, rows, left, plan, options)
-        return 0
-    late = False
-    if left:
-        with _appender(folder, options) as appender, meter:
-            late = drive(
-                lambda: _pool(options, plan, len(left), load_part),
-                left,
-                plan,
-                folder,
-                appender,
-                meter,
-                done,
-                time.monotonic() + 60 * options.minutes if options.minutes is not None else None,
-            )
-    return _close(meter, plan, tasks, done, late, options)
-
-
-def _appender(folder: Path, options: argparse.Namespace) -> Appender:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"--out {folder}: cannot be made ({error.strerror}); choose another folder") from error
-    return Appender(results_file(folder, options.shard))
 
 
 def _pool(options: argparse.Namespace, plan: Plan, rows: int, load_part: str) -> Pool:
@@ -184,7 +216,7 @@ def _pool(options: argparse.Namespace, plan: Plan, rows: int, load_part: str) ->
         "count": count,
         "concurrency": options.concurrency,
         "threads": options.threads,
-        "grading_seconds": options.grading_seconds,
+        "row_seconds": options.row_seconds,
         "load": load_part,
     }
     if options.ray is not None:
@@ -195,23 +227,26 @@ def _pool(options: argparse.Namespace, plan: Plan, rows: int, load_part: str) ->
 
 
 def _close(
-    meter: Meter, plan: Plan, tasks: Sequence[Any], done: dict[RowKey, bool], late: bool, options: argparse.Namespace
+    meter: Meter, plan: Plan, tasks: Sequence[Task], done: dict[RowKey, str], late: bool, options: argparse.Namespace
 ) -> int:
     """Say how it ended; the exit code."""
     keys = [plan.key(task) for task in tasks]
-    missing, failed = sum(key not in done for key in keys), sum(done.get(key, False) for key in keys)
+    counted = Counter(done.get(key, "missing") for key in keys)
+    missing, failed, ungraded = counted["missing"], counted["error"], counted["ungraded"]
     if meter.made:
         meter.say(f"{meter.made} rows in {span(meter.seconds)} ({meter.rate:.2f} rows/s)")
     if failed:
         meter.say(f"{failed} of {len(tasks)} rows failed; their errors stand in the rows; --retry-errors tries again")
+    if ungraded:
+        meter.say(f"{ungraded} of {len(tasks)} rows are ungraded; the same command tries them again")
     if missing:
         meter.say(f"{missing} of {len(tasks)} rows are left; to go on:\n  {shlex.join(sys.orig_argv)}")
         return 4
     meter.say(f"all rows are there: python -m evals report {shlex.quote(str(options.out))}")
-    return 3 if failed else 0
+    return 3 if failed or ungraded else 0
 
 
-def _estimate(meter: Meter, rows: list[Any], left: Sequence[Any], plan: Plan, options: argparse.Namespace) -> None:
+def _estimate(meter: Meter, rows: Sequence[Row], left: Sequence[Task], plan: Plan, options: argparse.Namespace) -> None:
     """What --dry-run says: rows left by method and n, and the time they take, from the rows there are."""
     seconds: dict[tuple[str, int], list[float]] = {}
     for row in rows:
@@ -235,30 +270,3 @@ def _estimate(meter: Meter, rows: list[Any], left: Sequence[Any], plan: Plan, op
         meter.say(
             f"about {span(total / lanes)} with {lanes} at a time" + (f", {unknown} rows not counted" * (unknown > 0))
         )
-
-
-def _names(text: str) -> list[str]:
-    names = [part.strip() for part in text.split(",")]
-    if not all(names):
-        raise argparse.ArgumentTypeError(f"want names with commas between, got {text!r}")
-    return names
-
-
-def _integers(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"want integers with commas between, got {text!r}") from error
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"want an integer ≥ 1, got {text!r}")
-    return int(text)
-
-
-def _shard(text: str) -> tuple[int, int]:
-    part, slash, whole = text.partition("/")
-    if not slash or not part.isdigit() or not whole.isdigit() or not int(part) < int(whole):
-        raise argparse.ArgumentTypeError(f"want I/K with I from 0 to K − 1, such as 0/4, got {text!r}")
-    return int(part), int(whole)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from evals.cost import forget_peak, peak_memory_bytes
-from evals.grading import Grader
+from evals.grading import Grader, check_installed
 from evals.metering import METER, SPANS, Meter, Span, covered, metered
 from evals.plan import MAJORITY, Plan, Setting, Task
-from evals.problems import Grade, Problem
-from evals.record import blank_row, failed_row, plain_step
+from evals.problems import Grade, Problem, Ungraded
+from evals.record import blank_row, failed_row, graded, plain_step
 from evals.rows import Row
 from evals.voting import majority
+from gsi_node.cancel import run_cancellable
+from gsi_node.errors import Cancelled
 from gsi_node.graph.build import compile_gsi
 from gsi_node.graph.state import add_usage
 from gsi_node.load import load_model, load_reward
@@ -37,6 +41,7 @@ class Solver:
 
     def __init__(self, plan: Plan, setting: Setting, load: Load = load_part, threads: int = 1) -> None:
         """Loads the models: raises GSIError. threads: torch's, where a model needs torch."""
+        check_installed({problem.kind for problem in plan.problems})
         self.plan = plan
         self.setting = setting
         self.parts: Plain = dict.fromkeys(("draft", "base", "reward"))
@@ -45,7 +50,7 @@ class Solver:
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(threads)
         self._graphs: dict[str, Any] = {method: self._compiled(method) for method in plan.methods}
-        self._grader = Grader(workers=1, seconds=setting.grading_seconds)
+        self._grader = Grader(workers=1, seconds=plan.grading_seconds)
         self._grader.__enter__()
         self._threads = ThreadPoolExecutor(setting.concurrency, thread_name_prefix="row")
 
@@ -77,8 +82,7 @@ class Solver:
         tokens = METER.set(meter), SPANS.set(spans)
         started = time.perf_counter()
         try:
-            solve = self._majority if task.method in MAJORITY else self._once
-            outcomes = solve(task)
+            outcomes = self._outcomes(task)
         finally:
             METER.reset(tokens[0])
             SPANS.reset(tokens[1])
@@ -89,11 +93,8 @@ class Solver:
         usage: Plain = {}
         for outcome in outcomes:
             usage = add_usage(usage, outcome["usage"])
-        row = blank_row(self.plan, self.setting, task)
+        row: Row = {**blank_row(self.plan, self.setting, task), **graded(grade)}
         row |= {
-            "correct": grade.correct,
-            "predicted": grade.predicted,
-            "reason": grade.reason,
             "response": chosen["response"],
             "stop_reason": chosen["stop_reason"],
             "acceptance_rate": None if votes is not None else chosen["acceptance_rate"],
@@ -107,6 +108,12 @@ class Solver:
         if votes is not None:
             row["votes"] = votes
         return row
+
+    def _outcomes(self, task: Task) -> list[Plain]:
+        """What the graph said, within the seconds a row may take. Raises Cancelled beyond them."""
+        solve = partial(self._majority if task.method in MAJORITY else self._once, task)
+        seconds = self.setting.row_seconds
+        return solve() if seconds is None else asyncio.run(_within(seconds, solve))
 
     def _once(self, task: Task) -> list[Plain]:
         return [self._invoke(task, self.plan.stream_id(task), task.n)]
@@ -122,11 +129,16 @@ class Solver:
         return outcome
 
     def _judged(self, task: Task, problem: Problem, outcomes: list[Plain]) -> tuple[Plain, Grade, list[Plain] | None]:
-        """The response that counts, its grade, and the votes where there was a vote."""
-        grades = [self._grader.grade(problem, outcome["response"]) for outcome in outcomes]
+        """The response that counts, its grade, and the votes where there was a vote; the first where nobody knows who
+        won it."""
         if task.method not in MAJORITY:
-            return outcomes[0], grades[0], None
-        winner, votes = majority(problem, grades, self._grader)
+            return outcomes[0], self._grader.grade(problem, outcomes[0]["response"]), None
+        grader = self._grader.limited(self.plan.vote_seconds)
+        grades = [grader.grade(problem, outcome["response"]) for outcome in outcomes]
+        try:
+            winner, votes = majority(problem, grades, grader)
+        except Ungraded as error:
+            return outcomes[0], Grade(None, None, str(error)), []
         return outcomes[winner], grades[winner], votes
 
     def _flops(self, meter: Meter, usage: Mapping[str, Plain]) -> dict[str, float]:
@@ -145,3 +157,15 @@ class Solver:
             if engine is not None:
                 engine.cache.clear()
         forget_peak()
+
+
+async def _within(seconds: float, solve: Callable[[], list[Plain]]) -> list[Plain]:
+    """What `solve` returns; Cancelled, which reaches the models, where it takes longer."""
+    clock = asyncio.timeout(seconds)
+    try:
+        async with clock:
+            return await run_cancellable(solve)
+    except TimeoutError as error:
+        if clock.expired():
+            raise Cancelled(f"the row took longer than --row-seconds {seconds:g}") from error
+        raise

@@ -9,7 +9,7 @@ from itertools import combinations
 
 from evals import stats
 from evals.reliability import reliability
-from evals.tally import Plain, Row, Setting, by_setting, quiet, tally
+from evals.tally import Plain, Row, Setting, by_setting, graded, quiet, tally
 from gsi_node.errors import ConfigError
 
 SCHEMA = 1
@@ -22,9 +22,12 @@ def summarise(rows: Sequence[Row], *, reference: str | None = None, data_seed: i
     reference: compare only with this method, so that the correction is for fewer comparisons. data_seed: that of
     pocket's problems. Raises ConfigError where there are no rows, or none of that method.
     """
-    groups, superseded = by_setting(rows)
-    if not groups:
+    every, superseded = by_setting(rows)
+    if not every:
         raise ConfigError("there are no rows to report on: has the run finished any problem? (results.jsonl is empty)")
+    groups = {setting: group for setting, group in every.items() if any(map(graded, group))}
+    if not groups:
+        raise ConfigError("no row is graded: the same `evals run` tries again, --grading-seconds S gives more time")
     methods = {setting.method for setting in groups}
     if reference is not None and reference not in methods:
         raise ConfigError(f"--reference {reference}: the run has no rows of it, only of {', '.join(sorted(methods))}")
@@ -35,18 +38,19 @@ def summarise(rows: Sequence[Row], *, reference: str | None = None, data_seed: i
         "level": stats.LEVEL,
         "rows": len(latest),
         "errors": sum(row["error"] is not None for row in latest),
+        "ungraded": sum(not graded(row) for group in every.values() for row in group),
         "settings": settings,
         "pairs": differences(groups, reference),
         "calibration": reliability(latest, data_seed),
         "pareto": fronts(settings),
-        "notes": [*notes(groups, superseded), *scans(settings)],
+        "notes": [*notes(groups, superseded), *unknown(every), *scans(settings)],
     }
 
 
 def scores(rows: Sequence[Row]) -> Scores:
-    """problem id → seed → whether the answer was right (an error is not)."""
+    """problem id → seed → whether the answer was right (an error is not); ungraded rows are left out."""
     found: defaultdict[str, dict[int, bool]] = defaultdict(dict)
-    for row in rows:
+    for row in filter(graded, rows):
         found[row["problem_id"]][row["seed"]] = row["correct"] is True
     return found
 
@@ -155,4 +159,21 @@ def notes(groups: Mapping[Setting, Sequence[Row]], superseded: int) -> list[str]
             )
     if len(rows) and not any(len({row["seed"] for row in group}) > 1 for group in groups.values()):
         found.append("One seed: intervals are for other problems of this kind, not for other draws on these.")
+    return found
+
+
+def unknown(groups: Mapping[Setting, Sequence[Row]]) -> list[str]:
+    """What to know of ungraded rows: how many, where, and how far they could move an accuracy."""
+    found = []
+    for setting, rows in groups.items():
+        count = sum(not graded(row) for row in rows)
+        name = f"{setting.data}: {setting.method}, n = {setting.n}"
+        if count == len(rows):
+            found.append(f"{name} is left out: none of its {count} rows is graded.")
+        elif count:
+            found.append(
+                f"{name}: {count} of {len(rows)} rows are ungraded. They are in no accuracy and no comparison, which "
+                f"they could move by {100 * count / len(rows):.2g} points; their costs count. The same `evals run` "
+                "tries them again."
+            )
     return found

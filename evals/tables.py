@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from evals.markdown import quoted
 from evals.tally import ROLES, Plain
 
 
 def markdown(summary: Plain, name: str) -> str:
     """The whole report as Markdown."""
-    parts = [f"# {name}\n", *(f"> {note}\n" for note in summary["notes"])]
+    parts = [f"# {quoted(name)}\n", *(f"> {quoted(note)}\n" for note in summary["notes"])]
     for data in dict.fromkeys(setting["data"] for setting in summary["settings"]):
         settings = [s for s in summary["settings"] if s["data"] == data]
         pairs = [p for p in summary["pairs"] if p["data"] == data]
         curves = [c for c in summary["calibration"] if c["data"] == data]
-        parts.append(f"## {data}\n")
+        parts.append(f"## {quoted(data)}\n")
         parts.append(table(*accuracies(settings)))
         parts.append(table(*costs(settings)))
         if pairs:
@@ -35,8 +36,18 @@ add up to more than the wall's. Rest: wall seconds in which no model worked. For
 
 
 def accuracies(settings: Sequence[Plain]) -> tuple[list[str], list[list[str]]]:
-    """Accuracy, acceptance, effective sample size, errors."""
-    header = ["method", "n", "problems × seeds", "accuracy", "acceptance", "ess / n, median", "no answer", "errors"]
+    """Accuracy, acceptance, effective sample size, ungraded rows, errors."""
+    header = [
+        "method",
+        "n",
+        "problems × seeds",
+        "accuracy",
+        "acceptance",
+        "ess / n, median",
+        "no answer",
+        "ungraded",
+        "errors",
+    ]
     body = [
         [
             s["method"] + ("" if s["temperature"] == 0.7 else f" (T = {s['temperature']:g})"),
@@ -46,6 +57,7 @@ def accuracies(settings: Sequence[Plain]) -> tuple[list[str], list[list[str]]]:
             "–" if s["acceptance"] is None else estimate(s["acceptance"]),
             f"{s['weights']['ess_share']['p50']:.2f}" if s["weights"].get("ess_share") else "–",
             str(s["no_answer"]),
+            str(s["ungraded"]),
             ", ".join(f"{kind} {count}" for kind, count in s["errors"].items()) or "0",
         ]
         for s in settings
@@ -118,8 +130,8 @@ def probability(p: float) -> str:
 
 
 def table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """A Markdown table with aligned columns; a bar inside a cell is escaped."""
-    lines = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in (header, *body)]
+    """A Markdown table with aligned columns; nothing in a cell is read as Markdown or HTML."""
+    lines = [[quoted(cell) for cell in line] for line in (header, *body)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     padded = [" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
     rule = " | ".join("-" * width for width in widths)

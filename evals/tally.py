@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from evals import stats
+from gsi_node.errors import ConfigError
 from gsi_node.methods import METHODS
 
 Row = Mapping[str, Any]
@@ -45,6 +46,11 @@ def by_setting(rows: Iterable[Row]) -> tuple[dict[Setting, list[Row]], int]:
     return {setting: groups[setting] for setting in sorted(groups, key=lambda s: s.order)}, total - len(latest)
 
 
+def graded(row: Row) -> bool:
+    """Whether a row counts as right or wrong: an error is wrong, an ungraded row is neither."""
+    return row["error"] is not None or row["correct"] is not None
+
+
 def clustered(rows: Iterable[Row], value: Callable[[Row], float], count: Callable[[Row], float]) -> tuple[Any, Any]:
     """Sums of value and of count by problem, as two lists in one order."""
     sums: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
@@ -57,8 +63,12 @@ def clustered(rows: Iterable[Row], value: Callable[[Row], float], count: Callabl
 
 def tally(setting: Setting, rows: Sequence[Row]) -> Plain:
     """Everything the report says of one setting, JSON-plain. A row with an error counts as a wrong answer, and only in
-    the accuracy: what it cost says nothing about the method."""
+    the accuracy: what it cost says nothing about the method. An ungraded row counts in everything but the accuracy.
+    Raises ConfigError where no row is graded."""
     whole = [row for row in rows if row["error"] is None]
+    known = [row for row in rows if graded(row)]
+    if not known:
+        raise ConfigError(f"{setting.method}, n = {setting.n}: none of its {len(rows)} rows is graded")
     return {
         **setting._asdict(),
         "label": f"{setting.method}, n = {setting.n}",
@@ -66,8 +76,9 @@ def tally(setting: Setting, rows: Sequence[Row]) -> Plain:
         "problems": len({row["problem_id"] for row in rows}),
         "seeds": sorted({row["seed"] for row in rows}),
         "errors": dict(Counter(row["error"]["type"] for row in rows if row["error"] is not None)),
-        "accuracy": asdict(stats.proportion(*clustered(rows, lambda row: row["correct"] is True, lambda row: 1))),
-        "no_answer": sum(row["predicted"] is None for row in whole),
+        "accuracy": asdict(stats.proportion(*clustered(known, lambda row: row["correct"] is True, lambda row: 1))),
+        "ungraded": len(rows) - len(known),
+        "no_answer": sum(row["predicted"] is None for row in whole if graded(row)),
         "stop_reasons": dict(Counter(str(row["stop_reason"]) for row in whole)),
         "steps_per_row": _mean(whole, lambda row: len(decided(row))),
         "acceptance": acceptance(setting, whole),
@@ -115,6 +126,7 @@ def weights(rows: Sequence[Row]) -> Plain:
 def stopped_early(rows: Sequence[Row]) -> Plain | None:
     """Of a method that stops early (expgsi): shares of candidates judged, of batches hit, of judged ratios clipped."""
     batches = [batch for row in rows for step in decided(row) if (batch := drafted(step)).get("scan")]
+    batches = [batch for batch in batches if batch.get("n_candidates")]
     if not batches:
         return None
     scans = [batch["scan"] for batch in batches]

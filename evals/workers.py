@@ -39,10 +39,11 @@ class Ready(NamedTuple):
 
 
 class Done(NamedTuple):
-    """A row: the line to be written, whether it is an error, and what the error says."""
+    """A row: the line to be written, its standing (evals/rows.py), and what its error says."""
 
     task: Task
     line: bytes
+    standing: str
     error: str | None
 
 
@@ -106,10 +107,10 @@ def work(
 
 def done(task: Task, row: Row) -> Done:
     """A finished row as the driver wants it."""
-    from evals.rows import to_line
+    from evals.rows import standing, to_line
 
     error = row["error"]
-    return Done(task, to_line(row), None if error is None else f"{error['type']}: {error['message']}")
+    return Done(task, to_line(row), standing(row), None if error is None else f"{error['type']}: {error['message']}")
 
 
 def resolve(name: str) -> Callable[[str, str], Any]:
@@ -145,10 +146,10 @@ class ProcessPool:
         count: int,
         concurrency: int,
         threads: int,
-        grading_seconds: float,
+        row_seconds: float | None,
         load: str = DEFAULT_LOAD,
     ) -> None:
-        self._about = (plan, count, concurrency, threads, grading_seconds, load)
+        self._about = (plan, count, concurrency, threads, row_seconds, load)
         self._workers: list[_Worker] = []
         self._started = 0
         warm_up(threads, plan.specs.values())
@@ -214,10 +215,10 @@ class ProcessPool:
         return Died(worker.name, worker.process.exitcode, tuple(worker.tasks), worker.ready)
 
     def _start(self) -> None:
-        plan, count, concurrency, threads, grading_seconds, load = self._about
+        plan, count, concurrency, threads, row_seconds, load = self._about
         self._started += 1
         name = f"process-{self._started}"
-        setting = Setting(concurrency, count, name, grading_seconds)
+        setting = Setting(concurrency, count, name, row_seconds)
         ours, theirs = multiprocessing.Pipe()
         context = multiprocessing.get_context("forkserver")
         process = context.Process(target=work, args=(theirs, plan, setting, threads, load), name=name)

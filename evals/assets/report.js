@@ -17,7 +17,9 @@
     if (parent) parent.append(node);
     return node;
   };
-  const mark = (row) => (row.c === null ? "!" : row.c ? "✓" : "✗");
+  const MARKS = { error: "!", ungraded: "?", right: "✓", wrong: "✗" };
+  const verdict = (row) => (row.c === null ? "error" : row.c === "ungraded" ? row.c : row.c ? "right" : "wrong");
+  const mark = (row) => MARKS[verdict(row)];
   const number = (name, value, unit) =>
     value === null || value === undefined ? null : `${name} ${value.toFixed(3)}${unit || ""}`;
 
@@ -27,7 +29,7 @@
 
   const kinds = {
     all: () => true,
-    differ: (rows) => rows.some((r) => r.c) && rows.some((r) => !r.c),
+    differ: (rows) => rows.some((r) => r.c === true) && rows.some((r) => r.c === false),
     wrong: (rows) => rows.every((r) => !r.c),
     errors: (rows) => rows.some((r) => r.c === null),
   };
@@ -82,7 +84,6 @@
     if (button) button.setAttribute("aria-pressed", "true");
     const problem = data.problems[row.p];
     detail.replaceChildren();
-    const verdict = row.c === null ? "error" : row.c ? "right" : "wrong";
     add(detail, "h3", `${problem.id} · ${data.settings[row.s]} · seed ${row.seed}`);
     add(detail, "div", problem.problem, "text");
     const facts = add(detail, "table");
@@ -92,7 +93,7 @@
       add(line, "th", name);
       add(line, "td", value, cls);
     };
-    fact("graded", `${mark(row)} ${verdict}`, row.c ? "right" : "wrong");
+    fact("graded", `${mark(row)} ${verdict(row)}`, row.c === true ? "right" : "wrong");
     fact("gold", problem.gold);
     const d = row.d;
     if (!d) {
@@ -101,6 +102,7 @@
     }
     fact("answer", d.predicted === null ? "none found" : d.predicted);
     fact("why wrong", d.reason);
+    fact("why ungraded", d.ungraded);
     fact("error", d.error);
     fact("stopped by", d.stop);
     fact("accepted", d.acceptance === null ? null : `${(100 * d.acceptance).toFixed(0)} % of steps`);

@@ -6,9 +6,11 @@ import contextlib
 import json
 import os
 import queue
+import select
+import signal
 import subprocess
 import sys
-import threading
+import time
 import weakref
 from pathlib import Path
 from typing import Any
@@ -17,23 +19,24 @@ from gsi_node.errors import BackendUnavailable, ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120.0
+STALLED = 20.0
+"""A worker has stalled that took so many times its limit, and START_SECONDS more, of wall time."""
 MEGABYTES = 4096
 
 
 class TimedOut(Exception):
-    """A request took longer than the limit; its worker was killed."""
+    """A request took more processor time than its limit; its worker is gone."""
 
 
 class Died(Exception):
-    """A worker ended while it had a request, other than by the limit."""
+    """A worker ended while it had a request, other than by the limit; or it stalled, and was killed."""
 
 
 class Worker:
     """One process, started on first use and again after it was killed. Not thread-safe: one owner at a time."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._process: subprocess.Popen[str] | None = None
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
         self._owner = os.getpid()
 
     @property
@@ -41,11 +44,15 @@ class Worker:
         """The process id, None while there is no process."""
         return None if self._process is None else self._process.pid
 
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The reply to one request. Raises TimedOut or Died; the worker is then ready for the next one all the same."""
+    def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """The reply to one request. seconds: of processor time.
+
+        Raises TimedOut or Died; the worker is then ready for the next one all the same.
+        """
         process = self._running()
+        line = json.dumps(request | {"seconds": seconds}).encode() + b"\n"
         try:
-            reply = self._exchange(process, json.dumps(request), self._seconds)
+            reply = _exchange(process, line, START_SECONDS + STALLED * seconds)
         except BaseException:
             self.kill()
             raise
@@ -57,77 +64,62 @@ class Worker:
         if process is not None and self._owner == os.getpid():
             _end(process)
 
-    def _running(self) -> subprocess.Popen[str]:
+    def _running(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._owner == os.getpid() and self._process.poll() is None:
             return self._process
         self.kill()
         self._owner = os.getpid()
         paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "evals.graders.worker", str(self._seconds), str(MEGABYTES)],
+            [sys.executable, "-P", "-m", "evals.graders.worker", str(MEGABYTES)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            text=True,
-            encoding="ascii",
+            bufsize=0,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
             start_new_session=True,  # Ctrl-C in the terminal is for the parent, which ends its workers itself
         )
         weakref.finalize(self, _end_in, os.getpid(), self._process)
         try:
-            self._exchange(self._process, None, START_SECONDS)
-        except (TimedOut, Died) as error:
+            _exchange(self._process, b"", START_SECONDS)
+        except Died as error:
             self.kill()
-            raise BackendUnavailable(f"the grading process does not start: {_why_not()}") from error
+            raise BackendUnavailable(
+                f"the grading process does not start: try `{sys.executable} -m evals.graders.worker {MEGABYTES}` from "
+                f"{ROOT}"
+            ) from error
         except BaseException:
             self.kill()
             raise
         return self._process
 
-    @staticmethod
-    def _exchange(process: subprocess.Popen[str], line: str | None, seconds: float) -> str:
-        late = threading.Event()
-
-        def expire() -> None:
-            late.set()
-            process.kill()
-
-        assert process.stdin is not None and process.stdout is not None
-        timer = threading.Timer(seconds, expire)
-        timer.daemon = True
-        timer.start()
-        reply = ""
-        try:
-            with contextlib.suppress(BrokenPipeError):
-                if line is not None:
-                    process.stdin.write(line + "\n")
-                    process.stdin.flush()
-                reply = process.stdout.readline()
-        finally:
-            timer.cancel()
-        if reply.endswith("\n"):
-            return reply
-        raise TimedOut if late.is_set() else Died
-
 
 class Pool:
     """`workers` processes, each started when it is first needed."""
 
-    def __init__(self, workers: int, seconds: float) -> None:
-        if workers < 1 or not 0 < seconds < float("inf"):
-            raise ConfigError(f"a pool needs at least one worker and a limit, not workers={workers}, seconds={seconds}")
-        self.workers = [Worker(seconds) for _ in range(workers)]
+    def __init__(self, workers: int) -> None:
+        if workers < 1:
+            raise ConfigError(f"a pool needs at least one worker, not {workers}")
+        self.workers = [Worker() for _ in range(workers)]
         self._idle: queue.LifoQueue[Worker] = queue.LifoQueue()
         for worker in self.workers:
             self._idle.put(worker)
 
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The reply of the first free worker. Raises TimedOut, Died, or BackendUnavailable where none can start."""
+    def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """The reply of the first free worker, within `seconds` of processor time.
+
+        Raises TimedOut, Died, or BackendUnavailable where none can start or a package is missing.
+        """
         worker = self._idle.get()
         try:
-            return worker.ask(request)
+            reply = worker.ask(request, seconds)
+            if "ungraded" in reply:
+                worker.kill()  # its memory is full
         finally:
             self._idle.put(worker)
+        if "missing" in reply:
+            raise BackendUnavailable(f"grading needs a package: {reply['missing']}: pip install 'gsi-node[evals]'")
+        return reply
 
     def close(self) -> None:
         """End all processes. The pool can be used again afterwards."""
@@ -135,7 +127,27 @@ class Pool:
             worker.kill()
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _exchange(process: subprocess.Popen[bytes], line: bytes, seconds: float) -> bytes:
+    """Write a line, read one. Raises TimedOut where the process ended by its own clock, Died where it ended otherwise
+    or has said nothing for `seconds` of wall time."""
+    assert process.stdin is not None and process.stdout is not None
+    end = time.monotonic() + seconds
+    with contextlib.suppress(BrokenPipeError):
+        while line:  # a worker between requests reads
+            line = line[process.stdin.write(line) or 0 :]
+    reply, poll = b"", select.poll()
+    poll.register(process.stdout, select.POLLIN)
+    while not reply.endswith(b"\n"):
+        if not poll.poll(1000 * max(0.0, end - time.monotonic())):
+            raise Died(f"the grading process said nothing for {seconds:g} s")
+        part = os.read(process.stdout.fileno(), 1 << 16)
+        if not part:
+            raise TimedOut if process.wait() == -signal.SIGPROF else Died("the grading process died")
+        reply += part
+    return reply
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     process.wait()
     for pipe in (process.stdin, process.stdout):
@@ -144,14 +156,6 @@ def _end(process: subprocess.Popen[str]) -> None:
                 pipe.close()
 
 
-def _end_in(owner: int, process: subprocess.Popen[str]) -> None:
+def _end_in(owner: int, process: subprocess.Popen[bytes]) -> None:
     if owner == os.getpid():
         _end(process)
-
-
-def _why_not() -> str:
-    try:
-        import math_verify  # noqa: F401
-    except ImportError:
-        return "the package math-verify is missing: pip install 'gsi-node[evals]'"
-    return f"try `{sys.executable} -m evals.graders.worker 5 {MEGABYTES}` from {ROOT}"

@@ -1,7 +1,8 @@
-"""The process that compares answers as mathematics: one JSON line in, one JSON line out, until standard input ends.
+"""The process that grades: one JSON line in, one JSON line out, until standard input ends.
 
-Started as `python -m evals.graders.worker SECONDS MEGABYTES`. It is made to be killed: by its owner when an answer
-takes too long, and by its own alarm should the owner be gone.
+Started as `python -m evals.graders.worker MEGABYTES`. It is made to be killed: a request names the seconds of processor
+time it may take, and the system ends the process at the first beyond, whatever it is doing, its owner gone or not.
+Time that other processes take from it does not count, so a verdict does not depend on the machine's load.
 """
 
 from __future__ import annotations
@@ -11,10 +12,15 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
 
-GRACE = 2.0
-"""Seconds after the limit at which the process ends itself if nobody did."""
+from evals.graders import letters, pocket
+from evals.graders.rules import Rules
+from gsi_node.answer import last_boxed
+
+Plain = dict[str, Any]
 
 
 def limit_memory(megabytes: int) -> None:
@@ -25,49 +31,81 @@ def limit_memory(megabytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
 
 
-def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """The reply to one request: {"equal": bool, "reason": why it could not be told, or None}."""
+def answer(request: Plain) -> Plain:
+    """The reply to one request.
+
+    {"box": the last box of "response", or None, "length": its length} where "longest" is given, to which it is cut;
+    else {"equal": bool, "reason": why it could not be told, or None}; or {"ungraded": why nobody knows};
+    or {"missing": what a comparison needs and is not installed}.
+    """
     try:
-        if request["kind"] == "rg":
-            from evals.graders import gym
-
-            return {"equal": gym.right(request["meta"], request["predicted"]), "reason": None}
-        from evals.graders import symbolic
-        from evals.graders.rules import Rules
-
-        rules = Rules.of(request["meta"], symbolic.equal, by_text=request.get("by_text", True))
-        return {"equal": rules.equal(request["gold"], request["predicted"]), "reason": None}
+        if "longest" in request:
+            box = last_boxed(request["response"])
+            return {"box": None if box is None else box[: request["longest"]], "length": len(box or "")}
+        equal, reason = _compared(request)
+        return {"equal": equal, "reason": reason}
     except MemoryError:
-        return {"equal": False, "reason": "the answer takes too much memory"}
+        return {"ungraded": "the answer takes too much memory"}
     except RecursionError:
         return {"equal": False, "reason": "the answer is nested too deeply"}
+    except ImportError as error:
+        return {"missing": str(error)}
     except Exception as error:  # noqa: BLE001 - whatever a hostile answer provokes in sympy, it is a wrong answer
         text = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
         return {"equal": False, "reason": text[:300]}
 
 
-def main(seconds: float, megabytes: int) -> None:
+def _compared(request: Plain) -> tuple[bool, str | None]:
+    kind, gold, predicted = (request[name] for name in ("kind", "gold", "predicted"))
+    if kind == "exact":
+        return pocket.equal(gold, predicted)
+    if kind == "choice":
+        return letters.equal(gold, predicted, request["meta"])
+    if kind == "rg":
+        with _not_counted():
+            from evals.graders import gym
+        return gym.right(request["meta"], predicted), None
+    if kind == "text":
+        return Rules(undecided_is_false).equal(gold, predicted), None
+    return Rules.of(request["meta"], _symbolic, by_text=request["by_text"]).equal(gold, predicted), None
+
+
+def undecided_is_false(gold: str, predicted: str, rel_tol: Fraction | None) -> bool:
+    """The Symbolic of answers that only texts and numbers may settle: what they do not is not equal."""
+    return False
+
+
+def _symbolic(gold: str, predicted: str, rel_tol: Fraction | None) -> bool:
+    with _not_counted():
+        from evals.graders import symbolic
+    return symbolic.equal(gold, predicted, rel_tol)
+
+
+@contextlib.contextmanager
+def _not_counted() -> Iterator[None]:
+    """Stop the clock of the request: what is imported for the first answer is no part of that answer's time."""
+    left = signal.setitimer(signal.ITIMER_PROF, 0)[0]
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, left)
+
+
+def main(megabytes: int) -> None:
     replies = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # a library that prints must not speak in our name
     limit_memory(megabytes)
-    from evals.graders import symbolic  # noqa: F401 - imported before the first request's clock starts
-
-    for line in _lines(replies):
+    replies.write('"ready"\n')
+    replies.flush()
+    for line in sys.stdin:
         request = json.loads(line)
-        if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, seconds + GRACE)  # SIGALRM's default action ends the process
+        seconds = max(0.001, request["seconds"])  # a timer of 0 is none
+        signal.setitimer(signal.ITIMER_PROF, seconds)  # SIGPROF's default action ends the process
         reply = answer(request)
-        if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        replies.write(json.dumps(reply) + "\n")
+        left = signal.setitimer(signal.ITIMER_PROF, 0)[0]
+        replies.write(json.dumps(reply | {"spent": max(0.0, seconds - left)}) + "\n")
         replies.flush()
 
 
-def _lines(replies: Any) -> Any:
-    replies.write('"ready"\n')
-    replies.flush()
-    return sys.stdin
-
-
 if __name__ == "__main__":
-    main(float(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]))

@@ -9,6 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from evals.plan import OWN
+from evals.rows import to_line
+from evals.sealed import sealed
+from gsi_node.config import GSIConfig
 from gsi_node.models.pocket.world import Problem, problems
 
 Plain = dict[str, Any]
@@ -91,7 +95,7 @@ def row(item: Problem, index: int, method: str, n: int, seed: int, skill: float,
     }
     response = "".join(s["text"] for s in made)
     return {
-        "schema": 1,
+        "schema": 2,
         "data": "pocket",
         "index": index,
         "problem_id": f"pocket-{index}",
@@ -102,6 +106,7 @@ def row(item: Problem, index: int, method: str, n: int, seed: int, skill: float,
         "seed": seed,
         "temperature": 0.7,
         "correct": right,
+        "ungraded": None,
         "predicted": item.answer if right else "0",
         "reason": None if right else "another answer",
         "response": response,
@@ -148,13 +153,36 @@ def failed(one: Plain) -> Plain:
     return {**one, **nothing, "response": "", "steps": [], "usage": {}, "flops": {}, "seconds": 0.1, "error": error}
 
 
+def config_of(**fields: Any) -> Plain:
+    """What config.json of a run over such rows says, but for `fields`."""
+    settings = GSIConfig().model_dump()
+    return {
+        "schema": 2,
+        "data": "pocket",
+        "limit": None,
+        "split": "test",
+        "data_seed": 0,
+        "problems": 30,
+        "problems_digest": "0" * 32,
+        "methods": ["gsi"],
+        "n": [1, 4],
+        "seeds": [0, 1],
+        "record": "candidates",
+        "share_samples": False,
+        "grading_seconds": 5.0,
+        "vote_seconds": 60.0,
+        "specs": {role: f"pocket:{role}" for role in ("draft", "base", "reward")},
+        "config": {name: value for name, value in settings.items() if name not in OWN},
+        "fingerprints": {role: role for role in ("draft", "base", "reward")},
+        **fields,
+    }
+
+
 def write(folder: Path, rows: Iterator[Plain] | Sequence[Plain], config: Plain | None = None) -> Path:
-    """A run's folder with these rows."""
+    """A run's folder with these rows, and `config` over what config_of gives."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "results.jsonl").open("w", encoding="utf-8") as file:
-        for one in rows:
-            file.write(json.dumps(one) + "\n")
-    (folder / "config.json").write_text(
-        json.dumps(config or {"data": "pocket", "methods": ["gsi"], "n": [1, 4]}), "utf-8"
-    )
+    lines: Any = list(rows)
+    (folder / "results.jsonl").write_bytes(b"".join(map(to_line, lines)))
+    text = json.dumps(config_of(**(config or {})), indent=1)
+    (folder / "config.json").write_bytes(sealed(text.encode(), lines=True))
     return folder

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from evals import drive as module
+from evals.appender import Appender
 from evals.drive import drive
 from evals.plan import Plan, Setting, Task
 from evals.problems import Problem
 from evals.progress import Meter
 from evals.record import blank_row
-from evals.rows import Appender, RowKey, read_rows
+from evals.rows import RowKey, read_rows
 from evals.workers import Event, Ready, done
 
 PLAN = Plan(
@@ -47,7 +48,7 @@ class Pool:
         if not self.flying:
             return [Ready({})]
         task = self.flying.pop(0)
-        return [done(task, blank_row(PLAN, Setting(), task))]
+        return [done(task, {**blank_row(PLAN, Setting(), task), "correct": False})]
 
     def stop(self, *, at_once: bool) -> None:
         self.stopped.append(at_once)
@@ -66,7 +67,7 @@ class Pool:
 def test_a_deadline_begins_no_row_and_finishes_those_in_flight(
     deadline: float | None, want: int, late: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool, known = Pool(), dict[RowKey, bool]()
+    pool, known = Pool(), dict[RowKey, str]()
     monkeypatch.setattr(module, "time", pool)
     with Appender(tmp_path / "results.jsonl") as appender:
         told = drive(lambda: pool, list(PLAN.tasks()), PLAN, tmp_path, appender, Meter(6), known, deadline)

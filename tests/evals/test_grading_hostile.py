@@ -58,8 +58,11 @@ def test_hostile_answers_cost_at_most_the_limit(grader: Grader, said: str) -> No
 
 def test_a_tower_of_powers_is_stopped_with_a_reason(grader: Grader) -> None:
     grade = grader.grade(problem("x"), r"\boxed{9^{9^{9^9}} + x}")
-    assert (grade.correct, grade.predicted) == (False, "9^{9^{9^9}} + x")
-    assert grade.reason in ("grading took longer than 1.5 s", "the answer takes too much memory")
+    assert (grade.correct, grade.predicted) == (None, "9^{9^{9^9}} + x")
+    assert grade.reason in (
+        "grading took longer than 1.5 s of processor time",
+        "the answer takes too much memory",
+    )
 
 
 @pytest.mark.parametrize("text", ["{", "}", r"\boxed{", r"\boxed{{", "{}", r"\boxed{}", "\\", r"\}"])

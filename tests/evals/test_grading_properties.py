@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 
 from evals.graders import notation, numerals
 from evals.graders.rules import NeedsSymbolic, Rules
-from evals.grading import Grader, undecided_is_false
+from evals.graders.worker import undecided_is_false
+from evals.grading import Grader
 from evals.problems import Problem
 
 INTEGERS = st.integers(-(10**15), 10**15)
 DECIMALS = st.tuples(st.integers(-(10**6), 10**6), st.integers(1, 12))  # digits and how many stand behind the point
 RULES = Rules(undecided_is_false, by_text=False)
+GRADER = Grader()  # its process ends with this one
 TEXT = st.text(st.sampled_from("0123456789+-*/^_{}()[],.=\\ $%abxπ∞") | st.characters(), max_size=40)
 
 
@@ -106,7 +108,6 @@ def test_numbers_need_no_process(first: int, second: int) -> None:
 @given(st.text(max_size=200), st.sampled_from(["exact", "choice"]))
 def test_grading_never_raises(text: str, kind: str) -> None:
     problem = Problem("p", "?", "B" if kind == "choice" else "1/2", kind, {})
-    grader = Grader()
-    grade = grader.grade(problem, text + r"\boxed{" + text + "}")
+    grade = GRADER.grade(problem, text + r"\boxed{" + text + "}")
     assert grade.correct in (True, False)
-    assert not grader.same(problem, text, "B" if kind == "exact" else "1/2")
+    assert not GRADER.same(problem, text, "B" if kind == "exact" else "1/2")

@@ -6,14 +6,12 @@ import fcntl
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from evals.problems import Grade, Problem
-from evals.rows import Appender, read_rows, to_line
+from evals.sealed import sealed, unsealed
 from evals.voting import majority
-from gsi_node.errors import ConfigError
 from tests.evals.tables import command, problems
 
 Capture = pytest.CaptureFixture[str]
@@ -85,9 +83,9 @@ def test_another_configuration_in_the_folder_is_refused_by_its_keys(tmp_path: Pa
     problems(tmp_path, 2)
     os.truncate(tmp_path / "run" / "results.jsonl", 0)
     config = tmp_path / "run" / "config.json"
-    kept = json.loads(config.read_text())
+    kept, _ = unsealed(config.read_bytes(), "config.json")
     kept["fingerprints"]["draft"] = "of other weights under the same spec"
-    config.write_text(json.dumps(kept))
+    config.write_bytes(sealed(json.dumps(kept).encode(), lines=True))
     assert "fingerprints.draft: 'of other weights under the same spec' there" in mistake(argv, capsys)
     assert (tmp_path / "run" / "results.jsonl").read_bytes() == b""
     assert before
@@ -119,39 +117,6 @@ def test_a_dry_run_writes_nothing_and_tells_what_is_left(tmp_path: Path, capsys:
     assert "with 2 at a time" in told
 
 
-def row(name: str, **fields: Any) -> Any:
-    return {"schema": 1, "problem_id": name, "method": "gsi", "n": 1, "seed": 0, "error": None, **fields}
-
-
-def test_a_line_that_was_cut_off_is_dropped_and_one_in_the_middle_is_named(tmp_path: Path) -> None:
-    file = tmp_path / "results.jsonl"
-    whole = to_line(row("a")) + to_line(row("b", value=float("inf")))
-    file.write_bytes(whole + b'{"schema": 1, "probl')
-    assert [found["problem_id"] for found in read_rows(tmp_path)] == ["a", "b"]
-    with Appender(file) as appender:
-        assert file.read_bytes() == whole
-        appender.append(to_line(row("c")))
-    assert [found["problem_id"] for found in read_rows(tmp_path)] == ["a", "b", "c"]
-    file.write_bytes(b"x" * 200_000)  # no line at all
-    Appender(file).close()
-    assert file.read_bytes() == b""
-    file.write_bytes(b"nonsense\n" + whole)
-    with pytest.raises(ConfigError, match="results.jsonl, line 1: not a row"):
-        read_rows(tmp_path)
-    file.write_bytes(b"[1]\n")
-    with pytest.raises(ConfigError, match="line 1: not a row of schema 1"):
-        read_rows(tmp_path)
-    with pytest.raises(ConfigError, match="no run folder"):
-        read_rows(tmp_path / "nowhere")
-
-
-def test_a_later_row_stands_for_an_error_but_not_an_error_for_a_row(tmp_path: Path) -> None:
-    failed = {"type": "BackendError", "message": "broke"}
-    lines = [row("a", error=failed), row("a", value=1), row("b", value=2), row("b", error=failed)]
-    (tmp_path / "results.jsonl").write_bytes(b"".join(map(to_line, lines)))
-    assert [(found["problem_id"], found["error"]) for found in read_rows(tmp_path)] == [("a", None), ("b", None)]
-
-
 def test_two_processes_do_not_write_one_file(tmp_path: Path, capsys: Capture) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
@@ -159,16 +124,6 @@ def test_two_processes_do_not_write_one_file(tmp_path: Path, capsys: Capture) ->
         fcntl.flock(other, fcntl.LOCK_EX)
         told = mistake(["--data", str(problems(tmp_path, 1)), "--out", str(folder)], capsys)
     assert "another process is writing it" in told
-
-
-def test_a_full_disk_leaves_whole_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = os.write
-    with Appender(tmp_path / "results.jsonl") as appender:
-        appender.append(b"first\n")
-        monkeypatch.setattr(os, "write", lambda file, line: write(file, line[:3]))
-        with pytest.raises(OSError, match="3 of 7 bytes could be written; is the disk full"):
-            appender.append(b"second\n")
-    assert (tmp_path / "results.jsonl").read_bytes() == b"first\n"
 
 
 def test_the_majority_is_of_equal_answers_and_the_first_wins_a_tie() -> None:

@@ -1,0 +1,71 @@
+"""JSON that this package or a person wrote, read so that nothing odd gets through: errors name place and fault.
+
+Python's own reader takes NaN and 1e999 (infinity), drops the first of two equal keys, and answers deep nesting
+and numbers of 5000 digits with errors of other kinds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from pydantic import ValidationError
+
+from gsi_node.errors import ConfigError
+
+
+def parsed(data: bytes | str, place: str, *, names: bool = True) -> Any:
+    """The value of one JSON text in UTF-8. names: refuse an object that has one name twice.
+
+    Raises ConfigError that begins with `place` for anything else: other bytes, NaN and the infinities (1e999 is one),
+    nesting beyond Python's recursion limit, integers of more than 4300 digits.
+    """
+    try:
+        text = data.decode("utf-8") if isinstance(data, bytes) else data
+        return json.loads(
+            text,
+            parse_constant=_no_number,
+            parse_float=_finite if names else None,
+            object_pairs_hook=_once if names else None,
+        )
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{place}: not UTF-8 text (byte {error.start})") from error
+    except RecursionError as error:
+        raise ConfigError(f"{place}: JSON nested too deeply") from error
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{place}: not JSON: {error}") from error
+    except ValueError as error:
+        told = str(error) if isinstance(error, _Odd) else "an integer of more than 4300 digits"
+        raise ConfigError(f"{place}: {told}") from error
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first thing that a validation found: "field: what is wanted", short however deep the field lies."""
+    found = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(map(str, found["loc"]))
+    return f"{where if len(where) <= 60 else where[:60] + '…'}: {found['msg'][0].lower()}{found['msg'][1:]}"
+
+
+class _Odd(ValueError):
+    """What `parsed` refuses of itself."""
+
+
+def _no_number(name: str) -> float:
+    raise _Odd(f"{name} is no JSON number")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise _Odd(f"the number {digits[:40]} is beyond the largest float")
+    return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _Odd(f"the name {twice[:60]!r} stands twice in one object")
+    return found
