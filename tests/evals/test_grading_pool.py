@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from evals.graders import pool
 from evals.graders.pool import Pool, TimedOut
 from evals.grading import Grader
 from evals.problems import Problem
@@ -84,8 +83,8 @@ def test_a_worker_imports_neither_torch_nor_the_package_s_models() -> None:
 
 
 def test_a_worker_that_cannot_start_says_how_to_find_out_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "MEGABYTES", 1)  # less than an interpreter needs
-    with pytest.raises(BackendUnavailable, match=r"does not start: .*evals\.graders\.worker"):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(BackendUnavailable, match=r"does not start: try `/bin/false -m evals\.graders\.worker"):
         Pool(1).ask(FINE, 5)
 
 
