@@ -18,18 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from evals import jko_mcmc
 from evals.jko_table import markdown
+from gsi_node.cli.arguments import positive
+from gsi_node.cli.screen import Screen, screen
 from gsi_node.errors import ConfigError, GSIError
 from gsi_node.neural_jko.config import PRESETS, configured
+from gsi_node.neural_jko.files import read_object, write
 from gsi_node.neural_jko.metrics import energy_distance, log_z, log_z_lower, mode_error, mode_weights, sampling_floor
 from gsi_node.neural_jko.run import Run
-from gsi_node.neural_jko.stack import replace_text
 from gsi_node.neural_jko.targets import KnownTarget, Mixture, named
 from gsi_node.neural_jko.train import generator_for
-from gsi_node.shell import Parser, ending
+from gsi_node.shell import FAILED, INTERRUPTED, WRONG_CALL, Parser, complain, ending
 
 Row = dict[str, Any]
 
@@ -38,17 +39,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--targets", default="8modes,8peaky,mustache,funnel,gmm10", help="names, separated by commas")
     parser.add_argument("--out", required=True, type=Path, help="folder; the same command goes on in it")
     parser.add_argument("--seeds", default="0,1,2", help="one model a seed")
-    parser.add_argument("--samples", type=int, default=5000, help="draws that are compared with as many of the truth")
+    parser.add_argument("--samples", type=positive, default=5000, help="draws, compared with as many of the truth")
     parser.add_argument("--preset", default="cpu", choices=list(PRESETS), help="cpu, or the paper's setting for a GPU")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--baselines", default="mala,hmc", help="of mala, hmc; or none")
-    parser.add_argument("--chain-steps", type=int, default=1000, help="transitions of a chain of MALA; HMC: a tenth")
+    parser.add_argument("--chain-steps", type=positive, default=1000, help="transitions of a MALA chain; HMC: a tenth")
 
 
 def main(options: argparse.Namespace) -> int:
-    console = Console()
+    console = screen()
     try:
-        seeds = [int(seed) for seed in options.seeds.split(",")]
+        seeds = integers("--seeds", options.seeds)
         targets = [named(name) for name in options.targets.split(",")]
         baselines = [] if options.baselines == "none" else options.baselines.split(",")
         unknown = [name for name in baselines if name not in jko_mcmc.ALGORITHMS]
@@ -57,24 +58,29 @@ def main(options: argparse.Namespace) -> int:
         rows: list[Row] = []
         for target in targets:
             rows += rows_of(target, seeds, baselines, options, console)
-            replace_text(options.out / "jko.json", json.dumps(rows, indent=1) + "\n")
+            write(options.out / "jko.json", json.dumps(rows, indent=1) + "\n")
         text = markdown(rows)
-        replace_text(options.out / "jko.md", text)
-        console.print(text, soft_wrap=True, highlight=False, markup=False)
+        write(options.out / "jko.md", text)
+        sys.stdout.write(text)
         return 0
-    except ValueError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
     except GSIError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+        complain(str(error))
+        return WRONG_CALL if isinstance(error, ConfigError) else FAILED
     except KeyboardInterrupt:
         sys.stderr.write("stopped; the same command goes on\n")
-        return 130
+        return INTERRUPTED
+
+
+def integers(option: str, text: str) -> list[int]:
+    """Integers with commas between. Raises ConfigError."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"{option} {text[:60]!r}: want integers with commas between") from error
 
 
 def rows_of(
-    target: KnownTarget, seeds: Sequence[int], baselines: Sequence[str], options: argparse.Namespace, console: Console
+    target: KnownTarget, seeds: Sequence[int], baselines: Sequence[str], options: argparse.Namespace, console: Screen
 ) -> list[Row]:
     """One row a sampler and seed, and one for the floor; each is kept in a file of its own once it is known."""
     n, folder = options.samples, options.out / target.name
@@ -87,7 +93,7 @@ def rows_of(
     for seed in seeds:
         config = configured(options.preset, target.name, seed=seed)
         run = Run(target, config, folder / f"seed-{seed}", device=options.device)
-        console.print(f"{target.name}, seed {seed}: {len(run.finished())} of {len(config.plan())} layers exist")
+        console.show(f"{target.name}, seed {seed}: {len(run.finished())} of {len(config.plan())} layers exist")
         rows.append(kept(folder / f"seed-{seed}" / f"row-{n}.json", partial(jko_row, run, n, seed)))
         for name in baselines:
             steps = max(1, options.chain_steps // (jko_mcmc.LEAPFROGS if name == "hmc" else 1))
@@ -98,14 +104,12 @@ def rows_of(
 
 def kept(path: Path, make: Callable[[], Row]) -> Row:
     """The row in a file, made and written where there is none."""
-    if path.exists():
-        try:
-            return dict(json.loads(path.read_text("utf-8")))
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{path}: cannot be read ({error}); remove it, and it is measured again") from error
-    row = make()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_text(path, json.dumps(row, indent=1) + "\n")
+    row = read_object(path)
+    if row is None:
+        row = make()
+        write(path, json.dumps(row, indent=1) + "\n")
+    elif not {"target", "method", "n"} <= row.keys():
+        raise ConfigError(f"{path}: no row of this table; remove it, and it is measured again")
     return row
 
 

@@ -24,6 +24,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,19 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from typing_extensions import TypedDict
 
-from gsi_node.errors import ConfigError, GSIError
+from gsi_node.cli.arguments import positive
+from gsi_node.cli.screen import screen
+from gsi_node.errors import ConfigError, GSIError, StorageError
+from gsi_node.graph.checkpoint_file import check_file, is_finished
 from gsi_node.graph.serde import StrictSerializer
 from gsi_node.neural_jko.config import PRESETS, configured
+from gsi_node.neural_jko.files import write
 from gsi_node.neural_jko.metrics import energy_distance, log_z, log_z_lower, mode_weights, sampling_floor
 from gsi_node.neural_jko.run import Run
 from gsi_node.neural_jko.stack import Stack
 from gsi_node.neural_jko.targets import TARGETS, KnownTarget, Mixture, Target, named
 from gsi_node.neural_jko.train import generator_for
-from gsi_node.shell import Parser, ending
+from gsi_node.shell import FAILED, INTERRUPTED, WRONG_CALL, Parser, complain, ending
 
 Plain = dict[str, Any]
 CHECKPOINT = "checkpoint.sqlite"
@@ -50,13 +55,14 @@ CHECKPOINT = "checkpoint.sqlite"
 class JKOState(TypedDict, total=False):
     """layers: their records, in order (kind; file of a flow, or log_c and accept_prob). metrics: one record a block.
 
-    log_c, spent: what weighing hands to the rejection layer that comes next.
+    log_c, spent: what weighing hands to the rejection layer that comes next. finished: the plan is done and measured.
     """
 
     layers: list[Plain]
     log_c: float | None
     spent: Plain
     metrics: list[Plain]
+    finished: bool
 
 
 class NeuralJKO:
@@ -82,14 +88,17 @@ class NeuralJKO:
         """Estimates of log Z on fresh draws and, where the truth is known, the distance to it."""
         stack = self.run.stack(state["layers"])
         numbers = measured(stack, self.run.target, self.samples, self.run.config.seed)
-        return {"metrics": [*state.get("metrics", []), {"layers": len(state["layers"]), **numbers}]}
+        return {
+            "metrics": [*state.get("metrics", []), {"layers": len(state["layers"]), **numbers}],
+            "finished": len(state["layers"]) >= len(self.run.config.plan()),
+        }
 
     def after_layer(self, state: JKOState) -> str:
         plan, done = self.run.config.plan(), len(state["layers"])
         return "weigh" if done < len(plan) and plan[done] == "rejection" else "measure"
 
     def after_measure(self, state: JKOState) -> str:
-        return "flow" if len(state["layers"]) < len(self.run.config.plan()) else END
+        return END if state["finished"] else "flow"
 
     def build(self) -> StateGraph[Any, Any, Any, Any]:
         graph: StateGraph[Any, Any, Any, Any] = StateGraph(JKOState)
@@ -110,6 +119,7 @@ def measured(stack: Stack, target: Target, n: int, seed: int) -> Plain:
     log_w = particles.log_weights()
     low, estimate = log_z_lower(log_w), log_z(log_w)
     numbers: Plain = {
+        "samples": n,
         "log_z_lower": low.value,
         "log_z": estimate.value,
         "log_z_error": estimate.error,
@@ -143,8 +153,10 @@ def draw(stack: Stack, target: Target, n: int, seed: int, path: Path) -> None:
         axis.set_title(f"{target.name}: {title} ({n} draws)")
         axis.set_xlabel("$x_1$")
     axes[0][0].set_ylabel("$x_2$")
-    figure.savefig(path, dpi=120)
+    image = BytesIO()
+    figure.savefig(image, dpi=120)
     pyplot.close(figure)
+    write(path, image.getvalue())
 
 
 def compiled(node: NeuralJKO, connection: sqlite3.Connection) -> CompiledStateGraph[Any, Any, Any, Any]:
@@ -158,19 +170,26 @@ def compiled(node: NeuralJKO, connection: sqlite3.Connection) -> CompiledStateGr
 
 
 def train(node: NeuralJKO) -> Plain:
-    """Run the graph to its end, from its checkpoint where there is one. Returns the final state's values."""
+    """Run the graph to its end, from its checkpoint where there is one. Returns the final state's values.
+
+    Raises InUse where another process trains in the folder, StorageError where the checkpoint cannot be written.
+    """
     plan = node.run.config.plan()
     config: Any = {"configurable": {"thread_id": node.run.target.name}, "recursion_limit": 4 * len(plan) + 10}
     path = node.run.folder / CHECKPOINT
+    check_file(str(path))
     try:
-        with closing(sqlite3.connect(path, check_same_thread=False)) as connection:
+        with node.run.held(), closing(sqlite3.connect(path, check_same_thread=False)) as connection:
             graph = compiled(node, connection)
             before = graph.get_state(config)
-            if before.values and not before.next:
+            begun = before.values or before.tasks
+            if begun and is_finished(before.values, before.tasks):
                 return dict(before.values)
-            return dict(graph.invoke(None if before.next else {"layers": [], "metrics": []}, config))
+            return dict(graph.invoke(None if begun else {"layers": [], "metrics": []}, config))
+    except sqlite3.OperationalError as error:
+        raise StorageError(f"checkpoint {path}: {error}") from error
     except sqlite3.Error as error:
-        raise ConfigError(f"checkpoint {path}: {error}") from error
+        raise ConfigError(f"checkpoint {path}: {error}; name another folder") from error
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -179,12 +198,12 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--out", required=True, type=Path, help="folder of this run; the same command goes on in it")
     parser.add_argument("--preset", default="cpu", choices=list(PRESETS), help="cpu, or the paper's setting for a GPU")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--samples", type=int, default=5000, help="how many to draw and to measure on")
+    parser.add_argument("--samples", type=positive, default=5000, help="how many to draw and to measure on")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of JKOConfig")
     options = parser.parse_args(argv)
     if options.samples < 2:
-        parser.error(f"--samples: want at least 2, got {options.samples}")
+        parser.error("--samples: want at least 2, got 1")
     return options
 
 
@@ -195,10 +214,10 @@ def changes(pairs: Sequence[str]) -> Plain:
         name, sign, value = pair.partition("=")
         try:
             found[name] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             sign = ""
         if not sign:
-            raise ConfigError(f"--set {pair}: want NAME=VALUE with a JSON value, such as steps=200")
+            raise ConfigError(f"--set {pair[:60]}: want NAME=VALUE with a JSON value, such as steps=200")
     return found
 
 
@@ -211,14 +230,16 @@ def command(options: argparse.Namespace, console: Console) -> int:
         run = Run(target, config, options.out, device=options.device, told=showing(bar, task))
         node = NeuralJKO(run, options.samples)
         final = train(node)
-    stack = run.stack(final["layers"])
+    stack, last = run.stack(final["layers"]), final["metrics"][-1]
+    if last.get("samples") != options.samples:  # the model was finished by a call that measured on others
+        last = {"layers": len(final["layers"]), **measured(stack, target, options.samples, config.seed)}
     picture = options.out / "samples.png"
-    draw(stack, target, options.samples, options.seed, picture)
-    floor, spread = sampling_floor(target, options.samples, generator_for(options.seed, "floor", 0))
-    numbers = {**final["metrics"][-1], "floor": floor, "floor_std": spread}
+    draw(stack, target, options.samples, config.seed, picture)
+    floor, spread = sampling_floor(target, options.samples, generator_for(config.seed, "floor", 0))
+    numbers = {**last, "floor": floor, "floor_std": spread}
     for key in ("seconds", "cpu_seconds", "evaluations"):
         numbers[key] = sum(layer[key] for layer in final["layers"])
-    (options.out / "metrics.json").write_text(json.dumps(numbers, indent=1) + "\n", "utf-8")
+    write(options.out / "metrics.json", json.dumps(numbers, indent=1) + "\n")
     for key, value in numbers.items():
         shown = ", ".join(f"{v:.4f}" for v in value) if isinstance(value, list) else f"{value:.5g}"
         console.print(f"{key:18} {shown}", highlight=False)
@@ -235,15 +256,14 @@ def showing(bar: Progress, task: Any) -> Callable[[str, int, int, float], None]:
 
 def main(argv: Sequence[str]) -> int:
     options = parse(argv)
-    console = Console(stderr=False)
     try:
-        return command(options, console)
+        return command(options, screen())
     except GSIError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+        complain(str(error))
+        return WRONG_CALL if isinstance(error, ConfigError) else FAILED
     except KeyboardInterrupt:
         sys.stderr.write(f"stopped; the same command goes on from the layers in {options.out}\n")
-        return 130
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -24,11 +24,7 @@ class Evaluator:
         """Raises InvalidLogProb for NaN and +inf, ConfigError for a result of another shape."""
         self.count += len(x)
         values = self.target.log_density(x)
-        if values.shape != x.shape[:1]:
-            raise ConfigError(
-                f"target {self.target.name}: log_density of points {tuple(x.shape)} has shape {tuple(values.shape)}; "
-                f"want ({len(x)},), one number a point"
-            )
+        refuse_shape(self.target, x, values)
         bad = torch.isnan(values) | (values == math.inf)
         if bad.any():
             at = int(torch.nonzero(bad)[0])
@@ -37,6 +33,24 @@ class Evaluator:
                 f"({int(bad.sum())} of {len(x)} points); −inf is the value where there is no mass"
             )
         return values
+
+
+def refuse_shape(target: Target, x: Tensor, values: Tensor) -> None:
+    """Raise ConfigError where the log-densities of points (n, dim) are not of shape (n,)."""
+    if values.shape != x.shape[:1]:
+        raise ConfigError(
+            f"target {target.name}: log_density of points {tuple(x.shape)} has shape {tuple(values.shape)}; "
+            f"want ({len(x)},), one number a point"
+        )
+
+
+def refuse_device(device: str) -> None:
+    """Raise ConfigError where torch cannot compute on a device of that name here."""
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+        first = (str(error).splitlines() or ["unknown"])[0]
+        raise ConfigError(f"device {device!r}: {first}; use cpu, or cuda where torch sees one") from error
 
 
 def refuse_unnormalisable(target: Target, scale: float, generator: torch.Generator) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import math
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gsi_node.errors import ConfigError
+
+FEW, WIDEST, MANY = 1000, 100_000, 100_000_000  # beyond these a number is a slip
 
 
 class JKOConfig(BaseModel):
@@ -15,33 +18,42 @@ class JKOConfig(BaseModel):
     Flow k minimises E[−log g(z(1)) + ω/τ_k − ℓ + log p(z(0))] with τ_k = tau · tau_growth^k (arXiv 2407.20444).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     tau: float = Field(default=0.1, gt=0)
     tau_growth: float = Field(default=10.0, gt=0)
-    flows_first: int = Field(default=1, ge=0)
-    blocks: int = Field(default=4, ge=0)
-    rejections: int = Field(default=3, ge=0)
+    flows_first: int = Field(default=1, ge=0, le=FEW)
+    blocks: int = Field(default=4, ge=0, le=FEW)
+    rejections: int = Field(default=3, ge=0, le=FEW)
     rejection_rate: float = Field(default=0.2, gt=0, lt=1)
-    width: int = Field(default=128, ge=1)
-    depth: int = Field(default=2, ge=1)
+    width: int = Field(default=128, ge=1, le=WIDEST)
+    depth: int = Field(default=2, ge=1, le=FEW)
     gain: float = Field(default=3.0, gt=0)  # of the network's first layer at the start
     divergence: Literal["exact", "probes"] = "exact"  # while training; densities are always evaluated exactly
-    probes: int = Field(default=1, ge=1)
+    probes: int = Field(default=1, ge=1, le=MANY)
     solver: Literal["rk4", "dopri5"] = "rk4"
-    train_ode_steps: int = Field(default=4, ge=1)
-    ode_steps: int = Field(default=5, ge=1)  # of the trained flow
-    particles: int = Field(default=8192, ge=2)  # fresh draws of the model below that one flow is trained on
-    batch_size: int = Field(default=256, ge=1)
-    steps: int = Field(default=500, ge=1)  # of Adam, a flow
+    train_ode_steps: int = Field(default=4, ge=1, le=MANY)
+    ode_steps: int = Field(default=5, ge=1, le=MANY)  # of the trained flow
+    particles: int = Field(default=8192, ge=2, le=MANY)  # fresh draws of the model below that one flow is trained on
+    batch_size: int = Field(default=256, ge=1, le=MANY)
+    steps: int = Field(default=500, ge=1, le=MANY)  # of Adam, a flow
     learning_rate: float = Field(default=1e-2, gt=0)
     final_learning_rate: float = Field(default=5e-4, gt=0)  # reached by a geometric decay
     clip_norm: float = Field(default=5.0, gt=0)  # of the gradient
-    calibration: int = Field(default=2048, ge=2)  # fresh draws for c
-    weighing: int = Field(default=8192, ge=2)  # fresh draws for E α
-    latent_mean: tuple[float, ...] = (0.0,)  # one number for every coordinate, or one each
+    calibration: int = Field(default=2048, ge=2, le=MANY)  # fresh draws for c
+    weighing: int = Field(default=8192, ge=2, le=MANY)  # fresh draws for E α
+    latent_mean: tuple[float, ...] = Field(default=(0.0,), min_length=1)  # one number for every coordinate, or one each
     latent_scale: float = Field(default=1.0, gt=0)
-    seed: int = 0
+    seed: int = Field(default=0, ge=-(2**63), lt=2**63)
+
+    @model_validator(mode="after")
+    def _within_the_floats(self) -> Self:
+        growth = (self.flows_first + self.blocks) * abs(math.log10(self.tau_growth))
+        if growth + abs(math.log10(self.tau)) > 300:
+            raise ValueError("tau_growth: the last flow's tau leaves the floats; take fewer flows, or one nearer to 1")
+        if self.flows_first + self.blocks == 0:
+            raise ValueError("flows_first, blocks: no layer at all; want at least one flow")
+        return self
 
     def plan(self) -> list[str]:
         """The kinds of the layers, in order."""

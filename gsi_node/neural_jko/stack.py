@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as as_bytes
 from torch import Tensor
 
 from gsi_node.errors import ConfigError
 from gsi_node.neural_jko.check import Evaluator
-from gsi_node.neural_jko.flow import Flow, Velocity
+from gsi_node.neural_jko.files import read_object, write
+from gsi_node.neural_jko.flow import Flow, Solver, Velocity
+from gsi_node.neural_jko.identity import DENSITY, density_of, first_difference
 from gsi_node.neural_jko.rejection import Particles, Rejection, joined
 from gsi_node.neural_jko.targets import Target
 
 Layer = Flow | Rejection
 FORMAT = 1
 MANIFEST = "stack.json"
+SOLVERS: dict[str, Solver] = {"rk4": "rk4", "dopri5": "dopri5"}
 
 
 class Stack:
@@ -137,26 +140,29 @@ def save_layer(layer: Layer, folder: Path, index: int) -> dict[str, Any]:
         return {"kind": "rejection", "log_c": layer.log_c, "accept_prob": layer.accept_prob}
     velocity = layer.velocity
     name = f"{index:03d}-flow.safetensors"
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(
-        {key: value.contiguous().cpu() for key, value in velocity.state_dict().items()}, folder / (name + ".part")
-    )
-    os.replace(folder / (name + ".part"), folder / name)
+    write(folder / name, as_bytes({key: value.contiguous().cpu() for key, value in velocity.state_dict().items()}))
     shape = {"width": velocity.linears[0].out_features, "depth": len(velocity.linears) - 1}
     return {"kind": "flow", "file": name, **shape, "steps": layer.steps, "solver": layer.solver}
 
 
 def load_layer(record: dict[str, Any], folder: Path, dim: int, device: str | torch.device = "cpu") -> Layer:
-    """The layer of a record. Raises ConfigError naming the file that is missing or broken."""
-    if record["kind"] == "rejection":
-        return Rejection(record["log_c"], record["accept_prob"])
-    velocity = Velocity(dim, record["width"], record["depth"])
-    path = folder / record["file"]
+    """The layer of a record. Raises ConfigError naming the record or file that is missing or broken."""
     try:
+        if record["kind"] == "rejection":
+            return Rejection(float(record["log_c"]), float(record["accept_prob"]))
+        name, shape = str(record["file"]), (int(record["width"]), int(record["depth"]))
+        steps, solver = int(record["steps"]), SOLVERS[record["solver"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{folder}: {str(record)[:80]} describes no layer ({error!r})") from error
+    path = folder / name
+    if path.parent != folder:
+        raise ConfigError(f"{folder}: a flow lies in the folder of its stack, not at {name!r}")
+    try:
+        velocity = Velocity(dim, *shape)
         velocity.load_state_dict(load_file(path))
     except (OSError, RuntimeError, SafetensorError) as error:
         raise ConfigError(f"{path}: cannot be read as a flow of this stack: {error}") from error
-    return Flow(velocity.to(device), record["steps"], record["solver"])
+    return Flow(velocity.to(device), steps, solver)
 
 
 def save(stack: Stack, folder: Path) -> None:
@@ -166,31 +172,47 @@ def save(stack: Stack, folder: Path) -> None:
 
 
 def write_manifest(folder: Path, stack: Stack, records: Sequence[dict[str, Any]]) -> None:
-    about = {"format": FORMAT, "target": stack.evaluate.target.name, "dim": stack.dim}
-    latent = {"latent_mean": stack.mean.tolist(), "latent_scale": stack.scale}
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({**about, **latent, "layers": list(records)}, indent=1) + "\n"
-    replace_text(folder / MANIFEST, text)
+    """stack.json: what the stack is over (target, dim, log g at fixed points), its latent, and the layers."""
+    target, latent = stack.evaluate.target, {"latent_mean": stack.mean.tolist(), "latent_scale": stack.scale}
+    density = density_of(target, stack.mean.tolist(), stack.scale)
+    about = {"format": FORMAT, "target": target.name, "dim": stack.dim, DENSITY: density}
+    write(folder / MANIFEST, json.dumps({**about, **latent, "layers": list(records)}, indent=1) + "\n")
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, "utf-8")
-    os.replace(part, path)
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """The records of the layers that stack.json names; none where there is no such file. Raises ConfigError."""
+    about = read_object(folder / MANIFEST)
+    return [] if about is None else _records(about, folder)
 
 
 def load(folder: Path, target: Target, device: str | torch.device = "cpu") -> Stack:
-    """A saved stack over its target. Raises ConfigError: nothing there, another format, another target."""
+    """A saved stack over its target. Raises ConfigError: nothing there, another format, another target or density."""
     path = folder / MANIFEST
-    try:
-        about = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    about = read_object(path)
+    if about is None:
+        raise ConfigError(f"{path}: there is no such file; name the folder of a saved stack")
     wanted = {"format": FORMAT, "target": target.name, "dim": target.dim}
     found = {key: about.get(key) for key in wanted}
     if found != wanted:
         raise ConfigError(f"{path}: written for {found}, asked for {wanted}")
-    layers = [load_layer(record, folder, target.dim, device) for record in about["layers"]]
-    where = {"mean": about["latent_mean"], "scale": about["latent_scale"]}
-    return Stack(Evaluator(target), layers, device=device, **where)
+    try:
+        mean, scale = [float(m) for m in about["latent_mean"]], float(about["latent_scale"])
+        kept = about.get(DENSITY)  # 0.1.0 did not write it
+        at = None if kept is None else first_difference(kept, density_of(target, mean, scale))
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{path}: its latent cannot be read ({error!r})") from error
+    if at is not None:
+        raise ConfigError(
+            f"{path}: written for another density of the name {target.name} (log g differs at probe {at})"
+        )
+    layers = [load_layer(record, folder, target.dim, device) for record in _records(about, folder)]
+    return Stack(Evaluator(target), layers, mean=mean, scale=scale, device=device)
+
+
+def _records(about: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
+    layers = about.get("layers")
+    if not isinstance(layers, list) or not all(isinstance(layer, dict) for layer in layers):
+        raise ConfigError(f"{folder / MANIFEST}: names no list of layers; name another folder")
+    return layers

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from langgraph.checkpoint.sqlite import SqliteSaver
 
 from gsi_node.neural_jko.config import configured
 from gsi_node.neural_jko.run import Run
@@ -79,22 +80,146 @@ def test_the_command_draws_and_measures(tmp_path: Path, capsys: pytest.CaptureFi
     assert "energy_distance" in capsys.readouterr().out
 
 
+TINY = {**QUICK, "blocks": 1, "rejections": 1, "steps": 2, "particles": 32, "weighing": 32, "calibration": 32}
+TINY_SETTINGS = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
+
+
+def untimed(state: dict[str, Any]) -> dict[str, Any]:
+    """A final state without what the clock measured."""
+    layers = [{k: v for k, v in layer.items() if "seconds" not in k} for layer in state["layers"]]
+    return {**state, "layers": layers, "spent": None}
+
+
+def test_a_kill_after_any_write_to_the_checkpoint_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
+    """Between a task's stored writes and the next checkpoint LangGraph's `next` is empty, though the run goes on."""
+    target, settings = named("8modes"), configured("cpu", "8modes", **TINY)
+
+    def train(folder: Path, dies_at: int) -> tuple[dict[str, Any], int]:
+        calls = 0
+
+        def dying(real: Any) -> Any:
+            def call(*arguments: Any, **how: Any) -> Any:
+                nonlocal calls
+                if calls > dies_at:
+                    raise Killed  # the dead store nothing more
+                result = real(*arguments, **how)
+                calls += 1
+                if calls > dies_at:
+                    raise Killed
+                return result
+
+            return call
+
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("put", "put_writes"):
+                patch.setattr(SqliteSaver, name, dying(getattr(SqliteSaver, name)))
+            return JKO.train(JKO.NeuralJKO(Run(target, settings, folder), samples=20)), calls
+
+    whole, count = train(tmp_path / "whole", 10_000)
+    assert whole["finished"] is True
+    assert count >= 13  # the input, then writes and a checkpoint of each of six nodes
+    for number in range(count):
+        with pytest.raises(Killed):
+            train(tmp_path / str(number), number)
+        again, _ = train(tmp_path / str(number), 10_000)
+        assert untimed(again) == untimed(whole), number
+
+
+def test_another_number_of_samples_is_measured_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def numbers(samples: int, *more: str) -> dict[str, Any]:
+        given = ["--target", "8modes", "--out", str(tmp_path), "--samples", str(samples), *TINY_SETTINGS, *more]
+        assert JKO.main(given) == 0
+        found: dict[str, Any] = json.loads((tmp_path / "metrics.json").read_text("utf-8"))
+        return found
+
+    few, many = numbers(50), numbers(400)
+    assert (few["samples"], many["samples"]) == (50, 400)
+    assert many["energy_distance"] != few["energy_distance"]
+    assert numbers(50) == few
+    capsys.readouterr()
+    (tmp_path / "metrics.json").unlink()
+    assert JKO.main(["--target", "8modes", "--out", str(tmp_path), *TINY_SETTINGS, "--set", "seed=1"]) == 2
+    assert "seed 0 → 1" in capsys.readouterr().err
+
+
+def test_a_seed_of_set_is_the_seed_of_all_that_is_drawn(tmp_path: Path) -> None:
+    for name, seed in (("a", ["--seed", "3"]), ("b", ["--set", "seed=3"])):
+        out = str(tmp_path / name)
+        assert JKO.main(["--target", "8modes", "--out", out, "--samples", "30", *TINY_SETTINGS, *seed]) == 0
+    a, b = (json.loads((tmp_path / name / "metrics.json").read_text("utf-8")) for name in ("a", "b"))
+    assert (a["floor"], a["energy_distance"]) == (b["floor"], b["energy_distance"])
+    assert (tmp_path / "a" / "samples.png").read_bytes() == (tmp_path / "b" / "samples.png").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["--set", "inital_tau=0.05"], "inital_tau"),
         (["--set", "steps"], "want NAME=VALUE"),
         (["--set", "steps=0"], "steps"),
+        (["--set", "tau=NaN"], "tau"),
+        (["--set", "tau=1e999"], "tau"),
+        (["--set", "tau_growth=1e300"], "leaves the floats"),
+        (["--set", "blocks=1000000000"], "blocks"),
+        (["--set", "width=" + "9" * 5000], "want NAME=VALUE"),
+        (["--set", "tau=" + "[" * 100_000], "want NAME=VALUE"),
+        (["--set", "flows_first=0", "--set", "blocks=0"], "no layer at all"),
+        (["--set", "latent_mean=[]"], "latent_mean"),
+        (["--set", "latent_mean=[0, 0, 0]"], "want one number or 2, got 3"),
+        (["--seed", str(2**70)], "seed"),
+        (["--device", "warp"], "device 'warp'"),
+        (["--out", "{folder}/file"], "Not a directory"),
+        (["--out", "{folder}/file/run"], "Not a directory"),
+        (["--out", "{folder}/thesis"], "no run of neural JKO"),
+        (["--out", "{folder}/evals"], "not of neural JKO"),
+        (["--out", "{folder}/\0"], "null byte"),
     ],
 )
 def test_wrong_settings_are_named(
     arguments: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert JKO.main(["--target", "8modes", "--out", str(tmp_path), *arguments]) == 2
-    assert told in capsys.readouterr().err
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "one.tex").write_text("x")
+    (tmp_path / "evals").mkdir()
+    (tmp_path / "evals" / "config.json").write_text('{"draft": "pocket:draft"}')
+    given = [argument.replace("{folder}", str(tmp_path)) for argument in arguments]
+    assert JKO.main(["--target", "8modes", "--out", str(tmp_path / "run"), *given]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--target", "9modes"], ["--samples", "1"], ["--samples", "9" * 5000], ["--seed", "x"], ["--nonsense"]],
+    ids=lambda given: given[-1][:8],
+)
+def test_a_wrong_command_line_is_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit:
-        JKO.main(["--target", "9modes", "--out", str(tmp_path)])
+        JKO.main(["--target", "8modes", "--out", "DIR", *arguments])
     assert exit.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_checkpoint_that_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--target", "8modes", "--out", str(tmp_path), "--samples", "20", *TINY_SETTINGS]
+    Run(named("8modes"), configured("cpu", "8modes", **TINY), tmp_path)
+    (tmp_path / "checkpoint.sqlite").write_text("no database, but some text that is long enough to be looked at" * 20)
+    assert JKO.main(given) == 2
+    error = capsys.readouterr().err
+    assert "checkpoint.sqlite: cannot be read: file is not a database" in error
+    assert error.count("\n") == 1
+
+
+def test_a_limit_on_the_size_of_files_is_one_line_and_the_command_goes_on(tmp_path: Path) -> None:
+    line = f'ulimit -f 8; "$@" --target 8modes --out {tmp_path}/run --samples 20'  # blocks of 1024 bytes
+    command = ["bash", "-c", line, "sh", sys.executable, str(SCRIPT), *TINY_SETTINGS]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MPLCONFIGDIR": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert done.stderr.startswith("error: ") and str(tmp_path) in done.stderr
+    assert JKO.main(["--target", "8modes", "--out", str(tmp_path / "run"), "--samples", "20", *TINY_SETTINGS]) == 0
 
 
 def test_ctrl_c_ends_with_one_line(tmp_path: Path) -> None:
