@@ -23,20 +23,20 @@ from math import isfinite
 from threading import Lock
 from typing import Annotated, Any
 
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
+from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.channels import EphemeralValue
 from langgraph.graph import END, START
-from langgraph.graph.message import add_messages
 from langgraph.types import Overwrite, Send
 from typing_extensions import TypedDict  # the one pydantic can describe on Python 3.11: LangGraph shows the schemas
 
 from gsi_node import GSIConfig, GSIContext, Reward, StepModel, compile_gsi, load_model, load_reward
-from gsi_node.cli.problems import default_id
 from gsi_node.core.choose import vote
 from gsi_node.errors import ConfigError
 from gsi_node.graph.compiled import CompiledWholeRun, WholeRunGraph
-from gsi_node.graph.state import add_usage
+from gsi_node.graph.context import shown
+from gsi_node.graph.inputs import read_problem, read_problem_id
+from gsi_node.graph.state import add_given_messages, add_usage
 
 Plain = dict[str, Any]
 
@@ -61,7 +61,7 @@ class SolverInput(TypedDict, total=False):
     problem: Annotated[str, EphemeralValue]
     problem_id: Annotated[str | int, EphemeralValue]
     n_samples: Annotated[int, EphemeralValue]
-    messages: Annotated[list[AnyMessage], add_messages]
+    messages: Annotated[list[AnyMessage], add_given_messages]
 
 
 class SolverOutput(TypedDict, total=False):
@@ -81,7 +81,7 @@ class SolverOutput(TypedDict, total=False):
     degraded: str | None
     votes: list[Plain]
     samples: Annotated[list[Plain], add_samples]
-    messages: Annotated[list[AnyMessage], add_messages]
+    messages: Annotated[list[AnyMessage], add_given_messages]
 
 
 class SolverState(SolverInput, SolverOutput, total=False):
@@ -130,16 +130,11 @@ class MathSolver:
     def prepare(self, state: SolverState) -> Plain:
         """Read the input, and clear what an earlier problem left on the thread."""
         given: Plain = dict(state)  # a caller may have put anything there
-        problem = given.get("problem")
-        if problem is None:
-            humans = [message for message in given.get("messages") or [] if isinstance(message, HumanMessage)]
-            problem = str(humans[-1].text) if humans else ""
-        if not isinstance(problem, str) or not problem.strip():
-            raise ConfigError(f"problem: want a non-empty text as problem or as human message, got {problem!r}")
+        problem = read_problem(given, self.config)
+        problem_id = read_problem_id(given.get("problem_id"), problem)
         n_samples = 1 if given.get("n_samples") is None else given["n_samples"]
         if isinstance(n_samples, bool) or not isinstance(n_samples, int) or n_samples < 1:
-            raise ConfigError(f"n_samples: want an integer ≥ 1, got {n_samples!r}")
-        problem_id = default_id(problem) if given.get("problem_id") is None else str(given["problem_id"])
+            raise ConfigError(f"n_samples: want an integer ≥ 1, got {shown(n_samples)}")
         about = {"problem": problem, "problem_id": problem_id, "n_samples": n_samples}
         return {"run": {**about, **self.identity()}, "samples": Overwrite([]), "finished": False}
 

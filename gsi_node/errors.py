@@ -14,7 +14,7 @@ GSIError
 │   ├── DegenerateWeights    every weight of a batch is zero, and the method has no fallback
 │   └── NotNormalisable      a density whose integral is infinite, or a flow that left the finite numbers
 ├── BackendError             a model or a reward model failed, or returned the wrong shape
-│   └── BackendUnavailable   it cannot be loaded or reached
+│   └── BackendUnavailable   it cannot be loaded or reached                              (also a ConnectionError)
 ├── StorageError             a file cannot be written: a full disk, a limit, no right   (also an OSError)
 └── Cancelled                the run that asked for this work was cancelled
 """
@@ -76,8 +76,8 @@ class BackendError(GSIError, RuntimeError):
     pass
 
 
-class BackendUnavailable(BackendError):
-    pass
+class BackendUnavailable(BackendError, ConnectionError):
+    """Also a ConnectionError: LangGraph's default RetryPolicy goes by the class, and that is what it tries again."""
 
 
 class StorageError(GSIError, OSError):

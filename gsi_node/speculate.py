@@ -146,6 +146,9 @@ class SpeculativeModel(AsyncTwins):
     def encode(self, text: str) -> tuple[int, ...]:
         return self.base.encode(text)
 
+    def step_of(self, token_ids: Sequence[int], log_prob: float) -> Step:
+        return self.base.step_of(token_ids, log_prob)
+
     def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
         """n steps of π_B's law; candidate i decides by Stream(key, i) only."""
         stage = speculate(self.draft, self.base, prefix, n, law, self.gamma, lambda i: KeyedChooser(key, i))

@@ -110,6 +110,8 @@ def load_pretrained(
         try:
             with _quiet(local=True):
                 model, tokenizer = load_gguf(auto, folder, packed, kind)
+        except BackendUnavailable:  # an OSError too, which says itself what is amiss
+            raise
         except (OSError, ValueError, ImportError, LookupError, struct.error) as error:
             raise BackendUnavailable(f"GGUF file {folder / packed} cannot be loaded: {_first_line(error)}") from error
         return _ready(model.to(wanted), compile), tokenizer

@@ -10,10 +10,9 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
-from hashlib import blake2b
 from typing import Any
 
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.runtime import get_runtime
 from langgraph.types import Overwrite
@@ -22,11 +21,11 @@ from gsi_node import stages
 from gsi_node.answer import last_boxed
 from gsi_node.calls import Stage, arun, run
 from gsi_node.config import GSIConfig, completed
-from gsi_node.errors import BackendUnavailable, ConfigError, ResumeMismatch
+from gsi_node.errors import BackendUnavailable, ResumeMismatch
 from gsi_node.graph.context import overridden, overrides_in
+from gsi_node.graph.inputs import read_initial_steps, read_problem, read_problem_id
 from gsi_node.graph.moment import Models, Moment
 from gsi_node.graph.records import (
-    initial_record,
     lost_draft,
     pack_step,
     prefix_of,
@@ -77,20 +76,17 @@ class GSINodes:
 
     def begin(self, state: State) -> Plain:
         """Read the input, and overwrite whatever an earlier problem left on the thread."""
-        problem = _problem(state, self.config)
+        problem = read_problem(state, self.config)
+        problem_id = read_problem_id(state.get("problem_id"), problem)
         overrides = overrides_in(get_runtime().context)
         config = overridden(self.config, overrides)
-        problem_id = state.get("problem_id")
-        if problem_id is None:
-            problem_id = blake2b(problem.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-        steps = [self._initial_step(i, step) for i, step in enumerate(state.get("initial_steps") or [])]
-        answered = last_boxed("".join(step["text"] for step in steps)) is not None
+        steps, finished = read_initial_steps(state.get("initial_steps"), self.models.language_models())
         return {
             **dict.fromkeys(("response", "answer", "acceptance_rate", "degraded", *CANDIDATES)),
-            "gsi_run": {"problem": problem, "problem_id": str(problem_id), "overrides": overrides, **self.identity},
+            "gsi_run": {"problem": problem, "problem_id": problem_id, "overrides": overrides, **self.identity},
             "steps": Overwrite(steps),
             "usage": Overwrite({role: asdict(Usage()) for role in sorted(config.rule.models)}),
-            "stop_reason": "answer" if answered else None,
+            "stop_reason": _stop_reason(steps, finished, config),
         }
 
     def draft(self, state: State) -> Stage[Plain]:
@@ -232,35 +228,8 @@ class GSINodes:
         law = config.law(tokens_so_far=tokens, stop_ids=self.stop_ids)
         return Moment(config, run["problem_id"], prefix_of(run["problem"], state["steps"]), law)
 
-    def _initial_step(self, index: int, step: Any) -> Plain:
-        """The record of one of the input's initial steps; its text is given a step end where it has none."""
-        if not isinstance(step, Mapping) or not isinstance(step.get("text"), str) or not step["text"].strip():
-            raise ConfigError(f"initial_steps[{index}]: want a dict with a non-empty 'text', got {step!r}")
-        if step.get("token_ids") is not None:
-            return initial_record(step["text"], [int(i) for i in step["token_ids"]])
-        text = step["text"] if step["text"].endswith("\n\n") else step["text"].rstrip("\n") + "\n\n"
-        return initial_record(text, self.models.language_models()[0].encode(text))
-
 
 CANDIDATES = ("gsi_batch", "gsi_rewards", "gsi_scores", "gsi_refused")  # cleared whenever they are not needed
-
-
-def _problem(state: State, config: GSIConfig) -> str:
-    problem = state.get("problem")
-    if problem is None:
-        messages = state.get("messages") or []
-        last = max((i for i, message in enumerate(messages) if isinstance(message, HumanMessage)), default=None)
-        if last is None:
-            raise ConfigError("input: want {'problem': str} or {'messages': [..., a human message]}")
-        if config.earlier_messages == "refuse" and last > 0:
-            raise ConfigError(
-                f"messages: {last} stand before the last human message, which alone would reach the "
-                "models; put all that matters into it, or set earlier_messages to 'ignore'"
-            )
-        problem = str(messages[last].text)
-    if not isinstance(problem, str) or not problem.strip():
-        raise ConfigError(f"problem: want a non-empty string, got {problem!r}")
-    return problem
 
 
 def _stop_reason(records: list[Plain], finished: bool, config: GSIConfig) -> str | None:

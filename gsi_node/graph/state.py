@@ -8,10 +8,11 @@ from typing import Annotated, Any, NotRequired, get_type_hints
 
 from langchain_core.messages import AnyMessage
 from langgraph.channels import BinaryOperatorAggregate, DeltaChannel, EphemeralValue
-from langgraph.graph.message import add_messages
+from langgraph.graph.message import Messages, add_messages
 from typing_extensions import TypedDict  # the one pydantic can describe on Python 3.11: LangGraph's tools ask it to
 
 from gsi_node.calls import Bill
+from gsi_node.errors import ConfigError
 
 Plain = dict[str, Any]  # a dict of JSON-plain values
 
@@ -35,6 +36,15 @@ def plain_bill(bill: Bill) -> Plain:
     return {role: asdict(usage) for role, usage in bill.items()}
 
 
+def add_given_messages(left: Messages, right: Messages) -> Messages:
+    """LangGraph's add_messages, a reducer. Raises ConfigError for what is no message."""
+    try:
+        return add_messages(left, right)
+    except (NotImplementedError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+        told = str(error).split("\n", 1)[0]
+        raise ConfigError(f"messages: want messages, or dicts with role and content: {told:.200}") from error
+
+
 class GSIInput(TypedDict, total=False):
     """A problem, as `problem` or as the last human message of `messages`.
 
@@ -45,7 +55,7 @@ class GSIInput(TypedDict, total=False):
     problem: Annotated[str, EphemeralValue]
     problem_id: Annotated[str | int, EphemeralValue]
     initial_steps: Annotated[list[Plain], EphemeralValue]
-    messages: Annotated[list[AnyMessage], add_messages]
+    messages: Annotated[list[AnyMessage], add_given_messages]
 
 
 class GSIOutput(TypedDict, total=False):
@@ -58,7 +68,7 @@ class GSIOutput(TypedDict, total=False):
     usage: Annotated[Plain, BinaryOperatorAggregate(dict, add_usage)]
     acceptance_rate: float | None
     degraded: str | None
-    messages: Annotated[list[AnyMessage], add_messages]
+    messages: Annotated[list[AnyMessage], add_given_messages]
 
 
 class GSIState(GSIInput, GSIOutput, total=False):

@@ -52,7 +52,17 @@ class StepModel(Protocol):
 
 
 @runtime_checkable
-class TokenModel(StepModel, Protocol):
+class DecodingModel(StepModel, Protocol):
+    """A step model that also tells what token ids say; of one that cannot, the node takes `initial_steps` with ids only
+    where they are what `encode` makes of the text."""
+
+    def step_of(self, token_ids: Sequence[int], log_prob: float) -> Step:
+        """The step of these token ids: its text, and whether it ends with EOS."""
+        ...
+
+
+@runtime_checkable
+class TokenModel(DecodingModel, Protocol):
     """A step model that also gives whole next-token laws, as token-level speculative decoding needs them."""
 
     def next_log_probs(
@@ -62,10 +72,6 @@ class TokenModel(StepModel, Protocol):
 
         The last axis counts token ids from 0; draft and base agree on its length. Every row continues the same prefix.
         """
-        ...
-
-    def step_of(self, token_ids: Sequence[int], log_prob: float) -> Step:
-        """The step of these token ids: its text, and whether it ends with EOS."""
         ...
 
 

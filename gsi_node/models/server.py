@@ -113,6 +113,10 @@ class ServerModel:
     def encode(self, text: str) -> Ids:
         return self.tokens.codec.encode(text)
 
+    def step_of(self, token_ids: Sequence[int], log_prob: float) -> Step:
+        """The step of these token ids, by the tokenizer's files. Raises VocabularyMismatch for ids without a token."""
+        return self.tokens.step(tuple(token_ids), log_prob, 0.0)
+
     def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
         """y_1..y_n ~ π(· | x), by the server's own random numbers, seeded from Stream(key, i)."""
         return self.transport.wait(self._sample(prefix, n, key, law))

@@ -10,7 +10,7 @@ import numpy as np
 
 from gsi_node.core.choose import Chooser, KeyedChooser
 from gsi_node.core.weights import Array
-from gsi_node.errors import ConfigError
+from gsi_node.errors import ConfigError, VocabularyMismatch
 from gsi_node.models.base import AsyncTwins
 from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
 
@@ -52,6 +52,13 @@ class TableModel(AsyncTwins):
 
     def encode(self, text: str) -> tuple[int, ...]:
         return tuple(map(ord, text))
+
+    def step_of(self, token_ids: Sequence[int], log_prob: float) -> Step:
+        finished = token_ids[-1] == EOS_ID
+        points = token_ids[:-1] if finished else token_ids
+        if not all(0 <= i < EOS_ID for i in points):
+            raise VocabularyMismatch(f"table model {self.name!r}: token ids are code points, got {max(points)}")
+        return Step("".join(map(chr, points)), tuple(token_ids), log_prob, finished)
 
     def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
         texts, log_probs = zip(*_logs(self._at(prefix)).items(), strict=True)
@@ -112,6 +119,10 @@ class TokenTable(AsyncTwins):
         return tuple(ids)
 
     def step_of(self, token_ids: Sequence[int], log_prob: float) -> Step:
+        if not all(0 <= i < len(self._tokens) for i in token_ids):
+            raise VocabularyMismatch(
+                f"token table {self.name!r} knows ids below {len(self._tokens)}, got {max(token_ids)}"
+            )
         text = "".join(self._tokens[i] for i in token_ids if i != self._eos)
         return Step(text, tuple(token_ids), log_prob, token_ids[-1] == self._eos)
 

@@ -188,7 +188,8 @@ class TransformersModel(AsyncTwins):
         return [found[i] for i in range(len(rows))]
 
     def step_of(self, token_ids: Sequence[int], log_prob: float) -> Step:
-        """The step of these token ids."""
+        """The step of these token ids. Raises VocabularyMismatch for ids without a token."""
+        self._check_ids(tuple(token_ids))
         return Step(
             self._codec.decode(token_ids, drop=self._eos), tuple(token_ids), log_prob, token_ids[-1] in self._eos
         )

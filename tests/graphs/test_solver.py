@@ -128,7 +128,7 @@ def test_a_human_message_is_a_problem_too_and_a_second_problem_on_a_thread_start
 
 @pytest.mark.parametrize("given", [{}, {"problem": " "}, {"problem": "x", "n_samples": 0}, {"problem": 7}])
 def test_wrong_input_is_refused(given: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"want a non-empty text|want an integer"):
+    with pytest.raises(ConfigError, match=r"want a non-empty string|want \{'problem'|want an integer"):
         compiled().invoke(given)
 
 
