@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 VLLM_VENV ?= .venv-vllm
+TOOLS_VENV ?= .venv-tools
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -12,7 +13,7 @@ REQUIREMENTS := pyproject.toml constraints.txt
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help solve evals test test-gpu test-gguf test-vllm check lint format clean
+.PHONY: help solve evals test test-gpu test-gguf test-vllm check lint format locked lock sbom audit clean
 
 help:
 	@echo "make solve    solve the sample problem (ARGS='--help' lists the solver's options)"
@@ -23,6 +24,10 @@ help:
 	@echo "make test-vllm  the same models behind a real vLLM on the CPU (3.4 GB in VLLM_VENV, Python 3.11)"
 	@echo "make check    the gate: ruff, mypy --strict, every test with warnings as errors"
 	@echo "make format   let ruff fix and format what it can"
+	@echo "make locked   the whole environment, every file checked against the hashes in locks/"
+	@echo "make lock     write locks/ anew from pyproject.toml and constraints.txt"
+	@echo "make sbom     build/sbom.cdx.json: what is installed, as CycloneDX"
+	@echo "make audit    ask the package index for known vulnerabilities of what is locked"
 	@echo "make clean    remove the environment and everything that was built or cached"
 
 # Each stamp is newer than the requirements it was installed from, so an up-to-date environment is not installed again.
@@ -88,6 +93,44 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The environment of `make test` by hash alone. A torch that is there already is kept: its builds for an accelerator, or for
+# none, come from indexes of their own, and only the package index's build is in locks/torch.lock.
+LOCKED := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+locked: $(VENV)/.installed-locked
+$(VENV)/.installed-locked: $(REQUIREMENTS) locks/build.lock locks/packages.lock locks/torch.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(LOCKED) --require-hashes --only-binary :all: --requirement locks/build.lock
+	$(BIN)/python -c 'import torch' 2>/dev/null || $(LOCKED) --require-hashes --requirement locks/torch.lock
+	$(LOCKED) --require-hashes --no-build-isolation --requirement locks/packages.lock
+	$(LOCKED) --no-build-isolation --editable .
+	$(BIN)/python -m pip check
+	touch $(VENV)/.installed $(VENV)/.installed-evals $(VENV)/.installed-dev $@
+
+$(TOOLS_VENV)/.installed: locks/tools.txt
+	test -x $(TOOLS_VENV)/bin/python || $(PYTHON) -m venv $(TOOLS_VENV)
+	$(TOOLS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+# Hashes of every published file of a release, for all systems; no index is named.
+COMPILE := $(TOOLS_VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+    --no-annotate --no-emit-index-url --constraint constraints.txt
+lock: $(TOOLS_VENV)/.installed
+	$(COMPILE) locks/build.in --output-file locks/build.lock
+	$(COMPILE) pyproject.toml --extra dev --override locks/without-torch.txt --output-file locks/packages.lock
+	$(COMPILE) locks/torch.in --output-file locks/torch.lock
+
+sbom: $(VENV)/.installed-dev $(TOOLS_VENV)/.installed
+	mkdir -p build
+	$(TOOLS_VENV)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	    --output-file build/sbom.cdx.json $(BIN)/python
+
+# pip-audit says "no known vulnerabilities" also of what it could not look up: audit.py counts.
+audit: $(TOOLS_VENV)/.installed
+	mkdir -p build && rm -f build/audit.json
+	-$(TOOLS_VENV)/bin/pip-audit --progress-spinner off --disable-pip --require-hashes --requirement locks/build.lock \
+	    --requirement locks/packages.lock --requirement locks/torch.lock --format json --output build/audit.json
+	$(TOOLS_VENV)/bin/python locks/audit.py build/audit.json
+
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM_VENV) $(TOOLS_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,113 @@
+"""The locks: what they hold, that they agree with the constraints, and that an audit that asked nobody says so."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[1]
+ENTRY = re.compile(r"([\w.-]+)==([\w.+]+)")
+
+
+def name_of(package: str) -> str:
+    return re.sub(r"[-_.]+", "-", package).lower()
+
+
+def locked(name: str) -> dict[str, tuple[str, int]]:
+    """Version and number of hashes of every package of a lock."""
+    found: dict[str, tuple[str, int]] = {}
+    at = ""
+    for line in (ROOT / "locks" / name).read_text("utf-8").splitlines():
+        if entry := ENTRY.match(line):
+            at = name_of(entry[1])
+            assert at not in found
+            found[at] = entry[2], 0
+        else:
+            assert re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}( \\)?", line), line
+            found[at] = found[at][0], found[at][1] + 1
+    return found
+
+
+LOCKS = {name: locked(name) for name in ("build.lock", "packages.lock", "torch.lock")}
+PINS = {
+    name_of(entry[1]): entry[2]
+    for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    if (entry := ENTRY.match(line))
+}
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_package_of_a_lock_has_hashes_and_the_version_of_the_constraints(name: str) -> None:
+    assert all(hashes > 0 for _, hashes in LOCKS[name].values())
+    assert {package: v for package, (v, _) in LOCKS[name].items() if PINS.get(package, v) != v} == {}
+    text = (ROOT / "locks" / name).read_text("utf-8")
+    assert "://" not in text and "--index" not in text and "--find-links" not in text
+
+
+def test_the_locks_hold_every_constraint() -> None:
+    assert set(PINS) - set(LOCKS["packages.lock"]) - set(LOCKS["torch.lock"]) == set()
+
+
+def test_the_locks_hold_every_dependency() -> None:
+    """Of the project, its extras that make up `dev`, and its build; torch is in its own lock alone."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    extras = project["project"]["optional-dependencies"]
+    wanted = [
+        *project["project"]["dependencies"],
+        *(item for name in extras if name != "evals" for item in extras[name]),
+    ]
+    names = {name_of(re.split(r"[\s<>=!~\[;]", item)[0]) for item in wanted} - {"gsi-node"}
+    assert names - set(LOCKS["packages.lock"]) == {"torch"} and "torch" in LOCKS["torch.lock"]
+    assert {name_of(item.partition(">")[0]) for item in project["build-system"]["requires"]} <= set(LOCKS["build.lock"])
+
+
+def test_the_constraints_name_every_release_that_is_installed() -> None:
+    """So no dependency of a dependency floats: everything that gsi-node[dev] leads to here."""
+    todo, seen = [("gsi-node", frozenset({"dev"}))], set()
+    while todo:
+        package, extras = todo.pop()
+        if (package, extras) in seen:
+            continue
+        seen.add((package, extras))
+        for needed in map(Requirement, distribution(package).requires or ()):
+            if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in {"", *extras}):
+                todo.append((name_of(needed.name), frozenset(needed.extras)))
+    assert {package for package, _ in seen} - set(PINS) == {"gsi-node"}
+
+
+def audited(report: Path) -> tuple[int, str]:
+    done = subprocess.run([sys.executable, "locks/audit.py", str(report)], cwd=ROOT, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("packages", "code", "words"),
+    [
+        ([{"name": "a", "version": "1", "vulns": []}], 0, "1 of 1 packages looked up, 0 known"),
+        (
+            [{"name": "a", "version": "1", "vulns": []}, {"name": "b", "skip_reason": "not found"}],
+            1,
+            "NOT audited: 1 pa",
+        ),
+        ([{"name": "a", "version": "1", "vulns": [{"id": "X-1", "fix_versions": ["2"]}]}], 1, "a 1: X-1, mended in 2"),
+        ([], 1, "NOT audited"),
+    ],
+)
+def test_an_audit_that_asked_nobody_says_so(tmp_path: Path, packages: Any, code: int, words: str) -> None:
+    """pip-audit itself ends with "No known vulnerabilities found" where it could look up none."""
+    (tmp_path / "audit.json").write_text(json.dumps({"dependencies": packages}), "utf-8")
+    found, said = audited(tmp_path / "audit.json")
+    assert found == code and words in said
+
+
+def test_an_audit_without_a_report_says_so(tmp_path: Path) -> None:
+    assert audited(tmp_path / "none.json") == (1, "NOT audited: pip-audit wrote no report; what it says is above\n")
