@@ -1,4 +1,7 @@
-r"""Multiple choice: the letter in the box, however it is dressed: C, (c), \text{C}, "C. 1/3", or the whole choice."""
+r"""Multiple choice: the letter in the box, however it is dressed: C, (c), \textit{C}, "Option C", "C - 1/3", or the choice.
+
+A text behind the letter must not be the text of another choice, nor name a second letter.
+"""
 
 from __future__ import annotations
 
@@ -9,27 +12,68 @@ from typing import Any
 
 from evals.graders import notation
 
-_LETTER = re.compile(r"\(? ?([A-Za-z]) ?\)?[.:)]?")
-_LED = re.compile(r"(?:\( ?([A-Za-z]) ?\)|([A-Za-z]) ?[.:)]) ?(?! ?(?:and|or|,|/|&))(.+)", re.DOTALL)
+_FONTS = re.compile(
+    r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|tt)|boldsymbol|bm|bf|it|rm|emph|underline|boxed|fbox|mbox|left|right)(?![a-zA-Z])"
+)
+_BEFORE = re.compile(r"(?:the )?(?:(?:final |correct |right )?(?:answer|option|choice|letter)(?: is| =|:)? ?)+", re.IGNORECASE)
+_LETTER = re.compile(r"[(\[]? ?([A-Za-z]) ?[)\]]? ?[.:;,)]?")
+_LED = re.compile(r"(?:[(\[] ?([A-Za-z]) ?[)\]](?: ?[.:;,)=]| ?-(?= ))?|([A-Za-z]) ?(?:[.:;)=]|-(?!-))) ?(?! ?(?:and|or|&)(?![a-z]))(.+)", re.DOTALL)
+_WORD = re.compile(r"[A-Z]?[a-z]{2,}|[A-Z]{2,}")
+_SAID = frozenset("yes no true false even odd east west north south none all both neither never always undefined".split())
 
 
 def letter(text: str, choices: list[str]) -> str | None:
     """The letter that an answer names, A for the first choice; None where it names none or more than one."""
     letters = ascii_uppercase[: len(choices)] or ascii_uppercase
-    plain = " ".join(
-        re.sub(r"\\(?:text|mathrm|textbf|mathbf|boldsymbol|bf)(?![a-zA-Z])\s*", "", text.replace("$", " ")).split()
-    )
-    plain = plain.replace("{", " ").replace("}", " ").strip()
-    plain = plain.removeprefix("\\").strip()
-    match = _LETTER.fullmatch(plain) or _LED.fullmatch(plain)
-    found = next((part for part in match.groups() if part), "").upper() if match else ""
-    if found and found in letters:
+    plain = _plain(text)
+    said = _squeezed(text)
+    matches = [here for here, choice in zip(letters, choices, strict=False) if _squeezed(choice) == said]
+    match = _LETTER.fullmatch(plain)
+    if match and match[1].upper() in letters:
+        return match[1].upper()
+    found = _led(plain, letters, choices)
+    if found is not None:
         return found
-    said = notation.squeezed(notation.bare(text))
-    named = [
-        here for here, choice in zip(letters, choices, strict=False) if notation.squeezed(notation.bare(choice)) == said
-    ]
-    return named[0] if len(named) == 1 else None
+    return matches[0] if len(matches) == 1 else None
+
+
+def _led(plain: str, letters: str, choices: list[str]) -> str | None:
+    """The letter in front of a text: "C. Cyclic AMP", or the letter and its own choice with nothing between them."""
+    match = _LED.fullmatch(plain)
+    if match:
+        found, rest = (match[1] or match[2]).upper(), match[3].strip()
+    elif len(plain) > 2 and plain[1] == " ":
+        found, rest = plain[0].upper(), plain[2:].strip()
+        if found not in letters or not choices or _squeezed(rest) != _squeezed(choices[letters.index(found)]):
+            return None
+    else:
+        return None
+    second = _LETTER.fullmatch(rest)
+    if found not in letters:
+        return None
+    own = choices[letters.index(found)] if choices else None
+    if own is not None and _squeezed(rest) == _squeezed(own):
+        return found
+    others = [choice for choice in choices if _squeezed(choice) == _squeezed(rest)]
+    return None if others or (second and second[1].upper() in letters) else found
+
+
+def _plain(text: str) -> str:
+    text = _FONTS.sub(" ", text.replace("$", " ").replace("**", " ").replace("__", " ").replace("~", " "))
+    text = text.replace("\\ ", " ").replace("{", " ").replace("}", " ")
+    text = " ".join(text.translate({ord(dash): "-" for dash in "–—−‐‑"}).split()).strip("`*_ ")
+    text = text.removeprefix("\\").strip()
+    before = _BEFORE.match(text)
+    return text[before.end() :].strip() if before and before.end() < len(text) else text
+
+
+def _squeezed(text: str) -> str:
+    return notation.squeezed(notation.bare(text))
+
+
+def plain_word(text: str) -> bool:
+    """Whether a text outside \\text is a word and no product of letters: "Yes", "even"."""
+    return text.casefold() in _SAID and _WORD.fullmatch(text) is not None
 
 
 def equal(gold: str, predicted: str, meta: Mapping[str, Any]) -> tuple[bool, str | None]:

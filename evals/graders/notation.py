@@ -10,33 +10,55 @@ import unicodedata
 from collections.abc import Iterator
 
 _SIGNS = str.maketrans(
-    {"−": "-", "–": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": "/", "π": r"\pi ", "∞": r"\infty "}
-    | {
-        "°": r"^\circ ",
-        "≤": r"\le ",
-        "≥": r"\ge ",
-        "∪": r"\cup ",
-        "∈": r"\in ",
-        "±": r"\pm ",
-        "√": r"\sqrt ",
-        "，": ",",
-    }
-    | {"\u00a0": " ", "\t": " ", "\n": " ", "\r": " "}
+    dict.fromkeys("−–‐‑‒﹣－", "-")
+    | {"×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "÷": "/", "⁄": "/", "∕": "/", "∞": r"\infty "}
+    | {"≤": r"\le ", "≥": r"\ge ", "⩽": r"\le ", "⩾": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "±": r"\pm "}
+    | {"∪": r"\cup ", "∈": r"\in ", "√": r"\sqrt ", "∛": r"\sqrt[3]", "∅": r"\emptyset ", "º": "°", "˚": "°", "′": "'"}
+    | {"⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "，": ",", "＄": r"\$", "￥": "¥", "￡": "£"}
+    | dict.fromkeys("\u00a0\u2009\u202f\u2007\t\n\r", " ")
 )
-_DOLLAR = re.compile(r"\\?\$")
-_SPACES = re.compile(r"(?<!\\)\\[,;: ]|\\q?quad(?![a-zA-Z])|~")
-_THOUSANDS = re.compile(r"(?<=[0-9])(?:,\\! *|\{,\}|\\,)(?=[0-9]{3}(?![0-9]))")
-_SIZES = re.compile(r"\\(?:left|right|[bB]igg?[lr]?|displaystyle)(?![a-zA-Z])\.?|(?<!\\)\\[!()\[\]]")
+_GREEK = dict(
+    zip(
+        "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩ",
+        "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi "
+        "omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega".split(),
+        strict=True,
+    )
+)
+_COMMANDED = re.compile(f"[{''.join(_GREEK)}]")
+_RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+")
+_LOWERED = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
+_VULGAR = re.compile("[¼-¾⅐-⅞↉]")
+_WIDE = re.compile("[！-～]")
+_FONTS = re.compile(
+    r"\\(?:mathbf|textbf|textit|boldsymbol|bm|emph|mathit|underline|boxed|fbox|textsf|mathsf|texttt|bf|it|bold)(?![a-zA-Z])"
+)
+_CURRENCY = "£€¥₹¢＄"
+_SPACES = re.compile(r"(?<!\\)\\[,;:> ]|\\q?quad(?![a-zA-Z])|~")
+_THOUSANDS = re.compile(r"(?<=[0-9])(?:,\\! *|\{,\}|\\,|\\ )(?=[0-9]{3}(?![0-9]))")
+_SPACED = re.compile(r"(?<![0-9.,/]) *\b([0-9]{1,3})((?: [0-9]{3})+)(?![0-9/])")
+_SIZES = re.compile(r"\\(?:left|right|middle|[bB]igg?[lrm]?|displaystyle|textstyle|limits)(?![a-zA-Z])\.?|(?<!\\)\\[!()\[\]]")
 _FRACTIONS = re.compile(r"\\[dtc]frac(?![a-zA-Z])")
-_DEGREES = re.compile(r"(?:\{\})?\^ *(?:\{ *\\circ *\}|\\circ(?![a-zA-Z])|\{ *\\degree *\})|\\degree(?![a-zA-Z])")
-_ANGULAR = re.compile(r"\\(?:a(?:rc)?)?(?:sin|cos|tan|cot|sec|csc)")
-_UNIT = r"\\(?:text|mathrm|mbox|textrm|textnormal|rm|operatorname)\s*\{([^{}]*)\}(?:\s*\^\s*\{?-?[0-9]\}?)?"
-_UNITS = re.compile(rf"(?<=[0-9A-Za-z)}}!%\]])\s*{_UNIT}(?:\s*(?:/|\\cdot|\\times)?\s*{_UNIT})*\s*$")
-_TEXT = re.compile(r"\\(?:text|mathrm|mbox|textrm|textnormal|textbf|mathbf|textit|operatorname)\s*\{([^{}]*)\}")
-_MEANING = re.compile(r"\b(?:or|and|not|no|million|billion|trillion|thousand|hundred|dozen)\b|[0-9=<>]", re.IGNORECASE)
-_EQUALS = re.compile(r"(?<![<>!:=\\])=(?!=)")
+_SYNONYMS = (
+    (re.compile(r"\\(?:leqslant|leqq|leq)(?![a-zA-Z])|<="), r"\\le "),
+    (re.compile(r"\\(?:geqslant|geqq|geq)(?![a-zA-Z])|>="), r"\\ge "),
+    (re.compile(r"\\(?:neq)(?![a-zA-Z])|!="), r"\\ne "),
+    (re.compile(r"\\lt(?![a-zA-Z])"), "<"),
+    (re.compile(r"\\gt(?![a-zA-Z])"), ">"),
+    (re.compile(r"\\lbrace(?![a-zA-Z])"), r"\\{"),
+    (re.compile(r"\\rbrace(?![a-zA-Z])"), r"\\}"),
+    (re.compile(r"\\(?:varnothing)(?![a-zA-Z])"), r"\\emptyset "),
+    (re.compile(r"\\cdotp?(?![a-zA-Z])"), r"\\cdot "),
+)
+_DEGREES = re.compile(r"(?:\{\})?\^ ?(?:\{ ?\\(?:circ|degree) ?\}|\\(?:circ|degree)(?![a-zA-Z]))|\\degree(?![a-zA-Z])")
+_REPEATING = re.compile(
+    r"(?<![0-9.])([0-9]{0,60})\.([0-9]{0,60})\\(?:overline|bar|dot) ?(?:\{([0-9]{1,60})\}|([0-9]))(?:([0-9]{0,60})\\dot ?(?:\{([0-9])\}|([0-9])))?"
+)
+_ABOUT = re.compile(r"\\(?:approx|simeq|sim)(?![a-zA-Z])|(?:approximately|about|roughly|approx\.?) ", re.IGNORECASE)
+_TEXT = re.compile(r"\\(?:text|mathrm|mbox|textrm|textnormal|operatorname|rm) ?\{([^{}]*)\}")
+_APPROXIMATE = re.compile(r"\\(?:approx|simeq)(?![a-zA-Z])|:=|==")
 _NAME = re.compile(
-    r"(?:[A-Za-z]|\\[a-zA-Z]+)(?: ?_ ?(?:[0-9A-Za-z]|\{[^{}]*\}))?'* ?(?:\( ?[A-Za-z0-9](?: ?, ?[A-Za-z0-9])* ?\))?"
+    r"(?:[A-Za-z]+|\\(?!pi|infty)[a-zA-Z]+|\\text ?\{[^{}]*\})(?: ?_ ?(?:[0-9A-Za-z]|\{[^{}]*\}))?'* ?(?:\( ?[A-Za-z0-9](?: ?, ?[A-Za-z0-9])* ?\))?"
 )
 _OPEN, _CLOSE = "([{", ")]}"
 
@@ -47,29 +69,95 @@ def unprintable(text: str) -> bool:
 
 
 def normal(text: str) -> str:
-    r"""The text without math delimiters, sizes, thin spaces, currency and degree signs, in one spelling.
+    r"""The text in one spelling, without math delimiters, sizes, fonts and thin spaces.
 
-    "$\dfrac{1}{2}.$" → "\frac{1}{2}", "11,\! 111" → "11111", "90^\circ" → "90", "15\mbox{ cm}^2" → "15". The unit is
-    dropped behind something, never alone, and only if it is not a word that changes the value ("million", "or").
+    "$\dfrac{1}{2}.$" → "\frac{1}{2}", "11,\! 111" → "11111", "90^\circ" → "90°", "½" → "\frac{1}{2}", "5 m²" → "5 m^{2}",
+    "0.1\overline{6}" → "\frac{15}{90}", "\approx 3.14" → "3.14". A space between two digits stays, for it carries
+    meaning, but where it only groups thousands.
     """
     text = "".join(char for char in text if unicodedata.category(char) != "Cf").translate(_SIGNS)
-    text = _THOUSANDS.sub("", text)
-    text = _SIZES.sub(" ", _DOLLAR.sub("", text))
-    text = _FRACTIONS.sub(r"\\frac", _SPACES.sub(" ", text)).replace("np.arcsin", r"\arcsin ").replace(r"\%", "%")
-    if not _ANGULAR.search(text):
-        text = _DEGREES.sub("", text)
-    text = " ".join(text.split()).rstrip("\\")
-    if text.endswith((".", ",", ";")):
-        text = text[:-1].rstrip()
-    unit = _UNITS.search(text)
-    if unit is not None and not any(_MEANING.search(word) for word in _TEXT.findall(unit.group())):
-        text = text[: unit.start()]
-    return text.strip()
+    text = _WIDE.sub(lambda match: chr(ord(match[0]) - 0xFEE0), text)
+    text = _VULGAR.sub(_vulgar, _RAISED.sub(_power, _LOWERED.sub(_index, text)))
+    text = _COMMANDED.sub(lambda match: f"\\{_GREEK[match[0]]} ", text)
+    text = _dollars(_THOUSANDS.sub("", text).replace("**", "" if text.startswith("**") else "^"))
+    text = _FRACTIONS.sub(r"\\frac", _SPACES.sub(" ", _SIZES.sub(" ", text))).replace("np.arcsin", r"\arcsin ")
+    for pattern, name in _SYNONYMS:
+        text = pattern.sub(name, text)
+    text = _DEGREES.sub("°", text.replace(r"\%", "%"))
+    text = _REPEATING.sub(_repeating, text)
+    text = " ".join(opened(text, _FONTS).split()).rstrip("\\").strip("`* ")
+    text = text[:-1].rstrip() if text.endswith((".", ",", ";", ":")) else text
+    about = _ABOUT.match(text)
+    text = text[about.end() :].strip() if about else text
+    return _SPACED.sub(lambda match: match[1] + match[2].replace(" ", ""), text)
+
+
+def _dollars(text: str) -> str:
+    r"""Math's dollars taken away, and money's ("\$5", or a "$" alone at the start) put as one character."""
+    text = text.replace(r"\$", "＄")
+    if text.count("$") % 2 and re.match(r"-?\$ ?[0-9.]", text):
+        text = text.replace("$", "＄", 1)
+    return text.replace("$", "")
+
+
+def _vulgar(match: re.Match[str]) -> str:
+    top, _, low = unicodedata.normalize("NFKC", match[0]).partition("⁄")
+    before = match.string[: match.start()][-1:]
+    return rf"{' ' if before.isdigit() else ''}\frac{{{top}}}{{{low}}}"
+
+
+def _power(match: re.Match[str]) -> str:
+    return f"^{{{unicodedata.normalize('NFKC', match[0]).replace('−', '-')}}}"
+
+
+def _index(match: re.Match[str]) -> str:
+    return f"_{{{unicodedata.normalize('NFKC', match[0])}}}"
+
+
+def _repeating(match: re.Match[str]) -> str:
+    whole, fixed, period = match[1] or "0", match[2], match[3] or match[4]
+    if match[6] or match[7]:  # 0.\dot{1}4285\dot{7}
+        period += (match[5] or "") + (match[6] or match[7])
+    shift = 10 ** len(fixed)
+    top = int(whole + fixed + period) - int(whole + fixed)
+    rest = (match[5] or "") if not (match[6] or match[7]) else ""
+    return rf"\frac{{{top}}}{{{shift * (10 ** len(period) - 1)}}}{rest}"
+
+
+def opened(text: str, commands: re.Pattern[str]) -> str:
+    r"""The text with every `\command{…}` put as its content, and `\command` alone left out."""
+    if not commands.search(text):
+        return text
+    kept: list[str] = []
+    braces: list[bool] = []  # of each open brace, whether it belongs to a command that is left out
+    position = 0
+    while position < len(text):
+        match = commands.match(text, position) if text[position] == "\\" else None
+        if match:
+            position = match.end()
+            after = position + (text[position : position + 1] == " ")
+            if text[after : after + 1] == "{":
+                braces.append(True)
+                position = after + 1
+            continue
+        char = text[position]
+        escaped = char == "\\" and position + 1 < len(text)
+        if char == "{":
+            braces.append(False)
+        if char == "}" and braces and braces.pop():
+            char = ""
+        kept.append(text[position : position + 2] if escaped else char)
+        position += 2 if escaped else 1
+    return "".join(kept)
 
 
 def squeezed(text: str) -> str:
-    """A normal text without spaces and without braces around single characters: equal ones are typeset alike."""
-    return re.sub(r"\{([0-9A-Za-z])\}", r"\1", "".join(text.split()))
+    """A normal text without the spaces that mean nothing and without braces around single characters.
+
+    Equal ones are typeset alike. A space between two digits, or two letters of a word, stays.
+    """
+    tight = re.sub(r"(?<![0-9]) | (?![0-9])", "", text)
+    return re.sub(r"\{([0-9A-Za-z])\}", r"\1", tight)
 
 
 def words(text: str) -> str | None:
@@ -83,22 +171,34 @@ def bare(text: str) -> str:
     return " ".join(_TEXT.sub(r" \1 ", text).casefold().split()).strip("().:;,!? ")
 
 
+def sides(text: str) -> list[str]:
+    """The sides of an equation, or of a chain of them: cut at the equals signs outside all brackets."""
+    return split(_APPROXIMATE.sub("=", text), "=")
+
+
 def value(text: str) -> str:
-    """What stands right of the last equals sign: "x = 5" → "5", "9 * 2 = 18" → "18".
+    """The side of an equation that is the value: "x = 5" → "5", "9 * 2 = 18" → "18", "5 = x" → "5".
 
     The text itself where there is none, and for an equation brought to the form "2x + y = 0".
     """
-    first, *rest = _EQUALS.split(text)
+    first, *rest = sides(text)
     if not rest:
         return text
-    last = rest[-1].strip()
-    return text if last == "0" and re.search("[A-Za-z]", first) and named(text) is None else last
+    last = rest[-1]
+    if last == "0" and re.search("[A-Za-z]", first) and named(text) is None:
+        return text
+    return first if len(rest) == 1 and _NAME.fullmatch(last) and first and not _NAME.fullmatch(first) else last
 
 
 def named(text: str) -> tuple[str, str] | None:
-    """(name, value) of "x = 5", "f(x) = 2x" or "a_{1} = 3"; None where no single name stands left of an equals sign."""
-    name, *rest = _EQUALS.split(text)
-    return (name.strip(), rest[-1].strip()) if rest and _NAME.fullmatch(name.strip()) else None
+    """(name, value) of "x = 5", "5 = x", "f(x) = 2x" or "a_{1} = 3"; None where no single name stands on a side."""
+    first, *rest = sides(text)
+    if not rest:
+        return None
+    last = rest[-1]
+    if _NAME.fullmatch(first):
+        return first, last
+    return (last, first) if len(rest) == 1 and first and _NAME.fullmatch(last) else None
 
 
 def split(text: str, separator: str) -> list[str]:
@@ -145,9 +245,14 @@ def signs(text: str) -> Iterator[str]:
 
 
 def based(text: str) -> tuple[str, str] | None:
-    """(digits, base) of a number with its base as an index, 52_8 or 52_{8}; None for anything else."""
-    match = re.fullmatch(r"([0-9A-Fa-f]+) ?_ ?(?:\{ ?([0-9]{1,2}) ?\}|([0-9]))", text)
-    return None if match is None else (match.group(1).upper(), match.group(2) or match.group(3))
+    r"""(digits, base) of a number with its base as an index, 52_8, 52_{8} or 52_{\text{eight}}; None for another text."""
+    match = re.fullmatch(r"\(?([0-9A-Fa-f]+)\)? ?_ ?(?:\{ ?([0-9]{1,2}) ?\}|([0-9])|\{? ?(\\text ?\{ ?[a-z]+ ?\}) ?\}?)", text)
+    if match is None:
+        return None
+    names = "two three four five six seven eight nine ten eleven twelve".split()
+    said = bare(match[4] or "")
+    base = match[2] or match[3] or (str(names.index(said) + 2) if said in names else said)
+    return match[1].upper(), base
 
 
 def member(text: str) -> str:

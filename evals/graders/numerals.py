@@ -5,23 +5,33 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
+
+from evals.graders.units import SCALES
 
 MAX_CHARACTERS = 120
 MAX_EXPONENT = 400
 DEFAULT_TOLERANCE = Fraction(1, 10**6)
 
-_PLAIN = r"(?:[0-9]{1,3}(?:[, ][0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
-_POWER = r"10 ?\^ ?(?:\{ ?(?P<power>[+-]? ?[0-9]{1,4}) ?\}|(?P<digit>[0-9]))"
+_PLAIN = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
+_POWER = r"10 ?\^ ?(?:\{ ?(?P<power>[+-]? ?[0-9]{1,4}) ?\}|(?P<digits>[+-]?[0-9]{1,4}))"
 _DECIMAL = re.compile(rf"(?P<plain>{_PLAIN})(?: ?[eE](?P<e>[+-]?[0-9]{{1,4}})| ?(?:\\times|\\cdot|\*|x) ?{_POWER})?")
 _TEN = re.compile(_POWER)
 _SIDE = r"(?:\{{ ?(?P<{0}>[+-]? ?[0-9]+(?:\.[0-9]*)?) ?\}}| ?(?P<{0}1>[0-9]))"
 _FRAC = re.compile(rf"(?P<whole>[0-9]+ ?)?\\frac ?{_SIDE.format('top')} ?{_SIDE.format('low')}")
 _SLASH = re.compile(rf"(?:(?P<whole>[0-9]+) )?(?P<top>{_PLAIN}) ?/ ?(?P<low>{_PLAIN})")
-_SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-_WORDS = re.compile(
-    r"(?<=[0-9}.]) ?(?:\\text ?\{)? ?(?P<words>[A-Za-z]{2,}(?: [A-Za-z]{2,}){0,2}) ?\}?$|(?<=[0-9]) [mgsJNVWK]$"
-)
-_NO_UNITS = frozenset("or and not no to plus minus times pi sqrt ln log sin cos tan exp dozen half percent".split())
+_PERCENT = re.compile(r"(?:\\text ?\{ ?(?:percent|per cent|%) ?\}|percent|per cent|%)$", re.IGNORECASE)
+_SCALE = re.compile(rf"[0-9] ?(?:\\text ?\{{ ?)?(?P<name>{'|'.join(SCALES)})s? ?\}}?$", re.IGNORECASE)
+_ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+).split()
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_SPELLED = {word: number for number, word in enumerate(_ONES)} | {
+    ten + (f"-{_ONES[one]}" if one else ""): 10 * number + one
+    for number, ten in enumerate(_TENS, 2)
+    for one in range(10)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,39 +43,37 @@ class Numeral:
     percent: bool
 
 
+@lru_cache(maxsize=4096)
 def read(text: str) -> Numeral | None:
-    """The number that a normal text (see notation.normal) is, a unit in plain words dropped; None if it is none."""
+    """The number that a normal text without its unit is (see notation.normal, units.split); None if it is none."""
     if len(text) > MAX_CHARACTERS:
         return None
-    text, percent = text.strip().strip("{}").strip() if text.startswith("{") else text.strip(), False
-    scale = Fraction(1)
-    if text.lower().endswith(("percent", "%")):
-        text, percent = re.sub(r"(?i) ?(?:%|percent)$", "", text).rstrip(), True
-    unit = _WORDS.search(text)
-    if unit is not None:
-        named = (unit["words"] or "").lower().split()
-        if _NO_UNITS.intersection(named):
-            return None
-        if named and named[0] in _SCALES:
-            scale = Fraction(_SCALES[named[0]])
-        elif set(named) & set(_SCALES):
-            return None
-        text = text[: unit.start()]
+    text = text.strip()
+    if text.startswith(("{", "(")) and text.endswith(("}", ")")) and not re.search(r"[(){}]", text[1:-1]):
+        text = text[1:-1].strip()
+    percent = _PERCENT.search(text)
+    text = text[: percent.start()].rstrip() if percent else text
+    scale = _SCALE.search(text)
+    text = text[: scale.start() + 1] if scale else text
     sign = 1
     while text[:1] in ("+", "-"):
         sign, text = (-sign if text[0] == "-" else sign), text[1:].lstrip()
         if sign < 0 or text[:1] not in ("+", "-"):
             break
     found = _unsigned(text)
-    return None if found is None else Numeral(sign * scale * found[0], found[1], percent)
+    if found is None:
+        return None
+    return Numeral(sign * found[0] * (SCALES[scale["name"].lower()] if scale else 1), found[1], percent is not None)
 
 
 def _unsigned(text: str) -> tuple[Fraction, bool] | None:
     if match := _DECIMAL.fullmatch(text):
-        power = match["e"] or match["power"] or match["digit"]
+        power = match["e"] or match["power"] or match["digits"]
         return _scaled(_plain(match["plain"]), power, "." in match["plain"] or power is not None)
     if match := _TEN.fullmatch(text):
-        return _scaled(Fraction(1), match["power"] or match["digit"], False)
+        return _scaled(Fraction(1), match["power"] or match["digits"], False)
+    if text.lower() in _SPELLED:
+        return Fraction(_SPELLED[text.lower()]), False
     match = _FRAC.fullmatch(text) or _SLASH.fullmatch(text)
     if match is None:
         return None
@@ -94,15 +102,16 @@ def equal(first: Numeral, second: Numeral, *, rel_tol: Fraction | None = None, a
     stand for a hundredth or be left off; abs_tol is then a hundredth, too.
     """
     decimal = first.decimal or second.decimal
-    if _close(first.value, second.value, decimal, rel_tol, abs_tol):
+    if close(first.value, second.value, decimal, rel_tol, abs_tol):
         return True
     if first.percent == second.percent:
         return False
     a, b = (one.value / 100 if one.percent else one.value for one in (first, second))
-    return _close(a, b, decimal, rel_tol, None if abs_tol is None else abs_tol / 100)
+    return close(a, b, decimal, rel_tol, None if abs_tol is None else abs_tol / 100)
 
 
-def _close(a: Fraction, b: Fraction, decimal: bool, rel_tol: Fraction | None, abs_tol: Fraction | None) -> bool:
+def close(a: Fraction, b: Fraction, decimal: bool, rel_tol: Fraction | None, abs_tol: Fraction | None) -> bool:
+    """The rule of `equal` for two values, `decimal` where one of them was written with a point or an exponent."""
     if a == b or (abs_tol is not None and abs(a - b) <= abs_tol):
         return True
     if not decimal:

@@ -1,8 +1,8 @@
-r"""When a predicted answer equals the gold answer: decided here as far as text and exact numbers go.
+r"""When a predicted answer equals the gold answer.
 
 An answer is taken apart first: lists ("3, 5, 7", "x = 1 or x = 2", "1 \pm \sqrt{2}") are compared as multisets, unions
-likewise, tuples and intervals entry by entry and with their brackets. What remains is compared as numbers, then as
-words, then, if it is neither, by a `Symbolic` (math-verify, in a process of its own).
+likewise, tuples, intervals and matrices entry by entry and with their brackets. What remains is compared as numbers with
+their units, then as words, then, if it is neither, by a `Symbolic` (see evals.graders.symbolic).
 """
 
 from __future__ import annotations
@@ -12,10 +12,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from evals.graders import notation, numerals
+from evals.graders import letters, notation, numerals, pieces, units
+from evals.graders.units import Quantity
 
 Symbolic = Callable[[str, str, Fraction | None], bool]
 """(gold, predicted, relative tolerance or None) → whether they are equal as mathematics. ValueError: unreadable."""
+
+MAX_ENTRIES = 200
+"""Lists longer than this are equal only as texts."""
 
 
 class NeedsSymbolic(Exception):
@@ -31,16 +35,17 @@ def undecided(gold: str, predicted: str, rel_tol: Fraction | None) -> bool:
 class Rules:
     """How two answers are compared.
 
-    rel_tol and abs_tol are tolerances for decimals; unordered: the entries of a bracket may come in any order; percent:
-    the gold answer is a percentage though no sign is written; by_text: two texts that are typeset alike are equal, even
-    where nothing can read them.
+    rel_tol and abs_tol are tolerances for decimals; several: the gold answer is a list, so a comma parts its answers;
+    unordered: the entries of a bracket may come in any order; unit: that of the gold answer where the data state it
+    apart; by_text: two texts that are typeset alike are equal, even where nothing can read them.
     """
 
     symbolic: Symbolic
     rel_tol: Fraction | None = None
     abs_tol: Fraction | None = None
+    several: bool = False
     unordered: bool = False
-    percent: bool = False
+    unit: str = ""
     by_text: bool = True
 
     @staticmethod
@@ -51,44 +56,57 @@ class Rules:
             symbolic,
             rel_tol=None if rel is None else Fraction(str(rel)),
             abs_tol=None if absolute is None else Fraction(str(absolute)),
+            several=bool(meta.get("several")),
             unordered=bool(meta.get("several")) and meta.get("type") == "Numerical",
-            percent="%" in (meta.get("unit") or ""),
+            unit=notation.normal(str(meta.get("unit") or "")),
             by_text=by_text,
         )
 
     def equal(self, gold: str, predicted: str) -> bool:
         """Whether `predicted` is the answer `gold`, both as found in a box or a data set."""
         gold, predicted = notation.normal(gold), notation.normal(predicted)
-        if self.percent and numerals.read(gold) is not None:
+        if "%" in self.unit and numerals.read(gold) is not None:
             gold = gold.removesuffix("%") + "%"
         if self.by_text and gold and notation.squeezed(gold) == notation.squeezed(predicted):
             return True
         if not gold or not predicted:
             return False
-        decided = self._numbers(gold, predicted)
+        single = not any(pieces.commas(text, self.several) for text in (gold, predicted))
+        decided = self._numbers(gold, predicted) if single else None
         return self._lists(gold, predicted) if decided is None else decided
 
     def _numbers(self, gold: str, predicted: str) -> bool | None:
-        first = numerals.read(notation.value(gold))
-        second = None if first is None else numerals.read(notation.value(predicted))
-        if first is None or second is None:
+        """Two numbers with their units; None where one of them is something else."""
+        first, second = self._quantity(gold), units.split(notation.value(predicted))
+        one = numerals.read(first.body)
+        other = None if one is None else numerals.read(second.body)
+        if one is None or other is None:
             return None
         names = [name[0] for name in (notation.named(gold), notation.named(predicted)) if name]
         if len(names) == 2 and names[0] != names[1] and all(len(name) == 1 for name in names):
             return False  # x = 5 is another line than y = 5; longer names are spelt in many ways
-        return numerals.equal(first, second, rel_tol=self.rel_tol, abs_tol=self.abs_tol)
+        if not units.compatible(first, second) or (first.unit and other.percent and not one.percent):
+            return False
+        return numerals.equal(one, other, rel_tol=self.rel_tol, abs_tol=self.abs_tol)
+
+    def _quantity(self, gold: str) -> Quantity:
+        """The gold answer and its unit, written with it or apart."""
+        found = units.split(notation.value(gold))
+        if found.unit is None and self.unit:
+            apart = units.split("1 " + self.unit if self.unit.startswith("\\") else f"1 \\text{{{self.unit}}}")
+            return Quantity(found.body, apart.unit)
+        return found
 
     def _lists(self, gold: str, predicted: str) -> bool:
-        return _matched(self._entries(gold), self._entries(predicted), self._unions)
+        joined = [pieces.as_union(text) for text in (gold, predicted)]
+        return _matched(self._entries(joined[0]), self._entries(joined[1]), self._unions)
 
     def _entries(self, text: str) -> list[str]:
         """The entries of a list, one entry for anything else."""
         inside = notation.bracketed(text)
         if inside is not None and (inside[0] == r"\{" or (self.unordered and inside[0] == "(")):
             text = inside[1]
-        parts = [text]
-        for separator in (r"\text{ and }", r"\text{ or }", r"\text{and}", r"\text{or}", " and ", " or ", ";", ","):
-            parts = [entry for part in parts for entry in notation.split(part, separator)]
+        parts = pieces.entries(text, self.several)
         return [sign for part in parts if part for sign in notation.signs(part)] or [text]
 
     def _unions(self, gold: str, predicted: str) -> bool:
@@ -96,26 +114,71 @@ class Rules:
         return _matched(golds, predictions, self._entry)
 
     def _entry(self, gold: str, predicted: str) -> bool:
-        """One entry: a tuple or interval by its entries, else a number, words, or an expression."""
+        """One entry: a tuple, interval or matrix by its entries, else a number, words, or an expression."""
         if self.by_text and notation.squeezed(gold) == notation.squeezed(predicted):
             return True
-        one, other = notation.bracketed(gold), notation.bracketed(predicted)
+        gold, predicted = (pieces.as_interval(text) for text in (gold, predicted))
+        one, other = (notation.bracketed(pieces.tuple_value(text)) for text in (gold, predicted))
         if one is not None and other is not None:
+            if one[0] == other[0] == r"\{":
+                return _matched(self._entries(gold), self._entries(predicted), self._unions)
             golds, predictions = notation.split(one[1], ","), notation.split(other[1], ",")
             if len(golds) > 1 or len(predictions) > 1:
                 alike = (one[0], one[2]) == (other[0], other[2]) and len(golds) == len(predictions)
                 return alike and all(map(self._entry, golds, predictions))
+        matrices = [pieces.matrix(text) for text in (gold, predicted)]
+        if any(matrices):
+            return self._matrices(*matrices)
         decided = self._numbers(gold, predicted)
         return self._expression(gold, predicted) if decided is None else decided
+
+    def _matrices(self, gold: list[list[str]] | None, predicted: list[list[str]] | None) -> bool:
+        if gold is None or predicted is None or [len(row) for row in gold] != [len(row) for row in predicted]:
+            return False
+        return all(self._entry(one, other) for row, rows in zip(gold, predicted, strict=True) for one, other in zip(row, rows, strict=True))
 
     def _expression(self, gold: str, predicted: str) -> bool:
         told = notation.words(gold)
         if told is not None:
-            return told == notation.bare(predicted)
+            said = notation.bare(predicted)
+            return told == said or (len(told) == 1 and letters.letter(predicted, []) == told.upper())
+        if letters.plain_word(gold):
+            return gold.casefold() == notation.bare(predicted)
         based = [notation.based(text) for text in (gold, predicted)]
         if any(based):
             return based[0] == based[1]
-        return self._algebra(gold, predicted)
+        ratio = [notation.split(text, ":") for text in (gold, predicted)]
+        if len(ratio[0]) == len(ratio[1]) > 1:
+            (a, *rest), (b, *others) = ratio
+            return all(self._algebra(f"({a})({y})", f"({b})({x})") for x, y in zip(rest, others, strict=True))
+        return self._with_units(gold, predicted)
+
+    def _with_units(self, gold: str, predicted: str) -> bool:
+        """Expressions as they stand, then with their units apart."""
+        first, second = self._quantity(gold), units.split(predicted)
+        reason: ValueError | None = None
+        if not (first.unit and not first.plain and first.body != gold):
+            try:
+                if self._algebra(gold, predicted):
+                    return True
+            except ValueError as error:
+                reason = error
+        glued = first.unit is None and bool(second.unit)
+        if glued:
+            apart = units.split(gold, glued=True)
+            if apart.unit and units.compatible(apart, second) and self._quantities(apart, second):
+                return True
+        if (first.unit or second.unit) and (first.body != gold or second.body != predicted):
+            return units.compatible(first, second) and self._quantities(first, second)
+        if reason is not None:
+            raise reason
+        return False
+
+    def _quantities(self, first: Quantity, second: Quantity) -> bool:
+        numbers = numerals.read(first.body), numerals.read(second.body)
+        if numbers[0] is not None and numbers[1] is not None:
+            return numerals.equal(numbers[0], numbers[1], rel_tol=self.rel_tol, abs_tol=self.abs_tol)
+        return self._algebra(first.body, second.body)
 
     def _algebra(self, gold: str, predicted: str) -> bool:
         """Expressions; a name on one side only ("f(x) = 2x" and "2x"), or the same on both, is no part of them."""
@@ -123,15 +186,15 @@ class Rules:
         if one is not None and other is not None:
             if notation.squeezed(one[0]) == notation.squeezed(other[0]):
                 return self._entry(one[1], other[1])
-        elif ("=" in gold) != ("=" in predicted):
-            sides = notation.value(gold), notation.value(predicted)
-            return not any("=" in side for side in sides) and self._entry(*sides)
+        elif (len(notation.sides(gold)) > 1) != (len(notation.sides(predicted)) > 1):
+            values = notation.value(gold), notation.value(predicted)
+            return not any(len(notation.sides(side)) > 1 for side in values) and self._entry(*values)
         return self.symbolic(gold, predicted, self.rel_tol)
 
 
 def _matched(golds: Sequence[str], predictions: Sequence[str], equal: Callable[[str, str], bool]) -> bool:
     """Whether the two are one multiset under `equal`, which is taken to be an equivalence."""
-    if len(golds) != len(predictions):
+    if len(golds) != len(predictions) or len(golds) > MAX_ENTRIES:
         return False
     left = list(predictions)
     for gold in golds:

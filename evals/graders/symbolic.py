@@ -1,72 +1,229 @@
-"""Equality of two expressions by math-verify, with what it gets wrong about numbers put right.
+r"""Equality of two expressions, equations, inequalities or matrices by their values at the same points.
 
-Import this only in a process that may be killed: nothing here is bounded in time. math-verify's own limits use signals
-and are switched off. It rounds to six decimals (1e-8 equals 2e-8 there), so two constants are compared here, to 30
-digits if both are exact, within the tolerance of decimals (see numerals.equal) else.
+Two expressions are equal if they are at every point tried: exactly, where both values are fractions; else to 1000
+digits (checked at one point; at the others to 36). A number that was written with a point agrees within the tolerance
+of decimals (see numerals.equal). Letters stand for real numbers, positive and negative, and for whole ones where a
+factorial, a floor, a binomial coefficient or (-1)^n is in play; where an expression has i in it, for positive ones.
+Two equations are equal if their sides' differences are, up to a constant factor.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any
+from hashlib import blake2b
+from itertools import pairwise
 
-from math_verify import LatexExtractionConfig, parse, verify
-from sympy import Basic, Expr, Float, UnevaluatedExpr, expand
+from evals.graders import expressions, numerals, values
+from evals.graders.expressions import Node, Unreadable
+from evals.graders.values import Evaluator, Undefined, Value
 
-from evals.graders import numerals
-
-DIGITS = 30
-_RENAMED = (
-    (re.compile(r"_ ?\{? ?\\odot ?\}?"), "_{sun}"),
-    (re.compile(r"\\hbar(?![a-zA-Z])"), "h_{bar}"),
-    (re.compile(r"_ ?\{ ?\\(max|min) ?\}"), r"_{\1}"),
-    (re.compile(r"(?<![A-Za-z\\])E ?_ ?"), r"\\Xi_"),  # E alone is read as Euler's number, and E_{1} not at all
-)
-"""Symbols that the parser of math-verify does not read, under names that it does."""
+DIGITS = (40, 1000)
+POINTS = 14
+ENOUGH = 5
+"""Points with values on both sides after which real letters need no more."""
+_RELATION = re.compile(r"(\\(?:le|ge|ne)(?![a-zA-Z])|(?<![\\])[<>]|(?<!\\)=|\\(?:approx|equiv)(?![a-zA-Z]))")
+_TURNED = {"<": ">", ">": "<", "le": "ge", "ge": "le"}
 
 
 def equal(gold: str, predicted: str, rel_tol: Fraction | None) -> bool:
     """Whether two normal texts are equal as mathematics. Raises ValueError where one of them cannot be read."""
-    first = _parsed(gold)
-    if first is None:
-        raise ValueError("the gold answer cannot be read as mathematics")
-    second = _parsed(predicted)
-    if second is None:
-        raise ValueError("the answer cannot be read as mathematics")
-    decided = _constants(first, second, rel_tol)
-    if decided is None:
-        return bool(verify(first, second, timeout_seconds=None)) or _cancels(first, second)
-    return decided
-
-
-@lru_cache(maxsize=256)
-def _parsed(text: str) -> Any | None:
-    for pattern, name in _RENAMED:
-        text = pattern.sub(name, text)
-    found = parse(
-        f"${text}$", extraction_config=[LatexExtractionConfig()], fallback_mode="no_fallback", parsing_timeout=None
-    )
-    return found[0] if found else None
-
-
-def _cancels(first: Any, second: Any) -> bool:
-    """Whether the difference of two expressions expands to nothing: math-verify compares a lone symbol by its name."""
-    if not all(isinstance(one, Expr) for one in (first, second)):
+    first = _read(gold)
+    if isinstance(first, str):
+        raise ValueError(f"the gold answer cannot be read as mathematics: {first}")
+    second = _read(predicted)
+    if isinstance(second, str):
+        raise ValueError(f"the answer cannot be read as mathematics: {second}")
+    (sides, signs), (other_sides, other_signs) = first, second
+    if not signs and not other_signs:
+        return same(sides[0], other_sides[0], rel_tol)
+    if len(signs) != len(other_signs):
         return False
-    return bool(expand((first - second).doit()) == 0)
+    return any(
+        _alike(sides, signs, turned, turned_signs, rel_tol)
+        for turned, turned_signs in ((other_sides, other_signs), _around(other_sides, other_signs))
+    )
 
 
-def _constants(first: Any, second: Any, rel_tol: Fraction | None) -> bool | None:
-    """Equality of two numbers; None where one is not a number."""
-    if not all(isinstance(one, Expr) and not one.free_symbols and one.is_number for one in (first, second)):
+def _alike(
+    sides: Sequence[Node],
+    signs: Sequence[str],
+    others: Sequence[Node],
+    other_signs: Sequence[str],
+    rel_tol: Fraction | None,
+) -> bool:
+    """Whether two chains of relations are link by link the same."""
+    if tuple(signs) != tuple(other_signs):
+        return False
+    links = zip(pairwise(sides), pairwise(others), signs, strict=True)
+    return all(_link(one, other, sign, rel_tol) for one, other, sign in links)
+
+
+def _link(one: tuple[Node, Node], other: tuple[Node, Node], sign: str, rel_tol: Fraction | None) -> bool:
+    """Two relations. Where a side that holds a letter stands in both, the other sides decide, within the tolerance."""
+    for here in (0, 1) if sign == "=" else ():
+        for there in (0, 1):
+            if values.symbols(one[here]) and one[here] == other[there]:
+                return same(one[1 - here], other[1 - there], rel_tol)
+    return proportional(_gap(*one), _gap(*other), positive=sign in _TURNED)
+
+
+def _around(sides: Sequence[Node], signs: Sequence[str]) -> tuple[tuple[Node, ...], tuple[str, ...]]:
+    """a < b as b > a."""
+    return tuple(reversed(sides)), tuple(_TURNED.get(sign, sign) for sign in reversed(signs))
+
+
+def _gap(left: Node, right: Node) -> Node:
+    return Node("+", (left, Node("*", (expressions.number(-1), right))))
+
+
+def _links(text: str) -> list[str]:
+    """The text cut at the relations outside all brackets: side, relation, side …"""
+    pieces, start, depth, scanned = [], 0, 0, 0
+    for match in _RELATION.finditer(text):
+        between = text[scanned : match.start()]
+        depth += sum((char in "([{") - (char in ")]}") for char in between)
+        scanned = match.end()
+        if depth == 0:
+            pieces += [text[start : match.start()], match[0]]
+            start = match.end()
+    return [*pieces, text[start:]]
+
+
+@lru_cache(maxsize=1024)
+def _read(text: str) -> tuple[tuple[Node, ...], tuple[str, ...]] | str:
+    """The sides of a text and the relations between them; why not, where it cannot be read."""
+    pieces = _links(text)
+    try:
+        sides = tuple(expressions.parse(side) for side in pieces[::2])
+    except Unreadable as error:
+        return str(error)
+    names = (sign.strip("\\") for sign in pieces[1::2])
+    return sides, tuple("=" if sign in ("approx", "equiv") else sign for sign in names)
+
+
+def same(first: Node, second: Node, rel_tol: Fraction | None) -> bool:
+    """Whether two expressions have the same value wherever both have one.
+
+    Raises ValueError where they have none, or one that is too large.
+    """
+    for points, complex in _grounds(first, second):
+        both = 0
+        for point in points:
+            found = [_value(tree, point, complex, DIGITS[0]) for tree in (first, second)]
+            if any(value is None for value in found):
+                if found != [None, None] and not point:
+                    return False
+                continue
+            if not _agree(first, second, point, complex, rel_tol, thorough=not both):
+                return False
+            both += 1
+            if both == ENOUGH and len(points) <= POINTS:
+                break
+        if both:
+            return True
+    raise ValueError("it has no value that could be compared")
+
+
+def proportional(first: Node, second: Node, positive: bool) -> bool:
+    """Whether two expressions are equal, exactly, up to a constant factor, which is not 0 (positive: above 0).
+
+    Raises ValueError like `same`.
+    """
+    for points, complex in _grounds(first, second):
+        start: list[Node] = []
+        both = 0
+        for point in points:
+            found = [_value(tree, point, complex, DIGITS[0]) for tree in (first, second)]
+            if found[0] is None or found[1] is None:
+                continue
+            here = [_put(tree, point) for tree in (first, second)]
+            if not start:
+                if not found[0] or not found[1]:
+                    if bool(found[0]) != bool(found[1]):
+                        return False
+                    continue
+                if positive and (Evaluator.sign(found[0]) * Evaluator.sign(found[1])) <= 0:
+                    return False
+                start = here
+                continue
+            crossed = [Node("*", (start[0], here[1])), Node("*", (here[0], start[1]))]
+            if not _agree(crossed[0], crossed[1], {}, complex, Fraction(0), thorough=not both):
+                return False
+            both += 1
+            if both == ENOUGH and len(points) <= POINTS:
+                break
+        if both:
+            return True
+    raise ValueError("it has no value that could be compared")
+
+
+def _grounds(first: Node, second: Node) -> list[tuple[list[dict[str, Fraction]], bool]]:
+    """The points to try, and whether in complex numbers: the real ones first, unless there is an i."""
+    names = sorted(values.symbols(first) | values.symbols(second))
+    used = values.operations(first) | values.operations(second)
+    if not names:
+        points: list[dict[str, Fraction]] = [{}]
+    elif used & (values.WHOLE | {"parity"}):
+        points = [{name: _whole(name, index) for name in names} for index in range(3 * POINTS)]
+    else:
+        points = [{name: _real(name, index, "i" in used) for name in names} for index in range(POINTS)]
+    return [(points, True)] if "i" in used else [(points, False), (points, True)]
+
+
+def _chance(name: str, index: int) -> int:
+    return int.from_bytes(blake2b(f"{index} {name}".encode(), digest_size=4).digest(), "big")
+
+
+def _whole(name: str, index: int) -> Fraction:
+    return Fraction(_chance(name, index) % 24 + 1)
+
+
+def _real(name: str, index: int, positive: bool) -> Fraction:
+    """A point by name and index: small ones first, then larger ones and negative ones."""
+    low, high, signed = ((0, 1, False), (1, 2, False), (2, 6, False), (0, 2, True), (1, 6, True), (6, 18, False))[index % 6]
+    chance = _chance(name, index)
+    size = Fraction(low, 2) + Fraction((high - low) * (chance % 95 + 1), 2 * 97)
+    return -size if signed and not positive and chance >> 8 & 1 else size
+
+
+def _value(tree: Node, point: Mapping[str, Fraction], complex: bool, digits: int) -> Value | None:
+    try:
+        return Evaluator(digits, complex).value(tree, point)
+    except Undefined:
         return None
-    a, b = (one.replace(UnevaluatedExpr, lambda inner: inner).evalf(DIGITS + 20) for one in (first, second))
-    if not (a.is_finite and b.is_finite):
-        return None
-    size, gap = max(abs(a), abs(b)), abs(a - b)
-    if not any(one.atoms(Float) for one in (first, second) if isinstance(one, Basic)):
-        return bool(gap <= size * Float(10) ** -DIGITS)
-    tolerance = numerals.DEFAULT_TOLERANCE * min(size, 1) if rel_tol is None else rel_tol * size
-    return bool(gap <= tolerance)
+
+
+def _agree(
+    first: Node, second: Node, point: Mapping[str, Fraction], complex: bool, rel_tol: Fraction | None, thorough: bool
+) -> bool:
+    """Whether two trees have the same value at one point, where both have one."""
+    decimal = "decimal" in values.operations(first) | values.operations(second)
+    digits = DIGITS[0]
+    for stage in range(2 if thorough else 1):
+        evaluator = Evaluator(digits, complex)
+        one, other = evaluator.value(first, point), evaluator.value(second, point)
+        if isinstance(one, Fraction) and isinstance(other, Fraction):
+            return numerals.close(one, other, decimal, rel_tol, None)
+        a, b = evaluator.number(one), evaluator.number(other)
+        gap, size = abs(a - b), max(abs(a), abs(b))
+        if decimal:
+            default = evaluator.number(numerals.DEFAULT_TOLERANCE) * min(size, 1)
+            return bool(gap <= (default if rel_tol is None else evaluator.number(rel_tol) * size))
+        far = gap > evaluator.largest * evaluator.context.mpf(10) ** (-digits * 9 // 10)
+        if far and (stage or gap > size / 1000):
+            return False
+        if far and not thorough:
+            return False
+        digits = DIGITS[1] + int(evaluator.context.log10(evaluator.largest))
+    return True
+
+
+def _put(tree: Node, point: Mapping[str, Fraction]) -> Node:
+    """The tree with the symbols' values in their places."""
+    if tree.op == "symbol":
+        return expressions.number(point[tree.name]) if tree.name in point else tree
+    inner = {name: value for name, value in point.items() if tree.op not in ("sum", "prod") or name != tree.name}
+    return tree._replace(args=tuple(_put(arg, inner) for arg in tree.args)) if tree.args else tree

@@ -1,0 +1,111 @@
+r"""Gold answers rewritten with known truth, and graded: python -m evals.grading_audit [--draw 300] [--seed 0] [--out FILE]
+
+Each gold answer drawn gets one form that is equal and one that is near but different, by kinds of change that are
+right by construction (evals.rewrites). No gold answer is dropped, and no kind makes more than a fifth of the pairs.
+Printed are the mistakes, by kind; `--every` makes every form of every answer drawn instead of one each way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+from rich.console import Console
+
+from evals import rewrites_different, rewrites_equal  # noqa: F401 - importing enters their kinds
+from evals.datasets import load
+from evals.grading import Grader
+from evals.layouts import LAYOUTS
+from evals.problems import Problem
+from evals.rewrites import KINDS, Kind
+from gsi_node.errors import ConfigError
+
+SHARE = 5
+"""No kind makes more than one in SHARE of the pairs of its direction."""
+
+
+class Pair(NamedTuple):
+    """One gold answer rewritten: by which kind, to what, and whether it is still the answer."""
+
+    problem: Problem
+    kind: str
+    text: str
+    equal: bool
+
+
+def draw(size: int, seed: int, data_dir: Path | None = None) -> list[Problem]:
+    """`size` problems, equally many of each named set, by seed."""
+    names = sorted(LAYOUTS)
+    sizes = [size // len(names) + (index < size % len(names)) for index in range(len(names))]
+    return [one for name, part in zip(names, sizes, strict=True) for one in load(name, data_dir=data_dir, size=part, seed=seed)]
+
+
+def forms(problem: Problem, equal: bool, seed: int) -> list[tuple[Kind, str]]:
+    """Every form of one gold answer in one direction."""
+    made = [(kind, kind.rewrite(problem, Random(f"{seed} {problem.id} {kind.name}"))) for kind in KINDS if kind.equal == equal]
+    return [(kind, text) for kind, text in made if text is not None]
+
+
+def pairs(problems: Sequence[Problem], seed: int) -> Iterator[Pair]:
+    """One form of each answer each way, the kind used least so far among those that fit.
+
+    Raises ConfigError for an answer that no kind fits, and where a kind would make more than its share.
+    """
+    for equal in (True, False):
+        used: Counter[str] = Counter()
+        options = [(problem, forms(problem, equal, seed)) for problem in problems]
+        for problem, made in sorted(options, key=lambda option: len(option[1])):
+            if not made:
+                raise ConfigError(f"no kind rewrites the answer {problem.answer!r} ({'equal' if equal else 'different'})")
+            kind, text = min(made, key=lambda form: used[form[0].name])
+            used[kind.name] += 1
+            yield Pair(problem, kind.name, text, equal)
+        name, most = used.most_common(1)[0]
+        if most * SHARE > len(problems) and len(problems) >= SHARE * 2:
+            raise ConfigError(f"the kind {name!r} makes {most} of {len(problems)} pairs")
+
+
+def every(problems: Sequence[Problem], seed: int) -> Iterator[Pair]:
+    """Every form of every answer, both ways."""
+    for problem in problems:
+        for equal in (True, False):
+            for kind, text in forms(problem, equal, seed):
+                yield Pair(problem, kind.name, text, equal)
+
+
+def graded(grader: Grader, pair: Pair) -> bool:
+    """What the grader says of a pair."""
+    return bool(grader.grade(pair.problem, rf"So it is \boxed{{{pair.text}}}.").correct)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--draw", type=int, default=300, help="how many gold answers (default 300)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw and of the changes (default 0)")
+    parser.add_argument("--every", action="store_true", help="every form that fits, not one each way")
+    parser.add_argument("--data-dir", type=Path, help="the folder of the sets (default: $GSI_DATA_DIR)")
+    parser.add_argument("--out", type=Path, help="write the pairs and the grader's verdicts there, one JSON line each")
+    options = parser.parse_args()
+    console = Console(soft_wrap=True, markup=False, highlight=False)
+    problems = draw(options.draw, options.seed, options.data_dir)
+    lines, wrong = [], Counter[str]()
+    with Grader(workers=2) as grader:
+        for pair in (every if options.every else pairs)(problems, options.seed):
+            said = graded(grader, pair)
+            row = {"gold": pair.problem.answer, "text": pair.text, "equal": pair.equal, "kind": pair.kind, "graded": said}
+            lines.append(json.dumps(row | {"id": pair.problem.id}, ensure_ascii=False))
+            if said != pair.equal:
+                wrong[pair.kind] += 1
+                console.print(f"{'refused ' if pair.equal else 'accepted'} {pair.problem.answer} ← {pair.text}  ({pair.kind})")
+    if options.out:
+        options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    console.print(f"{len(lines)} pairs of {len(problems)} gold answers, {wrong.total()} mistakes {dict(wrong)}")
+
+
+if __name__ == "__main__":
+    main()
