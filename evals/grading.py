@@ -72,7 +72,7 @@ class Grader:
 
         A response in which nothing can be read is wrong, and the reason says why. `correct` is None where nobody knows:
         the limit was reached, or the process died; the reason says which. Raises ConfigError for a kind of problem that
-        no grader knows, BackendUnavailable where a process cannot be started or math-verify is missing: never because
+        no grader knows, BackendUnavailable where a process cannot be started or mpmath is missing: never because
         of what a response holds.
         """
         if len(response) > MAX_RESPONSE:
@@ -166,7 +166,7 @@ class Grader:
 
 def check_installed(kinds: set[str]) -> None:
     """Raise BackendUnavailable where what compares answers of these kinds is not installed: before models are paid."""
-    needs = {"math": ("math_verify", "evals"), "olympiad": ("math_verify", "evals"), "rg": ("reasoning_gym", "rg")}
+    needs = {"math": ("mpmath", "evals"), "olympiad": ("mpmath", "evals"), "rg": ("reasoning_gym", "rg")}
     for package, extra in sorted({needs[kind] for kind in kinds if kind in needs}):
         if find_spec(package) is None:
             raise BackendUnavailable(f"grading needs the package {package}: pip install 'gsi-node[{extra}]'")

@@ -1,4 +1,4 @@
-r"""Multiple choice: the letter in the box, however it is dressed: C, (c), \textit{C}, "Option C", "C - 1/3", or the choice.
+r"""Multiple choice: the letter in the box, however it is dressed: C, (c), \textit{C}, "Option C", "C - 1/3", its text.
 
 A text behind the letter must not be the text of another choice, nor name a second letter.
 """
@@ -15,11 +15,18 @@ from evals.graders import notation
 _FONTS = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|tt)|boldsymbol|bm|bf|it|rm|emph|underline|boxed|fbox|mbox|left|right)(?![a-zA-Z])"
 )
-_BEFORE = re.compile(r"(?:the )?(?:(?:final |correct |right )?(?:answer|option|choice|letter)(?: is| =|:)? ?)+", re.IGNORECASE)
+_BEFORE = re.compile(
+    r"(?:the )?(?:(?:final |correct |right )?(?:answer|option|choice|letter)(?: is| =|:)? ?)+", re.IGNORECASE
+)
 _LETTER = re.compile(r"[(\[]? ?([A-Za-z]) ?[)\]]? ?[.:;,)]?")
-_LED = re.compile(r"(?:[(\[] ?([A-Za-z]) ?[)\]](?: ?[.:;,)=]| ?-(?= ))?|([A-Za-z]) ?(?:[.:;)=]|-(?!-))) ?(?! ?(?:and|or|&)(?![a-z]))(.+)", re.DOTALL)
+_LED = re.compile(
+    r"(?:[(\[] ?([A-Za-z]) ?[)\]](?: ?[.:;,)=]| ?-(?= ))?|([A-Za-z]) ?(?:[.:;)=]|-(?!-))) ?(.+)", re.DOTALL
+)
+_JOINED = re.compile(r"(?:and|or|nor|not)(?![a-zA-Z])|[&/,]", re.IGNORECASE)
 _WORD = re.compile(r"[A-Z]?[a-z]{2,}|[A-Z]{2,}")
-_SAID = frozenset("yes no true false even odd east west north south none all both neither never always undefined".split())
+_SAID = frozenset(
+    "yes no true false even odd east west north south none all both neither never always undefined".split()
+)
 
 
 def letter(text: str, choices: list[str]) -> str | None:
@@ -54,8 +61,8 @@ def _led(plain: str, letters: str, choices: list[str]) -> str | None:
     own = choices[letters.index(found)] if choices else None
     if own is not None and _squeezed(rest) == _squeezed(own):
         return found
-    others = [choice for choice in choices if _squeezed(choice) == _squeezed(rest)]
-    return None if others or (second and second[1].upper() in letters) else found
+    others = any(_squeezed(choice) == _squeezed(rest) for choice in choices)
+    return None if others or _JOINED.match(rest) or (second and second[1].upper() in letters) else found
 
 
 def _plain(text: str) -> str:
@@ -68,7 +75,7 @@ def _plain(text: str) -> str:
 
 
 def _squeezed(text: str) -> str:
-    return notation.squeezed(notation.bare(text))
+    return notation.squeezed(notation.bare(text)).replace("{", "").replace("}", "")
 
 
 def plain_word(text: str) -> bool:

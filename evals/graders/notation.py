@@ -14,7 +14,16 @@ _SIGNS = str.maketrans(
     | {"×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "÷": "/", "⁄": "/", "∕": "/", "∞": r"\infty "}
     | {"≤": r"\le ", "≥": r"\ge ", "⩽": r"\le ", "⩾": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "±": r"\pm "}
     | {"∪": r"\cup ", "∈": r"\in ", "√": r"\sqrt ", "∛": r"\sqrt[3]", "∅": r"\emptyset ", "º": "°", "˚": "°", "′": "'"}
-    | {"⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "，": ",", "＄": r"\$", "￥": "¥", "￡": "£"}
+    | {
+        "⌊": r"\lfloor ",
+        "⌋": r"\rfloor ",
+        "⌈": r"\lceil ",
+        "⌉": r"\rceil ",
+        "，": ",",
+        "＄": r"\$",
+        "￥": "¥",
+        "￡": "£",
+    }
     | dict.fromkeys("\u00a0\u2009\u202f\u2007\t\n\r", " ")
 )
 _GREEK = dict(
@@ -37,7 +46,9 @@ _CURRENCY = "£€¥₹¢＄"
 _SPACES = re.compile(r"(?<!\\)\\[,;:> ]|\\q?quad(?![a-zA-Z])|~")
 _THOUSANDS = re.compile(r"(?<=[0-9])(?:,\\! *|\{,\}|\\,|\\ )(?=[0-9]{3}(?![0-9]))")
 _SPACED = re.compile(r"(?<![0-9.,/]) *\b([0-9]{1,3})((?: [0-9]{3})+)(?![0-9/])")
-_SIZES = re.compile(r"\\(?:left|right|middle|[bB]igg?[lrm]?|displaystyle|textstyle|limits)(?![a-zA-Z])\.?|(?<!\\)\\[!()\[\]]")
+_SIZES = re.compile(
+    r"\\(?:left|right|middle|[bB]igg?[lrm]?|displaystyle|textstyle|limits)(?![a-zA-Z])\.?|(?<!\\)\\[!()\[\]]"
+)
 _FRACTIONS = re.compile(r"\\[dtc]frac(?![a-zA-Z])")
 _SYNONYMS = (
     (re.compile(r"\\(?:leqslant|leqq|leq)(?![a-zA-Z])|<="), r"\\le "),
@@ -52,13 +63,15 @@ _SYNONYMS = (
 )
 _DEGREES = re.compile(r"(?:\{\})?\^ ?(?:\{ ?\\(?:circ|degree) ?\}|\\(?:circ|degree)(?![a-zA-Z]))|\\degree(?![a-zA-Z])")
 _REPEATING = re.compile(
-    r"(?<![0-9.])([0-9]{0,60})\.([0-9]{0,60})\\(?:overline|bar|dot) ?(?:\{([0-9]{1,60})\}|([0-9]))(?:([0-9]{0,60})\\dot ?(?:\{([0-9])\}|([0-9])))?"
+    r"(?<![0-9.])([0-9]{0,60})\.([0-9]{0,60})\\(?:overline|bar|dot) ?(?:\{([0-9]{1,60})\}|([0-9]))"
+    r"(?:([0-9]{0,60})\\dot ?(?:\{([0-9])\}|([0-9])))?"
 )
 _ABOUT = re.compile(r"\\(?:approx|simeq|sim)(?![a-zA-Z])|(?:approximately|about|roughly|approx\.?) ", re.IGNORECASE)
 _TEXT = re.compile(r"\\(?:text|mathrm|mbox|textrm|textnormal|operatorname|rm) ?\{([^{}]*)\}")
 _APPROXIMATE = re.compile(r"\\(?:approx|simeq)(?![a-zA-Z])|:=|==")
 _NAME = re.compile(
-    r"(?:[A-Za-z]+|\\(?!pi|infty)[a-zA-Z]+|\\text ?\{[^{}]*\})(?: ?_ ?(?:[0-9A-Za-z]|\{[^{}]*\}))?'* ?(?:\( ?[A-Za-z0-9](?: ?, ?[A-Za-z0-9])* ?\))?"
+    r"(?:[A-Za-z]+|\\(?!pi|infty)[a-zA-Z]+|\\text ?\{[^{}]*\})(?: ?_ ?(?:[0-9A-Za-z]|\{[^{}]*\}))?'* ?"
+    r"(?:\( ?[A-Za-z0-9](?: ?, ?[A-Za-z0-9])* ?\))?"
 )
 _OPEN, _CLOSE = "([{", ")]}"
 
@@ -71,9 +84,9 @@ def unprintable(text: str) -> bool:
 def normal(text: str) -> str:
     r"""The text in one spelling, without math delimiters, sizes, fonts and thin spaces.
 
-    "$\dfrac{1}{2}.$" → "\frac{1}{2}", "11,\! 111" → "11111", "90^\circ" → "90°", "½" → "\frac{1}{2}", "5 m²" → "5 m^{2}",
-    "0.1\overline{6}" → "\frac{15}{90}", "\approx 3.14" → "3.14". A space between two digits stays, for it carries
-    meaning, but where it only groups thousands.
+    "$\dfrac{1}{2}.$" → "\frac{1}{2}", "11,\! 111" → "11111", "90^\circ" → "90°", "½" → "\frac{1}{2}",
+    "5 m²" → "5 m^{2}", "0.1\overline{6}" → "\frac{15}{90}", "\approx 3.14" → "3.14". A space between two
+    digits stays, for it carries meaning, but where it only groups thousands.
     """
     text = "".join(char for char in text if unicodedata.category(char) != "Cf").translate(_SIGNS)
     text = _WIDE.sub(lambda match: chr(ord(match[0]) - 0xFEE0), text)
@@ -245,8 +258,10 @@ def signs(text: str) -> Iterator[str]:
 
 
 def based(text: str) -> tuple[str, str] | None:
-    r"""(digits, base) of a number with its base as an index, 52_8, 52_{8} or 52_{\text{eight}}; None for another text."""
-    match = re.fullmatch(r"\(?([0-9A-Fa-f]+)\)? ?_ ?(?:\{ ?([0-9]{1,2}) ?\}|([0-9])|\{? ?(\\text ?\{ ?[a-z]+ ?\}) ?\}?)", text)
+    r"""(digits, base) of a number with its base as an index, 52_8, 52_{8}, 52_{\text{eight}}; None for others."""
+    match = re.fullmatch(
+        r"\(?([0-9A-Fa-f]+)\)? ?_ ?(?:\{ ?([0-9]{1,2}) ?\}|([0-9])|\{? ?(\\text ?\{ ?[a-z]+ ?\}) ?\}?)", text
+    )
     if match is None:
         return None
     names = "two three four five six seven eight nine ten eleven twelve".split()

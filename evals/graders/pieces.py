@@ -6,11 +6,13 @@ import re
 
 from evals.graders import notation
 
-_GROUPED = re.compile(r"(?<![0-9,.])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,])")
+_GROUPED = re.compile(r"(?<![0-9,.])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9]|,[0-9])")
 _JOINING = re.compile(r"\\text ?\{ ?,? ?(?:and|or) ?\}|,? (?:and|or) |;|(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])")
 _ORDER = re.compile(r"(\\le(?![a-zA-Z])|\\ge(?![a-zA-Z])|[<>])")
 _LETTER = re.compile(r"[A-Za-z]|\\(?:theta|alpha|beta|lambda|mu|phi)")
-_MATRIX = re.compile(r"(-?)\\begin ?\{([pbB]?)(?:matrix|array)\}(?:\{[lcr| ]*\})?(.*)\\end ?\{[pbB]?(?:matrix|array)\}", re.DOTALL)
+_MATRIX = re.compile(
+    r"(-?)\\begin ?\{([pbB]?)(?:matrix|array)\}(?:\{[lcr| ]*\})?(.*)\\end ?\{[pbB]?(?:matrix|array)\}", re.DOTALL
+)
 
 
 def commas(text: str, several: bool) -> bool:
@@ -38,7 +40,7 @@ def _joined(text: str) -> list[str]:
 
 
 def as_interval(text: str) -> str:
-    r"""An inequality in one letter as an interval: "x > 3" → "(3, \infty)", "-2 < x \le 7" → "(-2, 7]"; else the text."""
+    r"""An inequality in one letter as an interval: "x > 3" → "(3, \infty)", "-2 < x \le 7" → "(-2, 7]"; else itself."""
     parts = [part.strip() for part in _ORDER.split(text)]
     if len(parts) == 3 and _LETTER.fullmatch(parts[2]) and not _LETTER.fullmatch(parts[0]):
         parts = [parts[2], {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}[parts[1]], parts[0]]

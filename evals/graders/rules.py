@@ -1,7 +1,7 @@
 r"""When a predicted answer equals the gold answer.
 
 An answer is taken apart first: lists ("3, 5, 7", "x = 1 or x = 2", "1 \pm \sqrt{2}") are compared as multisets, unions
-likewise, tuples, intervals and matrices entry by entry and with their brackets. What remains is compared as numbers with
+likewise, tuples, intervals and matrices entry by entry and with their brackets. What remains is compared as numbers and
 their units, then as words, then, if it is neither, by a `Symbolic` (see evals.graders.symbolic).
 """
 
@@ -135,7 +135,11 @@ class Rules:
     def _matrices(self, gold: list[list[str]] | None, predicted: list[list[str]] | None) -> bool:
         if gold is None or predicted is None or [len(row) for row in gold] != [len(row) for row in predicted]:
             return False
-        return all(self._entry(one, other) for row, rows in zip(gold, predicted, strict=True) for one, other in zip(row, rows, strict=True))
+        return all(
+            self._entry(one, other)
+            for row, rows in zip(gold, predicted, strict=True)
+            for one, other in zip(row, rows, strict=True)
+        )
 
     def _expression(self, gold: str, predicted: str) -> bool:
         told = notation.words(gold)

@@ -16,9 +16,9 @@ from functools import lru_cache
 from hashlib import blake2b
 from itertools import pairwise
 
-from evals.graders import expressions, numerals, values
-from evals.graders.expressions import Node, Unreadable
-from evals.graders.values import Evaluator, Undefined, Value
+from evals.graders import expressions, numerals, trees
+from evals.graders.trees import Node, Unreadable
+from evals.graders.values import Budget, Evaluator, Undefined, Value
 
 DIGITS = (40, 1000)
 POINTS = 14
@@ -65,7 +65,7 @@ def _link(one: tuple[Node, Node], other: tuple[Node, Node], sign: str, rel_tol: 
     """Two relations. Where a side that holds a letter stands in both, the other sides decide, within the tolerance."""
     for here in (0, 1) if sign == "=" else ():
         for there in (0, 1):
-            if values.symbols(one[here]) and one[here] == other[there]:
+            if trees.symbols(one[here]) and one[here] == other[there]:
                 return same(one[1 - here], other[1 - there], rel_tol)
     return proportional(_gap(*one), _gap(*other), positive=sign in _TURNED)
 
@@ -76,7 +76,7 @@ def _around(sides: Sequence[Node], signs: Sequence[str]) -> tuple[tuple[Node, ..
 
 
 def _gap(left: Node, right: Node) -> Node:
-    return Node("+", (left, Node("*", (expressions.number(-1), right))))
+    return Node("+", (left, Node("*", (trees.number(-1), right))))
 
 
 def _links(text: str) -> list[str]:
@@ -109,15 +109,16 @@ def same(first: Node, second: Node, rel_tol: Fraction | None) -> bool:
 
     Raises ValueError where they have none, or one that is too large.
     """
+    budget = Budget()
     for points, complex in _grounds(first, second):
         both = 0
         for point in points:
-            found = [_value(tree, point, complex, DIGITS[0]) for tree in (first, second)]
+            found = [_value(tree, point, complex, DIGITS[0], budget) for tree in (first, second)]
             if any(value is None for value in found):
                 if found != [None, None] and not point:
                     return False
                 continue
-            if not _agree(first, second, point, complex, rel_tol, thorough=not both):
+            if not _agree(first, second, point, complex, budget, rel_tol=rel_tol, thorough=not both):
                 return False
             both += 1
             if both == ENOUGH and len(points) <= POINTS:
@@ -132,11 +133,12 @@ def proportional(first: Node, second: Node, positive: bool) -> bool:
 
     Raises ValueError like `same`.
     """
+    budget = Budget()
     for points, complex in _grounds(first, second):
         start: list[Node] = []
         both = 0
         for point in points:
-            found = [_value(tree, point, complex, DIGITS[0]) for tree in (first, second)]
+            found = [_value(tree, point, complex, DIGITS[0], budget) for tree in (first, second)]
             if found[0] is None or found[1] is None:
                 continue
             here = [_put(tree, point) for tree in (first, second)]
@@ -150,7 +152,7 @@ def proportional(first: Node, second: Node, positive: bool) -> bool:
                 start = here
                 continue
             crossed = [Node("*", (start[0], here[1])), Node("*", (here[0], start[1]))]
-            if not _agree(crossed[0], crossed[1], {}, complex, Fraction(0), thorough=not both):
+            if not _agree(crossed[0], crossed[1], {}, complex, budget, rel_tol=Fraction(0), thorough=not both):
                 return False
             both += 1
             if both == ENOUGH and len(points) <= POINTS:
@@ -162,11 +164,11 @@ def proportional(first: Node, second: Node, positive: bool) -> bool:
 
 def _grounds(first: Node, second: Node) -> list[tuple[list[dict[str, Fraction]], bool]]:
     """The points to try, and whether in complex numbers: the real ones first, unless there is an i."""
-    names = sorted(values.symbols(first) | values.symbols(second))
-    used = values.operations(first) | values.operations(second)
+    names = sorted(trees.symbols(first) | trees.symbols(second))
+    used = trees.operations(first) | trees.operations(second)
     if not names:
         points: list[dict[str, Fraction]] = [{}]
-    elif used & (values.WHOLE | {"parity"}):
+    elif used & (trees.WHOLE | {"parity"}):
         points = [{name: _whole(name, index) for name in names} for index in range(3 * POINTS)]
     else:
         points = [{name: _real(name, index, "i" in used) for name in names} for index in range(POINTS)]
@@ -183,27 +185,36 @@ def _whole(name: str, index: int) -> Fraction:
 
 def _real(name: str, index: int, positive: bool) -> Fraction:
     """A point by name and index: small ones first, then larger ones and negative ones."""
-    low, high, signed = ((0, 1, False), (1, 2, False), (2, 6, False), (0, 2, True), (1, 6, True), (6, 18, False))[index % 6]
+    low, high, signed = ((0, 1, False), (1, 2, False), (2, 6, False), (0, 2, True), (1, 6, True), (6, 18, False))[
+        index % 6
+    ]
     chance = _chance(name, index)
     size = Fraction(low, 2) + Fraction((high - low) * (chance % 95 + 1), 2 * 97)
     return -size if signed and not positive and chance >> 8 & 1 else size
 
 
-def _value(tree: Node, point: Mapping[str, Fraction], complex: bool, digits: int) -> Value | None:
+def _value(tree: Node, point: Mapping[str, Fraction], complex: bool, digits: int, budget: Budget) -> Value | None:
     try:
-        return Evaluator(digits, complex).value(tree, point)
+        return Evaluator(digits, complex, budget).value(tree, point)
     except Undefined:
         return None
 
 
 def _agree(
-    first: Node, second: Node, point: Mapping[str, Fraction], complex: bool, rel_tol: Fraction | None, thorough: bool
+    first: Node,
+    second: Node,
+    point: Mapping[str, Fraction],
+    complex: bool,
+    budget: Budget,
+    *,
+    rel_tol: Fraction | None,
+    thorough: bool,
 ) -> bool:
     """Whether two trees have the same value at one point, where both have one."""
-    decimal = "decimal" in values.operations(first) | values.operations(second)
+    decimal = "decimal" in trees.operations(first) | trees.operations(second)
     digits = DIGITS[0]
     for stage in range(2 if thorough else 1):
-        evaluator = Evaluator(digits, complex)
+        evaluator = Evaluator(digits, complex, budget)
         one, other = evaluator.value(first, point), evaluator.value(second, point)
         if isinstance(one, Fraction) and isinstance(other, Fraction):
             return numerals.close(one, other, decimal, rel_tol, None)
@@ -224,6 +235,6 @@ def _agree(
 def _put(tree: Node, point: Mapping[str, Fraction]) -> Node:
     """The tree with the symbols' values in their places."""
     if tree.op == "symbol":
-        return expressions.number(point[tree.name]) if tree.name in point else tree
+        return trees.number(point[tree.name]) if tree.name in point else tree
     inner = {name: value for name, value in point.items() if tree.op not in ("sum", "prod") or name != tree.name}
     return tree._replace(args=tuple(_put(arg, inner) for arg in tree.args)) if tree.args else tree

@@ -16,25 +16,38 @@ from typing import NamedTuple
 Unit = Mapping[str, int]
 
 _NAMES = """
-mm millimeter millimetre | cm CM centimeter centimetre | dm decimeter decimetre | m meter metre | km Km KM kilometer kilometre
-nm nanometer nanometre | μm um micron micrometer micrometre | in inch inches | ft foot feet | yd yard | mi mile
+mm millimeter millimetre | cm CM centimeter centimetre | dm decimeter decimetre | m meter metre
+km Km KM kilometer kilometre | nm nanometer nanometre | μm um micron micrometer micrometre
+in inch inches | ft foot feet | yd yard | mi mile
 mg milligram | g gm gram gramme | kg Kg KG kilogram kilo | lb lbs pound | oz ounce | ton tonne
 s sec second | ms millisecond | min minute | h hr hour | day | week wk | month | yr year
 l L liter litre | ml mL milliliter millilitre | gal gallon | acre | hectare ha | pt pint | qt quart | cup
-J joule | kJ kilojoule | cal calorie | W watt | kW kilowatt | N newton | Pa pascal | kPa | Hz hertz | V volt | A ampere amp
-K kelvin | C coulomb | mol mole | eV | keV | MeV | GeV | erg | dyne | ohm | T tesla | F farad | pc parsec | ly lightyear
+J joule | kJ kilojoule | cal calorie | W watt | kW kilowatt | N newton | Pa pascal | kPa | Hz hertz | V volt
+A ampere amp | K kelvin | C coulomb | mol mole | eV | keV | MeV | GeV | erg | dyne | ohm | T tesla
+F farad | pc parsec | ly lightyear
 Å angstrom | rad radian | deg degree | am a.m. a.m | pm p.m. p.m
 $ dollar buck USD usd | ¢ cent | £ GBP | € euro EUR | ¥ yen | ₹ rupee Rs
 mph | kph kmph kmh | rpm | bit | byte | sqft
 """
-_CANON = {alias: names[0] for line in _NAMES.split("\n") for names in (entry.split() for entry in line.split("|")) if names for alias in names}
+_CANON = {
+    alias: names[0]
+    for line in _NAMES.split("\n")
+    for names in (entry.split() for entry in line.split("|"))
+    if names
+    for alias in names
+}
 _COMPOUND = {"mph": {"mi": 1, "h": -1}, "kph": {"km": 1, "h": -1}, "sqft": {"ft": 2}}
 _BEHIND_GAP = frozenset("mgsJNVWKLhl")
 """One-letter units: read as such only where a space parts them from the number; "5m" is five times m."""
 
-_ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+_ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+)
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-_STEMS = "third four fif six seven eigh nin ten eleven twelf thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+_STEMS = (
+    "third four fif six seven eigh nin ten eleven twelf thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+)
 _ORDINALS = {f"{stem}{'' if stem == 'third' else 'th'}{end}" for stem in _STEMS.split() for end in ("", "s")} | {
     f"{stem[:-1]}ieth{end}" for stem in _TENS.split() for end in ("", "s")
 }
@@ -44,13 +57,14 @@ CHANGING = (
     | frozenset(_TENS.split())
     | frozenset(_ORDINALS)
     | frozenset(
-        "half halves quarter quarters hundredth hundredths thousandth thousandths dozen dozens gross googol "
-        "or and not no nor non than to from up until til till but except without plus minus times over under below above "
-        "beneath beyond before after by mod modulo choose root roots power exponent squared cubed square-root factorial "
-        "factorials double triple twice thrice negative positive less fewer more least most greater smaller lower higher "
-        "bigger larger older younger short off down away percent percentage pct permille remainder rem base pi sqrt ln log "
-        "sin cos tan exp inverse reciprocal approximately about nearly almost roughly if is are was be when with at "
-        "inclusive exclusive only excluding including rounded mixed repeating recurring".split()
+        "half halves quarter quarters hundredth hundredths thousandth thousandths dozen dozens gross googol or "
+        "and not no nor non than to from up until til till but except without plus minus times over under below "
+        "above beneath beyond before after by mod modulo choose root roots power exponent squared cubed "
+        "factorial factorials double triple twice thrice negative positive less fewer more least most "
+        "greater smaller lower higher bigger larger older younger short off down away percent percentage pct "
+        "permille remainder rem base pi sqrt ln log sin cos tan exp inverse reciprocal approximately about nearly "
+        "almost roughly if is are was be when with at inclusive exclusive only excluding including rounded mixed "
+        "repeating recurring".split()
     )
     | frozenset(SCALES)
 )
@@ -60,7 +74,8 @@ _TOKEN = re.compile(
     r"(?P<text>\\(?:text|mathrm|mbox|textrm|textnormal|rm|operatorname) ?\{(?P<said>[^{}]*)\})"
     r"|(?P<word>[A-Za-zμÅ]+(?:\.m\.?)?)"
     r"|(?P<power>\^ ?(?:\{ ?(?P<braced>-?[0-9]) ?\}|(?P<digit>-?[0-9])))"
-    r"|(?P<over>/)|(?P<times>\\cdot(?![a-zA-Z])|\\times(?![a-zA-Z])|\*)|(?P<degree>°)|(?P<money>[£€¥₹¢＄])|(?P<space> +)"
+    r"|(?P<over>/)|(?P<times>\\cdot(?![a-zA-Z])|\\times(?![a-zA-Z])|\*)|(?P<degree>°)|(?P<money>[£€¥₹¢＄])"
+    r"|(?P<space> +)"
     r"|(?P<other>\\[a-zA-Z]+|.)",
     re.DOTALL,
 )
@@ -90,7 +105,10 @@ def split(text: str, glued: bool = False) -> Quantity:
         rest = split(front["sign"] + text[front.end() :])
         name = {"＄": "$", "Rs": "₹"}.get(front["money"].strip(" ."), front["money"])
         return Quantity(rest.body, {name: 1}) if rest.unit is None or name in rest.unit else Quantity(text, None)
-    tokens = [(match.lastgroup if match.lastgroup not in ("said", "braced", "digit") else "", match) for match in _TOKEN.finditer(text)]
+    tokens = [
+        (match.lastgroup if match.lastgroup not in ("said", "braced", "digit") else "", match)
+        for match in _TOKEN.finditer(text)
+    ]
     kinds = [_kind(match) for _, match in tokens]
     start = len(kinds)
     while start and kinds[start - 1] != "other":
@@ -117,17 +135,26 @@ def split(text: str, glued: bool = False) -> Quantity:
 
 
 def _kind(match: re.Match[str]) -> str:
-    return next(name for name in ("text", "word", "power", "over", "times", "degree", "money", "space", "other") if match[name] is not None)
+    return next(
+        name
+        for name in ("text", "word", "power", "over", "times", "degree", "money", "space", "other")
+        if match[name] is not None
+    )
 
 
 def _plainly(tail: list[re.Match[str]], body: str, numeric: bool, glued: bool) -> bool:
     """Whether words outside \\text can be a unit here."""
     written = [match["word"] for match in tail if match["word"]]
-    known = all(name in _CANON or _stem(name) in _CANON or name in ("per", "square", "cubic", "sq", "cu", "squared") for name in written)
+    known = all(
+        name in _CANON or _stem(name) in _CANON or name in ("per", "square", "cubic", "sq", "cu", "squared")
+        for name in written
+    )
     gap = body.endswith(" ") or tail[0]["word"] is None
     if not numeric:
         return known and gap and all(len(name) > 1 for name in written)
-    if any(len(name) == 1 and name not in "CF" and tail[0]["word"] == name and name not in _BEHIND_GAP for name in written):
+    if any(
+        len(name) == 1 and name not in "CF" and tail[0]["word"] == name and name not in _BEHIND_GAP for name in written
+    ):
         return False
     if not gap:
         return known and (glued or len(written[0]) > 1)
@@ -152,7 +179,9 @@ def _unit(tail: list[re.Match[str]], skip: bool) -> dict[str, int] | None:
     for match in tail:
         pieces: list[str] = []
         if match["said"] is not None:
-            pieces = re.findall(r"[A-Za-zμÅ]+(?:\.m\.?)?|\^-?[0-9]|[/%$°0-9=<>]|[-–]", match["said"].replace("{", "").replace("}", ""))
+            pieces = re.findall(
+                r"[A-Za-zμÅ]+(?:\.m\.?)?|\^-?[0-9]|[/%$°0-9=<>]|[-–]", match["said"].replace("{", "").replace("}", "")
+            )
         elif match["word"]:
             pieces = [match["word"]]
         elif match["power"]:
@@ -177,7 +206,12 @@ def _unit(tail: list[re.Match[str]], skip: bool) -> dict[str, int] | None:
             elif piece[0] == "^" and last:
                 unit[last] *= int(piece[1:])
                 last = ""
-            elif piece[0] == "^" or piece in tuple("%0123456789=<>") or low in CHANGING or low.endswith(("illion", "illions")):
+            elif (
+                piece[0] == "^"
+                or piece in tuple("%0123456789=<>")
+                or low in CHANGING
+                or low.endswith(("illion", "illions"))
+            ):
                 return None
             elif low in _SILENT or piece in "-–":
                 continue

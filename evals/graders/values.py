@@ -1,7 +1,7 @@
 r"""Values of expression trees: exact fractions as far as they go, mpmath's numbers beyond, bounded in size.
 
-Nothing here runs code of an answer or grows without bound: a power, factorial or sum too large for MAX_BITS or MAX_TERMS
-is refused before it is computed.
+Nothing here runs code of an answer or grows without bound: a power, factorial or sum that is too large for MAX_BITS or
+MAX_TERMS is refused before it is computed.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from typing import Any
 
 import mpmath
 
-from evals.graders.expressions import Node
+from evals.graders.trees import Node
 
 MAX_BITS = 200_000
 """Bits of the largest whole number that is computed: about 60,000 digits."""
 MAX_TERMS = 2_000
 """Terms of the longest sum or product that is computed."""
 MAX_FACTORIAL = 10_000
+MAX_WORK = 200_000
+"""Steps of one comparison, of about 5 µs each; a step with large numbers counts for more."""
+MAX_ARGUMENT = 1 << 1000
+"""Magnitude of the largest argument of a function such as sinh."""
 
 Value = Any
 """A Fraction, or an mpmath number of the context's precision (mpf, mpc)."""
-
-WHOLE = frozenset("floor ceil factorial binomial gcd lcm sum prod".split())
-"""Operations on whole numbers."""
-
 
 _local = threading.local()
 """mpmath changes a context's precision while it computes, so each thread has its own."""
@@ -55,6 +55,19 @@ class TooLarge(ValueError):
     """The value is larger than what is computed."""
 
 
+class Budget:
+    """The work that one comparison may still take."""
+
+    def __init__(self) -> None:
+        self.left = MAX_WORK
+
+    def spend(self, bits: int) -> None:
+        """Count one step with numbers of so many bits. Raises TooLarge when nothing is left."""
+        self.left -= 1 + (bits // 2000) ** 2
+        if self.left < 0:
+            raise TooLarge("it takes too many steps to compute")
+
+
 class Evaluator:
     """Values at `digits` decimal digits; `largest` is the largest magnitude met on the way.
 
@@ -62,14 +75,16 @@ class Evaluator:
     number is real either way.
     """
 
-    def __init__(self, digits: int, complex: bool) -> None:
+    def __init__(self, digits: int, complex: bool, budget: Budget) -> None:
         self.context = _context(digits)
+        self.budget = budget
         self.complex = complex
         self.largest: Any = self.context.mpf(1)
 
     def value(self, tree: Node, at: Mapping[str, Fraction]) -> Value:
         """The value of a tree where the symbols have the values `at`. Raises Undefined, TooLarge, or KeyError."""
         found = self._value(tree, dict(at))
+        self.budget.spend(_bits(found) if isinstance(found, Fraction) else self.context.prec)
         if not isinstance(found, Fraction):
             size = abs(found)
             if not self.context.isfinite(size):
@@ -82,7 +97,7 @@ class Evaluator:
         """The sign of a real value; 0 for one that is not real."""
         if getattr(value, "imag", 0):
             return 0
-        return (value.real > 0) - (value.real < 0)
+        return int(value.real > 0) - int(value.real < 0)
 
     def number(self, value: Value) -> Any:
         """A value as an mpmath number."""
@@ -123,7 +138,8 @@ class Evaluator:
         return total
 
     def _bounded(self, value: Fraction) -> Fraction:
-        if max(value.numerator.bit_length(), value.denominator.bit_length()) > MAX_BITS:
+        self.budget.spend(_bits(value))
+        if _bits(value) > MAX_BITS:
             raise TooLarge("it holds a number of more than 60,000 digits")
         return value
 
@@ -159,7 +175,7 @@ class Evaluator:
             return None
         if base == 0 and exponent <= 0:
             raise Undefined("zero to a power that is not positive")
-        size = max(base.numerator.bit_length(), base.denominator.bit_length())
+        size = _bits(base)
         if base not in (0, 1, -1) and size * abs(exponent) > MAX_BITS + size:
             raise TooLarge("it holds a number of more than 60,000 digits")
         if exponent.denominator == 1:
@@ -192,6 +208,8 @@ class Evaluator:
                 raise NotReal(op)
             return (max if op == "max" else min)(args, key=self.number)
         x = self.number(args[0])
+        if abs(x) > MAX_ARGUMENT and op not in ("ln", "log"):
+            raise TooLarge(f"the argument of {op} is too large")
         if op in ("ln", "log"):
             return self._logarithm(x, self.number(args[1]) if op == "log" else None)
         if op in _LIMITED and not self.complex and not _LIMITED[op](x):
@@ -242,6 +260,8 @@ class Evaluator:
             if n > MAX_FACTORIAL and min(k, n - k) > 100:
                 raise TooLarge("it holds a number of more than 60,000 digits")
             return self._bounded(Fraction(math.comb(int(n), int(k)) if k >= 0 else 0))
+        if max(abs(self.number(n)), abs(self.number(k))) > MAX_FACTORIAL:
+            raise TooLarge("it holds a number of more than 60,000 digits")
         return self.context.binomial(self.number(n), self.number(k))
 
     def _series(self, tree: Node, at: dict[str, Fraction]) -> Value:
@@ -265,48 +285,15 @@ _LIMITED = {
 }
 
 
+def _bits(value: Fraction) -> int:
+    return max(value.numerator.bit_length(), value.denominator.bit_length())
+
+
 def _root(value: int, degree: int) -> int | None:
     """The whole root of a whole number that is not negative, None where there is none."""
-    low, high = 0, 1 << (value.bit_length() // degree + 1)
-    while low < high:
-        middle = (low + high) // 2
-        if middle**degree < value:
-            low = middle + 1
-        else:
-            high = middle
-    return low if low**degree == value else None
-
-
-def symbols(tree: Node) -> frozenset[str]:
-    """The names of the free symbols of a tree."""
-    found: set[str] = set()
-    stack: list[tuple[Node, frozenset[str]]] = [(tree, frozenset())]
-    while stack:
-        node, bound = stack.pop()
-        if node.op == "symbol" and node.name not in bound:
-            found.add(node.name)
-        inner = bound | {node.name} if node.op in ("sum", "prod") else bound
-        stack.extend((arg, inner) for arg in node.args)
-    return frozenset(found)
-
-
-def operations(tree: Node) -> frozenset[str]:
-    """The operations in a tree; "decimal" among them where a number is written with a point or an exponent.
-
-    "parity" where something is raised to a power that holds a symbol, from a negative number: (-1)^n.
-    """
-    found: set[str] = set()
-    stack = [tree]
-    while stack:
-        node = stack.pop()
-        found.add("decimal" if node.decimal else node.op)
-        if node.op == "^" and _negative(node.args[0]) and symbols(node.args[1]):
-            found.add("parity")
-        stack.extend(node.args)
-    return frozenset(found)
-
-
-def _negative(tree: Node) -> bool:
-    if tree.op == "*":
-        return sum(map(_negative, tree.args)) % 2 == 1 and not symbols(tree)
-    return tree.op == "number" and tree.value < 0
+    if value < 2 or degree == 1:
+        return value
+    root = 1 << -(-value.bit_length() // degree)  # Newton's steps from above fall until they are there
+    while (step := ((degree - 1) * root + value // root ** (degree - 1)) // degree) < root:
+        root = step
+    return root if root**degree == value else None

@@ -50,7 +50,7 @@ def answer(request: Plain) -> Plain:
         return {"equal": False, "reason": "the answer is nested too deeply"}
     except ImportError as error:
         return {"missing": str(error)}
-    except Exception as error:  # noqa: BLE001 - whatever a hostile answer provokes in sympy, it is a wrong answer
+    except Exception as error:  # noqa: BLE001 - whatever a hostile answer provokes, it is a wrong answer
         text = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
         return {"equal": False, "reason": text[:300]}
 

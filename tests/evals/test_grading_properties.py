@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.graders import notation, numerals
+from evals.graders import notation, numerals, pieces, units
 from evals.graders.rules import NeedsSymbolic, Rules
 from evals.graders.worker import undecided_is_false
 from evals.grading import Grader
@@ -37,7 +37,7 @@ def spellings(number: int) -> list[str]:
         rf"{sign}\frac{{{2 * abs(number)}}}{{2}}",
         f"{sign}{3 * abs(number)}/3",
         rf"{sign}{size} \text{{ apples}}",
-        f"{sign}{size} km",
+        rf"{sign}{size} \mbox{{ km}}",
         f" $ {sign}{size}. $ ",
     ]
 
@@ -47,6 +47,13 @@ def test_an_integer_equals_itself_in_every_spelling(number: int) -> None:
     for text in spellings(number):
         assert RULES.equal(str(number), text), text
         assert RULES.equal(text, str(number)), text
+
+
+@given(INTEGERS)
+def test_a_unit_in_plain_letters_is_asked_for_and_may_be_added(number: int) -> None:
+    assert RULES.equal(str(number), f"{number} km")
+    assert not RULES.equal(f"{number} km", str(number))
+    assert RULES.equal(f"{number} km", rf"{number}\text{{ km}}")
 
 
 @given(INTEGERS, INTEGERS, st.integers(0, 12), st.sampled_from([None, Fraction(1, 10**4)]))
@@ -80,8 +87,12 @@ def test_tolerance_is_relative_for_small_numbers(digits: int, exponent: int) -> 
 
 
 @given(TEXT, TEXT)
-def test_comparing_is_symmetric_and_never_raises(first: str, second: str) -> None:
-    assert RULES.equal(first, second) == RULES.equal(second, first)
+def test_comparing_is_symmetric_but_for_units_and_never_raises(first: str, second: str) -> None:
+    """A unit in letters outside \\text must be written, if it is the gold answer's."""
+    plain = any(
+        units.split(part).plain for text in (first, second) for part in pieces.entries(notation.normal(text), False)
+    )
+    assert plain or RULES.equal(first, second) == RULES.equal(second, first)
 
 
 @given(TEXT)

@@ -2,7 +2,7 @@ r"""Gold answers written otherwise, with known truth: each kind of change keeps 
 
     for kind in KINDS: kind.rewrite(problem, random) → the new text, or None where the kind does not apply
 
-Nothing here imports the grader, so that `evals.grading_audit` can hold the two against each other.
+Nothing here imports the grader, so that `evals.audit` can hold the two against each other.
 """
 
 from __future__ import annotations
@@ -97,7 +97,13 @@ def entries(problem: Problem) -> list[str] | None:
 def bracket(problem: Problem) -> tuple[str, list[str], str] | None:
     """One tuple or interval: opening, entries, closing."""
     match = _TUPLE.fullmatch(plain(problem))
-    if problem.kind == "choice" or match is None or re.search(r"[()\[\]]", match[2]) or "," not in match[2]:
+    if (
+        problem.kind == "choice"
+        or problem.meta.get("several")
+        or match is None
+        or re.search(r"[()\[\]]", match[2])
+        or "," not in match[2]
+    ):
         return None
     return match[1], [part.strip() for part in match[2].split(",")], match[3]
 
@@ -107,7 +113,9 @@ def formula(problem: Problem) -> str | None:
     text = plain(problem)
     if problem.kind == "choice" or number(problem) is not None or entries(problem) or bracket(problem):
         return None
-    if re.search(r"text|mbox|[=,%$<>]|\\pm|\\in|\\cup|geq|begin|np\.|\^\{?\\circ|[0-9]_|angle|\\!|[A-Z]_|[0-9] ?\\frac", text):
+    if re.search(
+        r"text|mbox|[=,%$<>]|\\pm|\\in|\\cup|geq|begin|np\.|\^\{?\\circ|[0-9]_|angle|\\!|[A-Z]_|[0-9] ?\\frac", text
+    ):
         return None
     return text if re.search(r"\\|[a-zA-Z^]|[0-9] ?[-+*/] ?[0-9]", text) else None
 

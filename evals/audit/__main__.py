@@ -1,7 +1,7 @@
-r"""Gold answers rewritten with known truth, and graded: python -m evals.grading_audit [--draw 300] [--seed 0] [--out FILE]
+r"""Gold answers rewritten with known truth, and graded: python -m evals.audit [--draw 300] [--seed 0] [--out FILE]
 
 Each gold answer drawn gets one form that is equal and one that is near but different, by kinds of change that are
-right by construction (evals.rewrites). No gold answer is dropped, and no kind makes more than a fifth of the pairs.
+right by construction (evals.audit.kinds). No gold answer is dropped, and no kind makes more than a fifth of the pairs.
 Printed are the mistakes, by kind; `--every` makes every form of every answer drawn instead of one each way.
 """
 
@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from evals import rewrites_different, rewrites_equal  # noqa: F401 - importing enters their kinds
+from evals.audit import different_forms, different_numbers, equal_forms, equal_numbers  # noqa: F401 - enter their kinds
+from evals.audit.kinds import KINDS, Kind
 from evals.datasets import load
 from evals.grading import Grader
 from evals.layouts import LAYOUTS
 from evals.problems import Problem
-from evals.rewrites import KINDS, Kind
 from gsi_node.errors import ConfigError
 
 SHARE = 5
@@ -42,12 +42,20 @@ def draw(size: int, seed: int, data_dir: Path | None = None) -> list[Problem]:
     """`size` problems, equally many of each named set, by seed."""
     names = sorted(LAYOUTS)
     sizes = [size // len(names) + (index < size % len(names)) for index in range(len(names))]
-    return [one for name, part in zip(names, sizes, strict=True) for one in load(name, data_dir=data_dir, size=part, seed=seed)]
+    return [
+        one
+        for name, part in zip(names, sizes, strict=True)
+        for one in load(name, data_dir=data_dir, size=part, seed=seed)
+    ]
 
 
 def forms(problem: Problem, equal: bool, seed: int) -> list[tuple[Kind, str]]:
     """Every form of one gold answer in one direction."""
-    made = [(kind, kind.rewrite(problem, Random(f"{seed} {problem.id} {kind.name}"))) for kind in KINDS if kind.equal == equal]
+    made = [
+        (kind, kind.rewrite(problem, Random(f"{seed} {problem.id} {kind.name}")))
+        for kind in KINDS
+        if kind.equal == equal
+    ]
     return [(kind, text) for kind, text in made if text is not None]
 
 
@@ -61,7 +69,9 @@ def pairs(problems: Sequence[Problem], seed: int) -> Iterator[Pair]:
         options = [(problem, forms(problem, equal, seed)) for problem in problems]
         for problem, made in sorted(options, key=lambda option: len(option[1])):
             if not made:
-                raise ConfigError(f"no kind rewrites the answer {problem.answer!r} ({'equal' if equal else 'different'})")
+                raise ConfigError(
+                    f"no kind rewrites the answer {problem.answer!r} ({'equal' if equal else 'different'})"
+                )
             kind, text = min(made, key=lambda form: used[form[0].name])
             used[kind.name] += 1
             yield Pair(problem, kind.name, text, equal)
@@ -97,11 +107,19 @@ def main() -> None:
     with Grader(workers=2) as grader:
         for pair in (every if options.every else pairs)(problems, options.seed):
             said = graded(grader, pair)
-            row = {"gold": pair.problem.answer, "text": pair.text, "equal": pair.equal, "kind": pair.kind, "graded": said}
+            row = {
+                "gold": pair.problem.answer,
+                "text": pair.text,
+                "equal": pair.equal,
+                "kind": pair.kind,
+                "graded": said,
+            }
             lines.append(json.dumps(row | {"id": pair.problem.id}, ensure_ascii=False))
             if said != pair.equal:
                 wrong[pair.kind] += 1
-                console.print(f"{'refused ' if pair.equal else 'accepted'} {pair.problem.answer} ← {pair.text}  ({pair.kind})")
+                console.print(
+                    f"{'refused ' if pair.equal else 'accepted'} {pair.problem.answer} ← {pair.text}  ({pair.kind})"
+                )
     if options.out:
         options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
     console.print(f"{len(lines)} pairs of {len(problems)} gold answers, {wrong.total()} mistakes {dict(wrong)}")

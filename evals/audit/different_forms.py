@@ -1,12 +1,11 @@
-r"""Kinds of change that make an answer another one that looks near (see evals.rewrites)."""
+r"""Kinds of change that make another answer: formulas, lists, tuples, relations, words, letters, units."""
 
 from __future__ import annotations
 
 import re
 from random import Random
 
-from evals.problems import Problem
-from evals.rewrites import (
+from evals.audit.kinds import (
     bracket,
     chosen,
     entries,
@@ -19,109 +18,9 @@ from evals.rewrites import (
     relation,
     symbols,
     united,
-    whole,
     word,
 )
-
-CHANGING = (
-    "tenths thirds halves factorial quadrillion squared dozen million hundredths below or~more percent~less "
-    "degrees~below~zero and~a~half cubed thousand"
-).split()
-
-
-@kind("another last digit", equal=False)
-def digit(problem: Problem, random: Random) -> str | None:
-    text = plain(problem)
-    if problem.kind == "choice" or (number(problem) is None and formula(problem) is None):
-        return None
-    rounded = re.search(r"[0-9]\.[0-9]|[0-9]e-?[0-9]", text)  # nearly equal in a set whose numbers are rounded
-    match = re.search("[1-9]" if rounded else r"[0-9](?=[^0-9]*$)", text)
-    if match is None or (formula(problem) and re.search(r"_\{?[0-9]?$", text[: match.start()])):
-        return None
-    new = (int(match[0]) + random.randint(1, 8)) % 10
-    changed = text[: match.start()] + str(new) + text[match.end() :]
-    return None if re.search(r"/ ?0|\{0\}|\^0|(?<![0-9.])[01]$", changed) else changed
-
-
-@kind("the other sign", equal=False)
-def sign(problem: Problem, random: Random) -> str | None:
-    found, text = number(problem), plain(problem)
-    if found:
-        return text[1:] if text.startswith("-") else "-" + text
-    return f"-({text})" if formula(problem) is not None else None
-
-
-@kind("one more", equal=False)
-def more(problem: Problem, random: Random) -> str | None:
-    rounded = re.search(r"[0-9]e-?[0-9]", plain(problem))  # nearly equal in a set whose numbers are rounded
-    if rounded or (number(problem) is None and formula(problem) is None):
-        return None
-    return f"{plain(problem)} {random.choice(['+', '-'])} 1"
-
-
-@kind("a hair away", equal=False)
-def hair(problem: Problem, random: Random) -> str | None:
-    exact = "." not in plain(problem) and "e" not in plain(problem).replace(r"\frac", "")
-    if not exact or (number(problem) is None and formula(problem) is None):
-        return None
-    return plain(problem) + random.choice([r" + \frac{1}{2^{100}}", " + 10^{-40}", r" - \frac{1}{3^{90}}"])
-
-
-@kind("ten times as much", equal=False)
-def tenfold(problem: Problem, random: Random) -> str | None:
-    found, text = number(problem), plain(problem)
-    if not found:
-        return None
-    if match := re.fullmatch(r"(-?[0-9.]+)e(-?[0-9]+)", text):
-        return rf"{match[1]} \times 10^{{{int(match[2]) + random.choice([-1, 1])}}}"
-    return f"{text}0" if "." not in text and "{" not in text else f"10 \\cdot {text}"
-
-
-@kind("a word that changes the value", equal=False)
-def wordy(problem: Problem, random: Random) -> str | None:
-    found = whole(problem)
-    if found is None or abs(found) < 3:
-        return None
-    said = random.choice(CHANGING).replace("~", " ")
-    return random.choice(["{} {}", r"{} \text{{ {}}}"]).format(found, said)
-
-
-@kind("a space inside the number", equal=False)
-def spaced(problem: Problem, random: Random) -> str | None:
-    found = whole(problem)
-    if found is None or abs(found) < 10 or len(str(abs(found))) > 3:
-        return None
-    return plain(problem)[:-1] + " " + plain(problem)[-1]
-
-
-@kind("a letter behind the number", equal=False)
-def variable(problem: Problem, random: Random) -> str | None:
-    found = whole(problem)
-    return None if not found else random.choice([r"{}\pi", "{}x", "{}ab", r"{}\sqrt{{2}}", "{}i"]).format(found)
-
-
-@kind("two answers for one", equal=False)
-def doubled(problem: Problem, random: Random) -> str | None:
-    found = whole(problem)
-    if found is None:
-        return None
-    return random.choice(["{}, {}", "{} or {}", r"{} \text{{ or }} {}", "{} and {}"]).format(found, found + 1)
-
-
-@kind("upside down", equal=False)
-def inverted(problem: Problem, random: Random) -> str | None:
-    found = number(problem)
-    if not found or found.denominator == 1 or abs(found) == 1 or "." in plain(problem) or "e" in plain(problem):
-        return None
-    return rf"\frac{{{found.denominator}}}{{{found.numerator}}}"
-
-
-@kind("a mixed number run together", equal=False)
-def run_together(problem: Problem, random: Random) -> str | None:
-    found = number(problem)
-    if found is None or found.denominator == 1 or found < 1 or "." in plain(problem):
-        return None
-    return f"{found.numerator // found.denominator}{found.numerator % found.denominator}/{found.denominator}"
+from evals.problems import Problem
 
 
 @kind("a letter in the other case", equal=False)
@@ -225,7 +124,13 @@ def altered(problem: Problem, random: Random) -> str | None:
 @kind("an equation with another side", equal=False)
 def unbalanced(problem: Problem, random: Random) -> str | None:
     found = relation(problem)
-    return None if found is None else f"{found[0]} = {found[1]} + 1" if "(" not in found[0] else f"{found[0]} = {found[1]} + 2"
+    return (
+        None
+        if found is None
+        else f"{found[0]} = {found[1]} + 1"
+        if "(" not in found[0]
+        else f"{found[0]} = {found[1]} + 2"
+    )
 
 
 @kind("an inequality for an equation", equal=False)
@@ -239,25 +144,41 @@ def another_word(problem: Problem, random: Random) -> str | None:
     found = word(problem)
     if found is None:
         return None
-    said = "ABCDE"["ABCDE".index(found) - 1] if len(found) == 1 else random.choice(["north", "Maria", "circle", "neither"])
+    said = (
+        "ABCDE"["ABCDE".index(found) - 1] if len(found) == 1 else random.choice(["north", "Maria", "circle", "neither"])
+    )
     return random.choice([r"\text{{{}}}", r"\text{{({})}}", "{}"]).format(said)
 
 
 @kind("another letter of the choices", equal=False)
 def another_letter(problem: Problem, random: Random) -> str | None:
-    return None if letter(problem) is None else random.choice(["{}", "({})", "Option {}", r"\textit{{{}}}", "**{}**"]).format(other(problem))
+    return (
+        None
+        if letter(problem) is None
+        else random.choice(["{}", "({})", "Option {}", r"\textit{{{}}}", "**{}**"]).format(other(problem))
+    )
 
 
 @kind("two letters of the choices", equal=False)
 def two_letters(problem: Problem, random: Random) -> str | None:
     found = letter(problem)
-    return None if found is None else random.choice(["{} or {}", "{}, {}", "{} and {}", "{}{}", "{}; {}", "{} - {}", "{}/{}"]).format(found, other(problem))
+    return (
+        None
+        if found is None
+        else random.choice(["{} or {}", "{}, {}", "{} and {}", "{}{}", "{}; {}", "{} - {}", "{}/{}"]).format(
+            found, other(problem)
+        )
+    )
 
 
 @kind("the text of another choice", equal=False)
 def another_text(problem: Problem, random: Random) -> str | None:
     found = letter(problem)
-    if found is None or chosen(problem, found) == chosen(problem, other(problem)):
+    if (
+        found is None
+        or chosen(problem, found) == chosen(problem, other(problem))
+        or len(chosen(problem, other(problem))) < 2
+    ):
         return None
     return random.choice(["{1}", "{0}. {1}"]).format(other(problem), chosen(problem, other(problem)))
 
@@ -265,7 +186,13 @@ def another_text(problem: Problem, random: Random) -> str | None:
 @kind("not the letter", equal=False)
 def denied(problem: Problem, random: Random) -> str | None:
     found = letter(problem)
-    return None if found is None else random.choice(["not {}", "all but {}", "{}?", r"\neg {}", "Z"]).format(found).replace("{}?", f"{found}{found}")
+    return (
+        None
+        if found is None
+        else random.choice(["not {}", "all but {}", "{}?", r"\neg {}", "Z"])
+        .format(found)
+        .replace("{}?", f"{found}{found}")
+    )
 
 
 @kind("another unit", equal=False)
@@ -277,7 +204,9 @@ def another_unit(problem: Problem, random: Random) -> str | None:
 @kind("another percentage", equal=False)
 def another_percentage(problem: Problem, random: Random) -> str | None:
     match = re.fullmatch(r"([0-9.]+) ?\\?%", plain(problem))
-    return None if match is None else random.choice([f"{match[1]}0%", rf"0.{match[1].replace('.', '')}\%", f"1{match[1]}"])
+    return (
+        None if match is None else random.choice([f"{match[1]}0%", rf"0.{match[1].replace('.', '')}\%", f"1{match[1]}"])
+    )
 
 
 @kind("another digit somewhere", equal=False)
@@ -285,7 +214,7 @@ def somewhere(problem: Problem, random: Random) -> str | None:
     text = plain(problem)
     if problem.kind == "choice" or number(problem) is not None or formula(problem) is not None:
         return None
-    found = [match for match in re.finditer("[2-8]", text)]
+    found = list(re.finditer("[2-8]", text))
     if not found:
         return None
     match = random.choice(found)

@@ -1,0 +1,1 @@
+"""Gold answers rewritten with known truth, to hold the grader against: python -m evals.audit."""
