@@ -44,7 +44,7 @@ def test_a_stuck_worker_is_killed_and_replaced() -> None:
     one = Pool(1)
     reply = one.ask(FINE, 10.0)
     assert (reply["equal"], reply["reason"]) == (True, None)
-    assert 0 < reply["spent"] < 10
+    assert 0 <= reply["spent"] < 10
     first = one.workers[0].pid
     with pytest.raises(TimedOut):
         one.ask(STUCK, 1.0)
