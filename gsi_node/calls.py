@@ -11,7 +11,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from gsi_node.cancel import run_cancellable
+from gsi_node.cancel import check_cancelled, run_cancellable
 from gsi_node.errors import BackendUnavailable
 from gsi_node.types import Step, Usage
 
@@ -34,6 +34,7 @@ class Call:
     tokens: tuple[int, int] | None = None
 
     def now(self) -> Any:
+        check_cancelled()
         return getattr(self.backend, self.method)(*self.args)
 
     async def later(self) -> Any:

@@ -1,21 +1,23 @@
-"""Cancelling work that runs in a thread: an asyncio cancellation raises a flag, and loops look at it between tokens."""
+"""Cancelling work that runs in threads: an asyncio cancellation, or Ctrl-C in the main thread, raises a flag, and what
+works or waits looks at it, between tokens or ten times a second."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import ContextVar, copy_context
 from functools import partial
-from threading import Event
-from typing import ParamSpec, TypeVar
+from threading import Event, Thread, current_thread, main_thread
+from typing import Final, ParamSpec, TypeVar, cast
 
 from gsi_node.errors import Cancelled
 
 P = ParamSpec("P")
 T = TypeVar("T")
 _flag: ContextVar[Event | None] = ContextVar("gsi_cancel", default=None)
+_END: Final = object()
 _new_pool = partial(ThreadPoolExecutor, 128, thread_name_prefix="gsi")
 _POOL = _new_pool()
 """Threads that wait for models, made as needed. The own pool of asyncio has few more than there are cores: with it, no
@@ -44,6 +46,67 @@ async def run_cancellable(function: Callable[P, T], *args: P.args, **kwargs: P.k
         raise
     finally:
         _flag.reset(token)
+
+
+def run_interruptible(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """function(...), such that Ctrl-C ends the work of all threads it waits for.
+
+    KeyboardInterrupt is raised in the main thread alone, and a pool then waits for its threads, which hear nothing. So
+    on the main thread the call runs in another; where this one is interrupted meanwhile, the flag is raised, the call
+    ends, and KeyboardInterrupt goes on. Elsewhere, or under a flag, it is a plain call.
+    """
+    return _Interruptible()(function, *args, **kwargs)
+
+
+def iterate_interruptible(items: Generator[T, None, None]) -> Generator[T, None, None]:
+    """`items`, each made as run_interruptible makes its result; closed under the flag where no more are taken."""
+    here = _Interruptible()
+    try:
+        while (item := here(next, items, _END)) is not _END:
+            yield cast("T", item)
+    finally:
+        here.end(items)
+
+
+class _Interruptible:
+    """Calls in one context, with one flag."""
+
+    def __init__(self) -> None:
+        self.flag = Event()
+        self._working = False
+        self._context = copy_context()
+        self._plain = current_thread() is not main_thread() or _flag.get() is not None
+        if not self._plain:
+            self._context.run(_flag.set, self.flag)
+
+    def __call__(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._plain:
+            return function(*args, **kwargs)
+        future: Future[T] = Future()
+        call = partial(self._context.run, function, *args, **kwargs)
+        Thread(target=_into, args=(future, call), name="gsi-run", daemon=True).start()
+        self._working = True
+        try:
+            return future.result()
+        except BaseException:
+            self.flag.set()
+            wait((future,))  # a second Ctrl-C does not
+            raise
+        finally:
+            self._working = not future.done()
+
+    def end(self, items: Generator[object, None, None]) -> None:
+        """Close `items`, unless a thread that did not end still makes one."""
+        self.flag.set()
+        if not self._working:
+            self._context.run(items.close)
+
+
+def _into(future: Future[T], call: Callable[[], T]) -> None:
+    try:
+        future.set_result(call())
+    except BaseException as error:  # noqa: BLE001 (whatever it is, the waiting thread raises it)
+        future.set_exception(error)
 
 
 def current_flag() -> Event | None:

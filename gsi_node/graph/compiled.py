@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Generator, Iterator
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
+from gsi_node.cancel import iterate_interruptible, run_interruptible
 from gsi_node.graph.context import given_context
 
 
@@ -31,11 +32,17 @@ class CompiledWholeRun(CompiledStateGraph[Any, Any, Any, Any]):
     budgets instead. Only its own: a parent's limit still counts the parent's supersteps. batch, invoke, pipes, tools,
     mounting and astream_events all come through stream and astream.
 
+    Ctrl-C ends the models' work in all its threads, not only what the main thread does.
+
     A `context` of a graph compiled for GSIContext is read here: ConfigError for what is none.
     """
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
-        return super().stream(input, _unlimited(config), **self._read(kwargs))
+        items = super().stream(input, _unlimited(config), **self._read(kwargs))
+        return iterate_interruptible(cast("Generator[Any, None, None]", items))
+
+    def batch(self, inputs: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
+        return run_interruptible(super().batch, inputs, *args, **kwargs)
 
     def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
         return super().astream(input, _unlimited(config), **self._read(kwargs))
