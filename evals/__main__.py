@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from gsi_node.shell import Parser, ending
+from gsi_node.shell import Parser, complain, ending
 
 COMMANDS = {
     "run": "solve a data set with several methods, numbers of candidates and seeds; resumable",
@@ -32,6 +32,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         sys.stderr.write(f"error: no command {name!r}; the commands are {', '.join(COMMANDS)}\n")
         return 2
+    try:
+        return _called(name, given[1:])
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "evals", "gsi_node", "tests"):
+            raise
+        extra = "jko" if name == "jko" else "evals"
+        complain(f"`evals {name}` needs the package {package}: pip install 'gsi-node[{extra}]'")
+        return 2
+
+
+def _called(name: str, argv: Sequence[str]) -> int:
     module = import_module(f"evals.{name}")
     parser = Parser(
         prog=f"python -m evals {name}",
@@ -39,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.add_arguments(parser)
-    return int(module.main(parser.parse_args(given[1:])))
+    return int(module.main(parser.parse_args(argv)))
 
 
 if __name__ == "__main__":

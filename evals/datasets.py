@@ -6,7 +6,6 @@ A named set is looked for in a folder of yours first, as NAME.jsonl or NAME/test
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,11 +15,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from evals.gradable import check
 from evals.layouts import LAYOUTS, generated, lines
-from evals.layouts.base import Layout, Reading, Row
+from evals.layouts.base import Layout, Reading, Row, shown
 from evals.problems import Problem
 from gsi_node.cli.problems import default_id
 from gsi_node.errors import ConfigError
+from gsi_node.strict_json import parsed
 
 DATA_DIR = "GSI_DATA_DIR"
 IDS = ("unique_id", "problem_id", "id", "idx")
@@ -72,7 +73,7 @@ def _stored(name: str, data_dir: Path | None) -> list[Problem]:
     layout = LAYOUTS.get(name)
     if layout is None:
         path = Path(name)
-        if path.suffix != ".jsonl" and not path.is_file():
+        if path.suffix != ".jsonl" and not os.path.isfile(path):
             raise ConfigError(f"no set {name!r}: use pocket, {', '.join(LAYOUTS)}, rg:NAME, or a file of JSON lines")
         return _problems(_rows(path), lines.read, str(path))
     folder = data_dir if data_dir is not None else Path(os.environ[DATA_DIR]) if os.environ.get(DATA_DIR) else None
@@ -90,33 +91,51 @@ def _problems(rows: Iterable[tuple[str, Row]], read: Callable[[Row], Reading], s
     for place, row in rows:
         try:
             text, answer, kind, meta = read(row)
-            given = next((row[field] for field in IDS if row.get(field) is not None), None)
+            problem = Problem(_unused(_id(row, text), seen), text, answer, kind, meta)
+            check(problem)
         except ConfigError as error:
             raise ConfigError(f"{place}: {error}") from error
-        id = default_id(text) if given is None else str(given)
-        seen[id] += 1
-        found.append(Problem(id if seen[id] == 1 else f"{id}#{seen[id]}", text, answer, kind, meta))
+        found.append(problem)
     if not found:
         raise ConfigError(f"{source}: the set is empty")
     return found
 
 
+def _id(row: Row, text: str) -> str:
+    field = next((field for field in IDS if row.get(field) is not None), None)
+    if field is None:
+        return default_id(text)
+    given = row[field]
+    if isinstance(given, bool) or not isinstance(given, str | int | float) or not str(given).strip():
+        raise ConfigError(f"{field} must be a text or a number, but it is {shown(given)}")
+    return str(given)
+
+
+def _unused(id: str, seen: Counter[str]) -> str:
+    """The id, or with #2, #3 … where it was given before."""
+    free = id
+    while seen[free]:
+        seen[id] += 1
+        free = f"{id}#{seen[id]}"
+    seen[free] += 1
+    return free
+
+
 def _rows(path: Path) -> Iterator[tuple[str, Row]]:
     try:
-        with path.open(encoding="utf-8-sig") as file:
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     place = f"{path}, line {number}"
                     yield place, _object(line, place)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} cannot be read: it is not UTF-8 text ({error.reason})") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _object(line: str, place: str) -> Row:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise ConfigError(f"{place}: not a JSON object: {error}") from error
+    row = parsed(line, place)
     if not isinstance(row, dict):
         raise ConfigError(f"{place}: a line must be a JSON object, but it is {type(row).__name__}")
     return row

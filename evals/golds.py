@@ -6,7 +6,6 @@ them is graded as wrong.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +17,7 @@ from evals.datasets import load
 from evals.grading import Grader
 from evals.layouts import LAYOUTS
 from evals.problems import Problem, Ungraded
-from gsi_node.shell import ending
+from gsi_node.shell import Parser, ending
 
 
 class Fault(NamedTuple):
@@ -47,7 +46,7 @@ def _fault(grader: Grader, problem: Problem) -> list[Fault]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("names", nargs="*", default=[*LAYOUTS, "pocket"], help="sets (default: all that have a name)")
     parser.add_argument("--data-dir", type=Path, help="the folder of the sets (default: $GSI_DATA_DIR)")
     options = parser.parse_args()

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from evals.options import number
 from evals.rows import read_results, unchecked
 from evals.run_folder import read_config
 from gsi_node.cli.output import finite
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="where to write (default: FOLDER/report)")
     parser.add_argument("--reference", metavar="METHOD", help="compare only with this method: a milder correction")
     parser.add_argument(
-        "--page-megabytes", type=float, default=20.0, metavar="MB", help="details in report.html at most (default 20)"
+        "--page-megabytes", type=number, default=20.0, metavar="MB", help="details in report.html at most (default 20)"
     )
     parser.add_argument("--no-plots", action="store_true", help="tables, summary.json and a page without plots")
 

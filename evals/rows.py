@@ -16,7 +16,6 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_confi
 from typing_extensions import TypedDict
 
 from evals.sealed import sealed, unsealed
-from evals.strict_json import first_fault
 from gsi_node.cli.output import finite
 from gsi_node.errors import ConfigError
 
@@ -143,6 +142,13 @@ class Results:
     rows: list[Row] = field(default_factory=list)
     unchecked: int = 0
     cut_off: list[str] = field(default_factory=list)
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first thing that a validation found: "field: what is wanted", short however deep the field lies."""
+    found = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(map(str, found["loc"]))
+    return f"{where if len(where) <= 60 else where[:60] + '…'}: {found['msg'][0].lower()}{found['msg'][1:]}"
 
 
 def key_of(row: Row) -> RowKey:

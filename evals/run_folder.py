@@ -14,9 +14,8 @@ from typing_extensions import TypedDict
 
 from evals.durable import is_draft, sync_folder, write_new
 from evals.plan import GRADING_SECONDS, OWN, VOTE_SECONDS
-from evals.rows import RESULTS, STRICT, Number, Whole, results_in
+from evals.rows import RESULTS, STRICT, Number, Whole, first_fault, results_in
 from evals.sealed import sealed, unsealed
-from evals.strict_json import first_fault
 from gsi_node.config import GSIConfig
 from gsi_node.errors import ConfigError, ResumeMismatch, StorageError
 

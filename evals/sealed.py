@@ -11,8 +11,8 @@ import re
 from hashlib import blake2b
 from typing import Any
 
-from evals.strict_json import parsed
 from gsi_node.errors import ConfigError
+from gsi_node.strict_json import parsed
 
 SCHEMA = 2
 """Of what is written. What SCHEMAS holds is read."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +14,12 @@ from scipy import stats as scipy_stats
 from evals import __main__ as harness
 from evals import stats
 from evals.rows import read_rows
+from evals.run_folder import CONFIG, read_config
 from evals.tally import Plain, Row, Setting, tally
 from evals.thresholds import FIELDS, batches, clip, threshold
 from gsi_node.config import GSIConfig
 from gsi_node.errors import ConfigError
+from gsi_node.shell import complain
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Search:
         return cls(options.out, options.method, tuple(shared), options.rounds, options.tolerance)
 
     def rows(self, name: str, split: str, fields: Plain) -> list[Row]:
-        """The rows of one run under OUT, made where they are not there yet. Raises ConfigError where it fails."""
+        """The rows of one run under OUT, made where they are not there yet. Where it fails, its exit code is ours."""
         folder = self.out / name
         sets = [
             part for key, value in fields.items() if key not in ("method", "n") for part in ("--set", f"{key}={value}")
@@ -78,7 +79,8 @@ class Search:
         what = ["--methods", fields["method"], "--n", str(fields["n"]), "--split", split, "--out", str(folder)]
         code = harness.main(["run", *self.shared, *what, *sets])
         if code not in (0, 3):
-            raise ConfigError(f"the run in {folder} ended with exit code {code}; the same command goes on from there")
+            complain(f"the run in {folder} ended with exit code {code}; the same command goes on from there")
+            raise SystemExit(code)
         found: list[Any] = read_rows(folder)
         return found
 
@@ -114,7 +116,7 @@ def calibrated(search: Search, beta: float, n: int, share: float) -> Trial:
 
 def given(search: Search, sets: Sequence[str]) -> Plain:
     """The fields named by --set, as the runs read them: a pasted configuration must hold them too."""
-    config = json.loads(next(search.out.glob("*/config.json")).read_text("utf-8"))["config"]
+    config = read_config(min(file.parent for file in search.out.glob(f"*/{CONFIG}")))["config"]
     return {name: config[name] for name in (text.partition("=")[0].strip() for text in sets) if name in config}
 
 

@@ -20,6 +20,8 @@ import sys
 from pathlib import Path
 
 from evals import trials
+from evals.durable import replace
+from evals.options import above_zero, integer, integers, number, numbers, positive
 from evals.tables import estimate, probability, short, table
 from evals.tally import Plain
 from evals.thresholds import FIELDS
@@ -32,31 +34,32 @@ from gsi_node.shell import complain
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `tune`."""
     goal = parser.add_argument_group("goal (one or both)")
-    goal.add_argument("--target-fallback", type=float, metavar="SHARE", help="wanted share of steps that fall back")
-    goal.add_argument("--budget-flops", type=float, metavar="F", help="most forward FLOPs a problem, on average")
+    goal.add_argument("--target-fallback", type=number, metavar="SHARE", help="wanted share of steps that fall back")
+    goal.add_argument("--budget-flops", type=above_zero, metavar="F", help="most forward FLOPs a problem, on average")
     space = parser.add_argument_group("search")
     space.add_argument("--method", default="gsi", choices=tuple(FIELDS), help="default gsi")
-    space.add_argument("--betas", type=_floats, default=[20.0], help="with commas between (default 20)")
-    space.add_argument("--n", type=_integers, default=[4], help="with commas between (default 4)")
-    space.add_argument("--fallbacks", type=_floats, default=[0.1, 0.2, 0.4], help="shares tried without a target")
-    space.add_argument("--rounds", type=int, default=3, help="runs a setting at most (default 3)")
-    space.add_argument("--tolerance", type=float, default=0.02, help="a share this near is near enough (default 0.02)")
+    space.add_argument("--betas", type=numbers, default=[20.0], help="with commas between (default 20)")
+    space.add_argument("--n", type=integers, default=[4], help="with commas between (default 4)")
+    space.add_argument("--fallbacks", type=numbers, default=[0.1, 0.2, 0.4], help="shares tried without a target")
+    space.add_argument("--rounds", type=integer, default=3, help="runs a setting at most (default 3)")
+    space.add_argument("--tolerance", type=number, default=0.02, help="a share this near is near enough (default 0.02)")
     what = parser.add_argument_group("data and models, as in `evals run`")
     what.add_argument("--data", required=True)
     what.add_argument("--data-dir", type=Path)
-    what.add_argument("--limit", type=int, default=100, metavar="N", help="problems of each split (default 100)")
+    what.add_argument("--limit", type=positive, default=100, metavar="N", help="problems of each split (default 100)")
     what.add_argument("--seeds", default="0")
     what.add_argument("--draft", default="pocket:draft", metavar="SPEC")
     what.add_argument("--base", default="pocket:base", metavar="SPEC")
     what.add_argument("--reward", default="pocket", metavar="SPEC")
     what.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="any other GSIConfig field")
-    what.add_argument("--workers", type=int, default=1)
-    what.add_argument("--concurrency", type=int, default=1)
+    what.add_argument("--workers", type=positive, default=1)
+    what.add_argument("--concurrency", type=positive, default=1)
     what.add_argument("--out", type=Path, required=True, metavar="FOLDER")
 
 
 def main(options: argparse.Namespace) -> int:
-    """0; 1 where no setting is within the budget; 2 with one line where the call must be changed."""
+    """0; 1 where no setting is within the budget; 2 with one line where the call must be changed; else the exit code of
+    the run that did not end well."""
     try:
         search = Search.of(options)
         found = [
@@ -78,7 +81,7 @@ def main(options: argparse.Namespace) -> int:
         return 1
     pasted = {**trials.given(search, options.set), **best.fields}
     file = options.out / "tuned.json"
-    file.write_text(json.dumps(pasted, indent=1) + "\n", "utf-8")
+    replace(file, (json.dumps(pasted, indent=1) + "\n").encode())
     sys.stdout.write(f"\nThe most accurate{' within the budget' if options.budget_flops else ''}, in {file}:\n\n")
     sys.stdout.write(json.dumps(pasted, indent=1) + "\n")
     try:
@@ -91,7 +94,7 @@ def main(options: argparse.Namespace) -> int:
     )
     sys.stdout.write(_verdict(best, held, options.budget_flops))
     about: Plain = {"chosen": pasted, "trials": [t.about() for t in found], "held_out": held.about()}
-    (options.out / "tune.json").write_text(json.dumps(finite(about), indent=1) + "\n", "utf-8")
+    replace(options.out / "tune.json", (json.dumps(finite(about), indent=1) + "\n").encode())
     return 0
 
 
@@ -127,17 +130,3 @@ def _verdict(best: Trial, held: Trial, budget: float | None) -> str:
     if budget is not None and held.flops is not None:
         lines.append(f"FLOPs a problem there: {short(held.flops, digits=3)} of a budget of {short(budget, digits=3)}.")
     return "\n".join(lines) + "\n"
-
-
-def _floats(text: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"want numbers with commas between, got {text!r}") from error
-
-
-def _integers(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"want integers with commas between, got {text!r}") from error

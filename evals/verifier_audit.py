@@ -6,7 +6,6 @@ FOLDER (default: $GSI_DATA_DIR) holds gsm8k.jsonl, math500.jsonl …; a line of 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from collections import Counter
@@ -16,8 +15,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from gsi_node.errors import ConfigError
 from gsi_node.rewards.verifier import VerifierReward
 from gsi_node.shell import ending
+from gsi_node.strict_json import parsed
 from gsi_node.types import Prefix, Step
 
 SOURCES = {"gsm8k": ("answer", "\n"), "math500": ("solution", "\n\n")} | dict.fromkeys(
@@ -29,10 +30,16 @@ SOURCES = {"gsm8k": ("answer", "\n"), "math500": ("solution", "\n\n")} | dict.fr
 def steps(path: Path) -> Iterator[str]:
     """The steps of every reference solution in a data set."""
     field, separator = SOURCES[path.stem]
-    for line in path.read_text("utf-8").splitlines():
-        solution = json.loads(line)[field]
-        for part in [solution] if isinstance(solution, str) else solution:
-            yield from part.split(separator)
+    with path.open(encoding="utf-8", newline="\n") as lines:
+        for number, line in enumerate(lines, 1):
+            place = f"{path}, line {number}"
+            row = parsed(line, place)
+            solution = row.get(field) if isinstance(row, dict) else None
+            told = [solution] if isinstance(solution, str) else solution
+            if not isinstance(told, list) or not all(isinstance(part, str) for part in told):
+                raise ConfigError(f"{place}: want an object with a text {field!r}")
+            for part in told:
+                yield from part.split(separator)
 
 
 def main() -> None:

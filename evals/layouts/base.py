@@ -45,22 +45,31 @@ def first(row: Row, *names: str) -> Any:
     for name in names:
         if row.get(name) is not None:
             return row[name]
-    raise ConfigError(f"no field {' or '.join(names)}; the row has {', '.join(map(str, row)) or 'no fields'}")
+    raise ConfigError(f"no field {' or '.join(names)}; the row has {', '.join(map(str, row))[:200] or 'no fields'}")
 
 
 def question(row: Row) -> str:
     """The problem's text."""
     text = first(row, "problem", "question")
     if not isinstance(text, str) or not text.strip():
-        raise ConfigError(f"the problem must be a text that is not empty, but it is {text!r}")
+        raise ConfigError(f"the problem must be a text that is not empty, but it is {shown(text)}")
     return text
 
 
 def plain(value: Any) -> str:
     """An answer as text: strings as they are, numbers as JSON writes them."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ConfigError(f"an answer is a text or a number, but it is {value!r}")
+        raise ConfigError(f"an answer is a text or a number, but it is {shown(value)}")
     text = str(value).strip()
     if not text:
         raise ConfigError("the answer is empty")
     return text
+
+
+def shown(value: Any) -> str:
+    """A value as Python writes it, cut where it is long."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        return f"a {type(value).__name__} nested too deeply"
+    return text if len(text) <= 60 else text[:60] + "…"

@@ -59,12 +59,12 @@ def create(name: str, config: dict[str, Any]) -> Any:
         raise ConfigError(f"reasoning-gym has no generator {name!r}; it has {', '.join(sorted(DATASETS))}")
     try:
         return reasoning_gym.create_dataset(name, **config)
-    except (AssertionError, TypeError, ValueError) as error:
+    except (ArithmeticError, AssertionError, LookupError, TypeError, ValueError) as error:
         raise ConfigError(f"reasoning-gym refuses {name} with {config}: {error}") from error
 
 
 def _value(text: str) -> Any:
     try:
         return literal_eval(text)
-    except (SyntaxError, ValueError):
+    except (MemoryError, RecursionError, SyntaxError, ValueError):
         return text

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from evals.layouts import choice
-from evals.layouts.base import Reading, Row, first, plain, question
+from evals.layouts.base import Reading, Row, first, plain, question, shown
 from gsi_node.errors import ConfigError
 
 KINDS = ("math", "olympiad", "exact")
@@ -17,7 +17,7 @@ def read(row: Row) -> Reading:
         return choice.reading(question(row), row["choices"], first(row, "answer"))
     kind, meta = row.get("kind", "math"), row.get("meta", {})
     if kind not in KINDS:
-        raise ConfigError(f"kind must be one of {', '.join(KINDS)} (or give choices), but it is {kind!r}")
+        raise ConfigError(f"kind must be one of {', '.join(KINDS)} (or give choices), but it is {shown(kind)}")
     if not isinstance(meta, dict):
-        raise ConfigError(f"meta must be an object, but it is {meta!r}")
+        raise ConfigError(f"meta must be an object, but it is {shown(meta)}")
     return Reading(question(row), plain(first(row, "answer")), kind, meta)

@@ -6,13 +6,16 @@ from it, and `error` is an absolute tolerance.
 
 from __future__ import annotations
 
-from evals.layouts.base import Hub, Layout, Reading, Row, first, plain, question
+from evals.layouts.base import Hub, Layout, Reading, Row, first, plain, question, shown
 from gsi_node.errors import ConfigError
 
 
 def read(row: Row) -> Reading:
     answers = first(row, "final_answer", "answer")
-    texts = [plain(text) for text in ([answers] if isinstance(answers, str | int | float) else answers)]
+    listed = [answers] if isinstance(answers, str | int | float) else answers
+    if not isinstance(listed, list):
+        raise ConfigError(f"final_answer must be a list of texts, but it is {shown(listed)}")
+    texts = [plain(text) for text in listed]
     if not texts:
         raise ConfigError("final_answer is an empty list")
     several = bool(row.get("is_multiple_answer")) or len(texts) > 1
@@ -33,7 +36,7 @@ def _tolerance(error: object) -> float | None:
     try:
         return float(plain(error))
     except ValueError:
-        raise ConfigError(f"error is the tolerance of the answer, a number, but it is {error!r}") from None
+        raise ConfigError(f"error is the tolerance of the answer, a number, but it is {shown(error)}") from None
 
 
 LAYOUT = Layout("olympiadbench", Hub("Hothan/OlympiadBench", "OE_TO_maths_en_COMP", "train"), read)

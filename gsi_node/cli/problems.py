@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, TextIO
 
 from gsi_node.errors import ConfigError
+from gsi_node.strict_json import parsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +65,7 @@ def _plain_or_json(stdin: TextIO) -> Iterator[Problem]:
 
 
 def _from_object(line: str, place: str) -> Problem:
-    try:
-        value: Any = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ConfigError(f"{place}: not JSON: {error}") from error
+    value: Any = parsed(line, place)
     if not isinstance(value, dict) or not isinstance(value.get("problem"), str):
         raise ConfigError(f'{place}: want an object with a text "problem", got {line.strip()[:60]}')
     given = value.get("problem_id", value.get("id"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 from gsi_node.cli.arguments import DEFAULTS, Arguments
 from gsi_node.config import GSIConfig
 from gsi_node.errors import ConfigError
+from gsi_node.strict_json import parsed
 
 Layer = tuple[str, Mapping[str, Any]]  # where the fields come from, and the fields
 
@@ -52,7 +52,16 @@ def first_line(error: ValidationError) -> str:
     if found["type"] == "value_error":
         return found["msg"].removeprefix("Value error, ")
     field = ".".join(str(part) for part in found["loc"])
-    return f"{field}: {found['msg'][0].lower()}{found['msg'][1:]}, got {found['input']!r}"
+    return f"{field}: {found['msg'][0].lower()}{found['msg'][1:]}, got {_shown(found['input'])}"
+
+
+def _shown(value: Any) -> str:
+    """A value as Python writes it, short; integers within a TOML list may be too long to be written."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return f"a {type(value).__name__} that is too large to show"
+    return text if len(text) <= 80 else text[:80] + "…"
 
 
 def typed(value: str) -> str | None:
@@ -65,14 +74,18 @@ def read_fields(name: str) -> dict[str, Any]:
     path = Path(name)
     try:
         text = path.read_text("utf-8-sig")
-        values = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
+        values = tomllib.loads(text) if path.suffix.lower() == ".toml" else parsed(text, f"--config {name}")
+    except ConfigError:
+        raise
     except OSError as error:
         raise ConfigError(f"--config {name}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"--config {name}: not UTF-8 text (byte {error.start})") from error
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError, RecursionError) as error:
-        kind = "TOML" if path.suffix.lower() == ".toml" else "JSON"
-        raise ConfigError(f"--config {name}: not {kind}: {error}") from error
+    except (ValueError, RecursionError) as error:  # ValueError: not TOML, or an integer of more than 4300 digits
+        raise ConfigError(f"--config {name}: not TOML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"--config {name}: want an object of GSIConfig fields, got {type(values).__name__}")
+    for field, value in values.items():
+        if isinstance(value, int) and value.bit_length() > 64:
+            raise ConfigError(f"--config {name}: {field}: an integer of more than 64 bits")
     return values

@@ -212,5 +212,5 @@ def test_refusals(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=message):
             call()
     (tmp_path / "broken.jsonl").write_text('{"problem": "2?", "answer"\n', "utf-8")
-    with pytest.raises(ConfigError, match=r"line 1: not a JSON object"):
+    with pytest.raises(ConfigError, match=r"line 1: not JSON: "):
         load(str(tmp_path / "broken.jsonl"))

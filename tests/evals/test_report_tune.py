@@ -156,9 +156,12 @@ def test_a_wrong_call_is_one_line(
 def test_a_failed_run_stops_the_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("evals.__main__.main", lambda argv: 4)
-    assert tuned(tmp_path, "--target-fallback", "0.2") == 2
-    assert "exit code 4" in capsys.readouterr().err
+    for code in (1, 2, 4, 130, 143):
+        monkeypatch.setattr("evals.__main__.main", lambda argv, code=code: code)
+        with pytest.raises(SystemExit) as stop:
+            tuned(tmp_path, "--target-fallback", "0.2")
+        assert stop.value.code == code
+        assert f"exit code {code}; the same command goes on" in capsys.readouterr().err
 
 
 def test_of_a_fallback_the_refused_batch_counts_and_not_the_bases() -> None:

@@ -10,8 +10,6 @@ import json
 import math
 from typing import Any
 
-from pydantic import ValidationError
-
 from gsi_node.errors import ConfigError
 
 
@@ -38,13 +36,6 @@ def parsed(data: bytes | str, place: str, *, names: bool = True) -> Any:
     except ValueError as error:
         told = str(error) if isinstance(error, _Odd) else "an integer of more than 4300 digits"
         raise ConfigError(f"{place}: {told}") from error
-
-
-def first_fault(error: ValidationError) -> str:
-    """The first thing that a validation found: "field: what is wanted", short however deep the field lies."""
-    found = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(map(str, found["loc"]))
-    return f"{where if len(where) <= 60 else where[:60] + '…'}: {found['msg'][0].lower()}{found['msg'][1:]}"
 
 
 class _Odd(ValueError):
