@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -17,12 +16,12 @@ from typing import Any
 import torch
 import transformers
 from huggingface_hub import try_to_load_from_cache
-from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.utils import logging as hf_logging
 
 from gsi_node.engine.gguf import find_gguf, load_gguf
+from gsi_node.engine.reading import check_index, first_line, reading
 from gsi_node.errors import BackendUnavailable, ConfigError
 
 DTYPES = {
@@ -77,7 +76,7 @@ def find_quantization(name: str | None) -> dict[str, Any]:
         return {"quantization_config": getattr(transformers, kind)(**settings)}
     except ImportError as error:
         raise BackendUnavailable(
-            f"quantization {name!r} needs a library that is missing: {_first_line(error)}"
+            f"quantization {name!r} needs a library that is missing: {first_line(error)}"
         ) from error
 
 
@@ -107,42 +106,31 @@ def load_pretrained(
             raise ConfigError(f"GGUF file {packed} is unpacked when it is read: leave quantization={quantization} out")
         if not folder.is_dir():
             raise BackendUnavailable(f"model folder {folder} does not exist; ?gguf={packed} names a file in a folder")
-        try:
-            with _quiet(local=True):
-                model, tokenizer = load_gguf(auto, folder, packed, kind)
-        except BackendUnavailable:  # an OSError too, which says itself what is amiss
-            raise
-        except (OSError, ValueError, ImportError, LookupError, struct.error) as error:
-            raise BackendUnavailable(f"GGUF file {folder / packed} cannot be loaded: {_first_line(error)}") from error
+        with reading(f"GGUF file {folder / packed}"), _quiet(local=True):
+            model, tokenizer = load_gguf(auto, folder, packed, kind)
         return _ready(model.to(wanted), compile), tokenizer
     if smaller:  # a quantized model cannot be moved
         smaller["device_map"] = {"": wanted}
     source, local = find_source(name_or_path)
-    try:
-        with _quiet(local):
-            model, info = auto.from_pretrained(
-                source,
-                dtype=kind,
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=local,
-                output_loading_info=True,
-                **smaller,
-            )
-    except (OSError, ValueError, SafetensorError, ImportError) as error:
-        raise BackendUnavailable(f"model {source!r} cannot be loaded: {_first_line(error)}{_hint(local)}") from error
+    with reading(f"model {source!r}", _hint(local)), _quiet(local):
+        model, info = auto.from_pretrained(
+            source,
+            dtype=kind,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=local,
+            output_loading_info=True,
+            **smaller,
+        )
     missing = sorted(info["missing_keys"])
     if missing:
         raise BackendUnavailable(
             f"model {source!r} has no weights for {', '.join(missing[:4])}{' …' if len(missing) > 4 else ''}, which "
             f"{type(model).__name__} needs; is it another kind of model than asked for?"
         )
-    try:
-        tokenizer = load_tokenizer(source, local)
-    except (OSError, ValueError, ImportError, KeyError) as error:
-        raise BackendUnavailable(
-            f"the tokenizer of {source!r} cannot be loaded: {_first_line(error)}{_hint(local)}"
-        ) from error
+    if getattr(model.config.get_text_config(), "num_hidden_layers", 1) < 1:
+        raise BackendUnavailable(f"model {source!r} has no layers (num_hidden_layers in its config.json)")
+    tokenizer = load_tokenizer(source, local)
     return _ready(model if smaller else model.to(wanted), compile), tokenizer
 
 
@@ -159,17 +147,18 @@ def load_tokenizer(source: str, local: bool) -> PreTrainedTokenizerBase:
     transformers 5 rebuilds the tokenizer of some model types (qwen2) from the vocabulary alone, with that type's usual
     pre-tokenizer, whatever the file says. Where the two disagree, the file is right.
     """
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-        source, trust_remote_code=False, local_files_only=local
-    )
-    path = str(Path(source) / "tokenizer.json") if local else try_to_load_from_cache(source, "tokenizer.json")
-    if not isinstance(path, str) or not Path(path).is_file():
-        return tokenizer
-    written, rebuilt = Tokenizer.from_file(path), getattr(tokenizer, "backend_tokenizer", None)
-    if rebuilt is not None and rebuilt.get_vocab() == written.get_vocab() and _probe(rebuilt) == _probe(written):
-        return tokenizer
-    faithful: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(source, local_files_only=local)
-    return faithful
+    with reading(f"the tokenizer of {source!r}", _hint(local)):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            source, trust_remote_code=False, local_files_only=local
+        )
+        path = str(Path(source) / "tokenizer.json") if local else try_to_load_from_cache(source, "tokenizer.json")
+        if not isinstance(path, str) or not Path(path).is_file():
+            return tokenizer
+        written, rebuilt = Tokenizer.from_file(path), getattr(tokenizer, "backend_tokenizer", None)
+        if rebuilt is not None and rebuilt.get_vocab() == written.get_vocab() and _probe(rebuilt) == _probe(written):
+            return tokenizer
+        faithful: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(source, local_files_only=local)
+        return faithful
 
 
 @contextmanager
@@ -230,6 +219,9 @@ def _check_folder(folder: Path) -> None:
             f"model folder {folder} has no safetensors weights (it has: {_some(names)}); "
             "pickled weights are never loaded: convert them with save_pretrained(…) first"
         )
+    for name in names:
+        if name.endswith(".safetensors.index.json"):
+            check_index(folder / name)
     if not any(name in names for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")):
         raise BackendUnavailable(
             f"model folder {folder} has no tokenizer (it has: {_some(names)}); save the model's tokenizer there"
@@ -238,11 +230,6 @@ def _check_folder(folder: Path) -> None:
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:8]) + (" …" if len(names) > 8 else "") if names else "nothing"
-
-
-def _first_line(error: Exception) -> str:
-    lines = (line.strip().rstrip(".") for line in str(error).splitlines())
-    return next((line for line in lines if line), type(error).__name__)
 
 
 def _hint(local: bool) -> str:

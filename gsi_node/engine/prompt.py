@@ -16,6 +16,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from gsi_node.engine.codec import Codec, Ids
+from gsi_node.engine.reading import BROKEN, first_line
 from gsi_node.errors import ConfigError
 
 _TEXT = "GSITEXT{}7F3A"
@@ -82,8 +83,8 @@ def prompt_format(
     asked = [{"role": role, "content": place} for (role, _), place in zip([*turns, ("user", "")], places, strict=True)]
     try:
         text = str(codec.tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True))
-    except (TemplateError, ValueError) as error:
-        raise ConfigError(f"the chat template of {codec.name} cannot be rendered: {error}") from error
+    except (TemplateError, *BROKEN) as error:
+        raise ConfigError(f"the chat template of {codec.name} cannot be rendered: {first_line(error)}") from error
     before: Ids = ()
     for message, place, content in zip(asked, places, [*(content for _, content in turns), None], strict=True):
         start, *rest = text.split(place)

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from gsi_node.engine.codec import STEP_END, Codec
 from gsi_node.engine.loading import load_tokenizer
 from gsi_node.engine.prompt import prompt_format
+from gsi_node.engine.reading import reading
 from gsi_node.errors import BackendUnavailable, VocabularyMismatch
 from gsi_node.types import Prefix, Step
 
@@ -93,7 +94,8 @@ def _eos_ids(tokenizer: PreTrainedTokenizerBase, codec: Codec, folder: str, size
     found: set[int | None] = {tokenizer.eos_token_id}
     path = Path(folder).expanduser() / "generation_config.json"
     if path.is_file():
-        configured = json.loads(path.read_text("utf-8")).get("eos_token_id")
-        found.update(configured if isinstance(configured, list) else [configured])
+        with reading(str(path)):
+            configured = json.loads(path.read_text("utf-8")).get("eos_token_id")
+            found.update(configured if isinstance(configured, list) else [configured])
     known = codec.added_ids | {tokenizer.eos_token_id}
     return tuple(sorted(int(i) for i in found if i is not None and i in known and i < size))
