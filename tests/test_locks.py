@@ -1,4 +1,4 @@
-"""The locks: what they hold, that they agree with the constraints, and that an audit that asked nobody says so."""
+"""The locks: what they hold, and that they agree with the constraints; an audit that asked nobody; SECURITY.md."""
 
 from __future__ import annotations
 
@@ -111,3 +111,8 @@ def test_an_audit_that_asked_nobody_says_so(tmp_path: Path, packages: Any, code:
 
 def test_an_audit_without_a_report_says_so(tmp_path: Path) -> None:
     assert audited(tmp_path / "none.json") == (1, "NOT audited: pip-audit wrote no report; what it says is above\n")
+
+
+def test_what_security_md_rests_on_exists() -> None:
+    named = re.findall(r"`(tests/[\w/.]+)`", (ROOT / "SECURITY.md").read_text("utf-8"))
+    assert named and [path for path in named if not (ROOT / path).exists()] == []
