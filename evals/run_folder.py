@@ -18,6 +18,7 @@ from evals.rows import RESULTS, STRICT, Number, Whole, first_fault, results_in
 from evals.sealed import sealed, unsealed
 from gsi_node.config import GSIConfig
 from gsi_node.errors import ConfigError, ResumeMismatch, StorageError
+from gsi_node.identity import differing_parts, same_fingerprint
 
 CONFIG = "config.json"
 Plain = dict[str, Any]
@@ -111,9 +112,9 @@ def compare(folder: Path, identity: Plain, *, repair: bool = False) -> None:
         raise ConfigError(f"{error}; {mend}") from error
     there, here = flat(kept), flat(json.loads(json.dumps(identity)))
     differing = [
-        f"{key}: {_short(there.get(key))} there, {_short(value)} here"
+        f"{key}: {_short(there.get(key))} there, {_short(value)} here{differing_parts(there.get(key), value)}"
         for key, value in here.items()
-        if key != "schema" and there.get(key, _ABSENT) != value
+        if key != "schema" and not same_fingerprint(there.get(key, _ABSENT), value)
     ]
     if differing:
         raise ResumeMismatch(

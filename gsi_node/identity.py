@@ -7,10 +7,17 @@ Two that differ show by their names in what. Checkpoints and folders of earlier 
 
 from __future__ import annotations
 
+import inspect
 import re
+from collections.abc import Callable, Mapping
+from functools import partial
 from hashlib import blake2b
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
 
 _PART = re.compile(r"\+[a-z]+:[0-9a-f]{16}(?![0-9a-f])")
+_PLAIN = (bool, int, float, complex, str, bytes, type(None))
+_DEEPEST = 6
 
 
 def fingerprint_of(first: str, **parts: object) -> str:
@@ -24,3 +31,85 @@ def fingerprint_of(first: str, **parts: object) -> str:
 def same_fingerprint(kept: object, here: object) -> bool:
     """Whether a kept fingerprint is that of the model here, or was before its parts were told."""
     return kept == here or (isinstance(here, str) and kept == _PART.sub("", here))
+
+
+def differing_parts(kept: object, here: object) -> str:
+    """ ", which differ in prompt" and the like, of two fingerprints that name their parts; "" where none is told."""
+    if not isinstance(kept, str) or not isinstance(here, str) or not _PART.search(kept):
+        return ""
+    there, mine = ({part.partition(":")[0]: part for part in _PART.findall(text)} for text in (kept, here))
+    names = [name[1:] for name in mine if there.get(name) != mine[name]]
+    return f", which differ in {' and '.join(names)}" if names and _PART.sub("", kept) == _PART.sub("", here) else ""
+
+
+def as_kept(kept: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Any]:
+    """The fingerprints here by role, each as it was kept where it is the same one."""
+    return {role: kept.get(role) if same_fingerprint(kept.get(role), mine) else mine for role, mine in here.items()}
+
+
+def described(value: object, depth: int = 0) -> object:
+    """What tells a function from another: its source and what it holds, that is defaults, enclosed and global values.
+
+    Of functions, methods, partials and callable objects all that is plain (numbers, texts, lists, arrays, further
+    functions of the same module …); of anything else the type's name alone. The same in every process.
+    """
+    if isinstance(value, _PLAIN):
+        return value
+    name = f"{type(value).__module__}.{type(value).__qualname__}"
+    if depth > _DEEPEST:
+        return name
+    deeper: Callable[[object], object] = partial(described, depth=depth + 1)
+    if isinstance(value, list | tuple):
+        return name, [deeper(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return name, sorted(repr(deeper(item)) for item in value)
+    if isinstance(value, Mapping):
+        return name, sorted(repr((deeper(key), deeper(item))) for key, item in value.items())
+    if isinstance(value, partial):
+        return "partial", deeper(value.func), deeper(value.args), deeper(value.keywords)
+    if isinstance(value, MethodType):
+        return "method", deeper(value.__func__), deeper(value.__self__)
+    if isinstance(value, FunctionType):
+        return _function(value, deeper)
+    if isinstance(value, type | ModuleType):
+        return value.__name__, _source(value) if isinstance(value, type) else None
+    if hasattr(value, "dtype") and hasattr(value, "tobytes"):  # an array of numpy
+        return name, str(value.dtype), blake2b(value.tobytes()).hexdigest()
+    if callable(value) and hasattr(value, "__dict__"):
+        return name, _source(type(value)), deeper(vars(value))
+    return name
+
+
+def _function(fn: FunctionType, deeper: Callable[[object], object]) -> object:
+    code = fn.__code__
+    held = []
+    for cell in fn.__closure__ or ():
+        try:
+            held.append(deeper(cell.cell_contents))
+        except ValueError:  # not filled yet: a function that names itself
+            held.append("empty")
+    read = [fn.__globals__.get(name) for name in sorted(_names(code))]
+    ours = [deeper(value) for value in read if _told(value, fn.__module__)]
+    consts = [const for const in code.co_consts if isinstance(const, _PLAIN)] if fn.__name__ == "<lambda>" else []
+    return fn.__module__, fn.__qualname__, _source(fn), consts, deeper([fn.__defaults__, fn.__kwdefaults__]), held, ours
+
+
+def _names(code: CodeType) -> set[str]:
+    """The names that a function, and those within it, may read from its module."""
+    inner = (const for const in code.co_consts if isinstance(const, CodeType))
+    return set(code.co_names).union(*map(_names, inner))
+
+
+def _told(value: object, module: str) -> bool:
+    """Whether a global value is described: plain ones, and functions of the same module."""
+    if isinstance(value, FunctionType | type):
+        return value.__module__ == module
+    return isinstance(value, (*_PLAIN, list, tuple, set, frozenset, dict)) and value is not None
+
+
+def _source(value: Any) -> str | None:
+    try:
+        return inspect.getsource(value)
+    except (OSError, TypeError):
+        code = getattr(value, "__code__", None)
+        return None if code is None else repr((code.co_code, code.co_names))

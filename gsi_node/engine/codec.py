@@ -87,8 +87,9 @@ class Codec:
 
     @cached_property
     def content(self) -> str:
-        """All that determines how texts become ids: the tokenizer's whole file, and what it puts before a text."""
-        return repr((self._plain.to_str(), self._unk, self.bos_ids))
+        """A digest of all that determines how texts become ids and ids texts: the whole tokenizer."""
+        whole = repr((self._plain.to_str(), self._unk, self.bos_ids, sorted(self.control_ids)))
+        return blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
     @cached_property
     def tokens(self) -> dict[int, str]:

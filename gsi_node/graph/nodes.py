@@ -34,6 +34,7 @@ from gsi_node.graph.records import (
     unpack_step,
 )
 from gsi_node.graph.state import Plain, plain_bill
+from gsi_node.identity import as_kept, differing_parts
 from gsi_node.models.base import TokenModel
 from gsi_node.speculate import speculate
 from gsi_node.types import Score, Step, Usage
@@ -221,6 +222,7 @@ class GSINodes:
         """The run as the checkpoint has it, refused where the compiled settings or models are others."""
         run = {**state["gsi_run"], "config": completed(state["gsi_run"]["config"])}
         here = {**self.identity, "overrides": overrides_in(get_runtime().context) or run["overrides"]}
+        here["models"] = as_kept(run["models"], here["models"])
         if any(run[part] != here[part] for part in here):
             raise ResumeMismatch(f"this run was begun under other settings: {_differences(run, here)}")
         config = overridden(self.config, run["overrides"])
@@ -249,6 +251,7 @@ def _differences(then: Plain, here: Plain) -> str:
     """The keys whose values differ between a checkpoint and this graph, with both values."""
     parts = [
         f"{part}.{key}: {then[part].get(key)!r} in the checkpoint, {here[part].get(key)!r} here"
+        f"{differing_parts(then[part].get(key), here[part].get(key))}"
         for part in here
         for key in sorted({*then[part], *here[part]})
         if then[part].get(key) != here[part].get(key)

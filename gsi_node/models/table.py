@@ -11,6 +11,7 @@ import numpy as np
 from gsi_node.core.choose import Chooser, KeyedChooser
 from gsi_node.core.weights import Array
 from gsi_node.errors import ConfigError, VocabularyMismatch
+from gsi_node.identity import described, fingerprint_of
 from gsi_node.models.base import AsyncTwins
 from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
 
@@ -45,7 +46,8 @@ class TableModel(AsyncTwins):
     @property
     def fingerprint(self) -> str:
         content = self.name if callable(self._table) else repr(sorted(self._table.items()))
-        return "table:" + blake2b(content.encode(), digest_size=8).hexdigest()
+        first = "table:" + blake2b(content.encode(), digest_size=8).hexdigest()
+        return fingerprint_of(first, function=described(self._table)) if callable(self._table) else first
 
     def supports(self, law: SamplingLaw) -> None:
         """Every law: the table is the law."""
@@ -103,7 +105,8 @@ class TokenTable(AsyncTwins):
         self._tokens, self._table, self._eos, self._chooser = tuple(tokens), table, eos, chooser
         self.stop_ids = tuple(i for i, text in enumerate(tokens) if i == eos or "\n\n" in text)
         self.vocabulary = f"{self._tokens} {eos}"
-        self.fingerprint = "tokens:" + blake2b(f"{name} {self.vocabulary}".encode(), digest_size=8).hexdigest()
+        first = "tokens:" + blake2b(f"{name} {self.vocabulary}".encode(), digest_size=8).hexdigest()
+        self.fingerprint = fingerprint_of(first, function=described(table))
 
     def supports(self, law: SamplingLaw) -> None:
         """Every law: the table is the law; it only cuts steps at max_step_tokens and at the stop ids."""

@@ -24,6 +24,7 @@ from gsi_node.engine.loading import load_pretrained, model_digest
 from gsi_node.engine.prompt import prompt_format
 from gsi_node.engine.sampling import check_law, log_probs, target_log_probs
 from gsi_node.errors import ConfigError, InvalidLogProb, VocabularyMismatch
+from gsi_node.identity import fingerprint_of
 from gsi_node.models.base import AsyncTwins
 from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
 
@@ -105,8 +106,10 @@ class TransformersModel(AsyncTwins):
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of config, dtype, prompt settings and weights (`model_digest` says how weights are sampled)."""
-        return model_digest(self.engine.model, (self.vocabulary, self._prompt.shape, self.stop_ids))
+        """A digest of config, dtype, prompt settings and weights (`model_digest` says how weights are sampled), of the
+        whole tokenizer, and of the rendered prompt, which a template may date. Devices differ by rounding alone."""
+        first = model_digest(self.engine.model, (self.vocabulary, self._prompt.shape, self.stop_ids))
+        return fingerprint_of(first, tokenizer=self._codec.content, prompt=self._prompt.rendered)
 
     @property
     def stop_ids(self) -> Ids:
@@ -165,7 +168,7 @@ class TransformersModel(AsyncTwins):
         known = dict(zip(unique, sums, strict=True))
         for i, row in enumerate(rows):
             if isnan(known[row]):
-                raise InvalidLogProb(f"{self.name}: the log-probability of candidate {i} is NaN ({self._dtype_hint()})")
+                raise self._no_number(f"the log-probability of candidate {i}")
         return [Score(known[row]) for row in rows]
 
     def next_log_probs(
@@ -209,7 +212,7 @@ class TransformersModel(AsyncTwins):
     def _step(self, tokens: list[int], values: list[float]) -> Step:
         log_prob = fsum(values)
         if isnan(log_prob):
-            raise InvalidLogProb(f"{self.name}: a sampled step has log-probability NaN ({self._dtype_hint()})")
+            raise self._no_number("the log-probability of a sampled step")
         return self.step_of(tokens, log_prob)
 
     def _room(self, ids: Ids, needed: int) -> int:
@@ -231,9 +234,12 @@ class TransformersModel(AsyncTwins):
                 "draft and base must share one tokenizer"
             )
 
-    def _dtype_hint(self) -> str:
+    def _no_number(self, what: str) -> InvalidLogProb:
+        """The error for a NaN. The keys and values it came from may be cached: nothing of them is kept."""
+        self.engine.cache.clear()
         dtype = self.engine.model.dtype
-        return f"dtype is {dtype}: try float32" if dtype.itemsize < 4 else f"dtype is {dtype}: check the weights"
+        hint = "try float32" if dtype.itemsize < 4 else "check the weights"
+        return InvalidLogProb(f"{self.name}: {what} is NaN (dtype is {dtype}: {hint})")
 
 
 def _eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, codec: Codec, size: int) -> Ids:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from threading import Lock
 
 from gsi_node.cancel import run_cancellable
-from gsi_node.errors import BackendError, ConfigError
+from gsi_node.errors import BackendError, ConfigError, RewardOutOfRange
 from gsi_node.rewards.base import Reward
 from gsi_node.types import Prefix, Step
 
@@ -72,6 +72,13 @@ class CachedReward:
     ) -> list[float]:
         if len(values) != len(asked):
             raise BackendError(f"{self.name}: {len(values)} rewards for {len(asked)} candidates")
+        low, high = self.range
+        for (problem, _, text, _), value in zip(asked, values, strict=True):
+            if not low <= value <= high:  # kept, it would be wrong for ever
+                raise RewardOutOfRange(
+                    f"{self.name}: {value} for {text[:60]!r} of problem {problem[:60]!r}, but the declared range is "
+                    f"[{low}, {high}]"
+                )
         new = dict(zip(asked, values, strict=True))
         with self._lock:
             self._known.update(new)

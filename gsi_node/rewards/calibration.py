@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gsi_node.cancel import run_cancellable
 from gsi_node.errors import ConfigError
+from gsi_node.identity import same_fingerprint
 from gsi_node.rewards.base import Reward
 from gsi_node.shell import Parser, ending
 from gsi_node.types import Prefix, Step
@@ -86,7 +87,7 @@ class CalibratedReward:
         self.inner = inner
         path = beside(inner) if file is None else Path(file).expanduser()
         self.calibration = Calibration.load(path)
-        if self.calibration.reward != inner.fingerprint:
+        if not same_fingerprint(self.calibration.reward, inner.fingerprint):
             raise ConfigError(f"calibration file {path} was fitted to another reward; fit it again to this one")
         self.name = f"calibrated {_name(inner)}"
 

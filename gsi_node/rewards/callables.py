@@ -11,6 +11,7 @@ from typing import cast
 
 from gsi_node.cancel import run_cancellable
 from gsi_node.errors import BackendError
+from gsi_node.identity import described, fingerprint_of
 from gsi_node.rewards.constant import ConstantWatch
 from gsi_node.types import Prefix, Step
 
@@ -22,8 +23,8 @@ def callable_reward(
 ) -> CallableReward:
     """fn(problem, step_texts) -> the reward of the last step, in `range`; fn may be async, its calls then run together.
 
-    fingerprint: names what determines the rewards, for checkpoints; None takes the function's source. Give one where fn
-    reads anything that its source does not show.
+    fingerprint: names what determines the rewards, for checkpoints; None takes the function's source and the plain
+    values that it holds (gsi_node.identity.described). Give one where fn reads anything else: a model, a file.
     """
     return CallableReward(fn, range, name=name, fingerprint=fingerprint)
 
@@ -40,7 +41,8 @@ class CallableReward:
         self._async = any(map(inspect.iscoroutinefunction, (fn, type(fn).__call__)))
         self._watch = ConstantWatch(self.name)
         content = fingerprint or f"{getattr(fn, '__module__', '')}.{self.name} {_source(fn)}"
-        self._fingerprint = "callable:" + blake2b(f"{content} {self.range}".encode(), digest_size=8).hexdigest()
+        first = "callable:" + blake2b(f"{content} {self.range}".encode(), digest_size=8).hexdigest()
+        self._fingerprint = first if fingerprint else fingerprint_of(first, function=described(fn))
 
     @property
     def fingerprint(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import exp
+from math import exp, inf, isfinite, log, nan
 from typing import Any, Literal
 
 from gsi_node.engine.codec import Codec
@@ -72,6 +72,28 @@ class Family:
     read: Read
     words: tuple[str, str] | None = None
     pooled: str | None = "token_classify"
+
+    @property
+    def reading(self) -> tuple[object, ...]:
+        """What determines the number read from a model, for fingerprints: where from, and what some outputs give."""
+        given = ([(i + 1) * (-0.75) ** (i + k) for i in range(self.outputs)] for k in range(4))
+        return self.head, self.outputs, self.words, [round(self.read(outputs), 9) for outputs in given]
+
+    def good(self, outputs: Sequence[float]) -> float:
+        """P(good) of the outputs at a step; NaN unless all are finite, so that no overflow becomes a certainty."""
+        return self.read(outputs) if all(map(isfinite, outputs)) else nan
+
+    def good_of(self, probabilities: Sequence[float]) -> float:
+        """P(good) where a server gives the probabilities that the outputs stand for: read from their logarithms, whose
+        softmax they are, or from the log-odds of a single one."""
+        if len(probabilities) == 1:
+            (p,) = probabilities
+            return self.read([_log(p) - _log(1.0 - p)])
+        return self.read([_log(p) for p in probabilities])
+
+
+def _log(p: float) -> float:
+    return log(p) if p > 0.0 else -inf
 
 
 def _architecture(config: Mapping[str, Any]) -> str:

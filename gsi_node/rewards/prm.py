@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from math import nan
+from math import isnan, nan
 from pathlib import Path
 from typing import Self
 
@@ -20,6 +20,7 @@ from gsi_node.engine.codec import Codec, Ids
 from gsi_node.engine.forward import Engine
 from gsi_node.engine.loading import find_source, model_digest
 from gsi_node.errors import BackendUnavailable
+from gsi_node.identity import fingerprint_of
 from gsi_node.rewards import heads
 from gsi_node.rewards.families import Family, checked_wish, find_family, recognise
 from gsi_node.rewards.layout import Wish
@@ -90,9 +91,10 @@ class TransformersPRM(RenderedReward):
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of config, dtype, family, layout, tokenizer and weights."""
+        """A digest of config, dtype, family, layout, token map and weights; of the whole tokenizer; of the read-out."""
         settings = (self.family.name, self.layout.shape, self._codec.fingerprint(1 << 31))
-        return model_digest(self.engine.model, settings)
+        first = model_digest(self.engine.model, settings)
+        return fingerprint_of(first, tokenizer=self._codec.content, reading=self.family.reading)
 
     def values(self, ids: Ids, rows: Sequence[Ids]) -> list[float]:
         fed = [(ids[-1], *row) for row in rows]
@@ -101,10 +103,12 @@ class TransformersPRM(RenderedReward):
         def read(logits: Tensor, which: range) -> None:
             ends = torch.tensor([len(fed[i]) - 1 for i in which], device=logits.device)
             outputs = logits[torch.arange(len(which), device=logits.device), ends].double().tolist()
-            found[which.start : which.stop] = [self.probability(self.family, values) for values in outputs]
+            found[which.start : which.stop] = [self.family.good(values) for values in outputs]
 
         spare = 1 if self.layout.joined is None else 1 + len(self.layout.mark)
         self.engine.continuations(ids, fed, read, spare=spare)
+        if any(map(isnan, found)):
+            self.engine.cache.clear()  # the keys and values that it came from are not kept
         return found
 
     def close(self) -> None:

@@ -6,13 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain, repeat
-from math import isfinite, nan
+from math import isfinite
 
 from gsi_node.engine.codec import Ids
 from gsi_node.errors import ConfigError, RewardOutOfRange
 from gsi_node.rewards.base import AsyncTwin
 from gsi_node.rewards.constant import ConstantWatch
-from gsi_node.rewards.families import Family
 from gsi_node.rewards.layout import Layout
 from gsi_node.types import Prefix, Step
 
@@ -77,11 +76,6 @@ class RenderedReward(AsyncTwin, ABC):
             rewards.append(value)
         self._watch.see(known.values())
         return rewards
-
-    @staticmethod
-    def probability(family: Family, outputs: Sequence[float]) -> float:
-        """P(good) of a family's outputs; NaN unless all are finite, so that no overflow becomes a certainty."""
-        return family.read(outputs) if all(map(isfinite, outputs)) else nan
 
     def _suspicion(self) -> str:
         return "check its weights"

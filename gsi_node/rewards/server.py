@@ -17,6 +17,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 from gsi_node.engine.codec import Codec, Ids
 from gsi_node.engine.loading import load_tokenizer
 from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, SpecError
+from gsi_node.identity import fingerprint_of
 from gsi_node.models.http import Failed, Patience, Transport
 from gsi_node.rewards.families import Family, checked_wish, find_family, recognise
 from gsi_node.rewards.layout import Wish
@@ -103,9 +104,10 @@ class ServedReward(RenderedReward):
 
     @property
     def fingerprint(self) -> str:
-        """What is known of the served model: its name, how it is written and read; its weights are not."""
+        """What is known of the served model: its name, how it is written, encoded and read; its weights are not."""
         settings = (self._model, self._family.name, self._api, self._raw, self.layout.shape)
-        return f"server {settings} {self._codec.fingerprint(1 << 31)}"
+        first = f"server {settings} {self._codec.fingerprint(1 << 31)}"
+        return fingerprint_of(first, tokenizer=self._codec.content, reading=self._family.reading)
 
     def values(self, ids: Ids, rows: Sequence[Ids]) -> list[float]:
         inputs = [[*ids, *row] for row in rows]
@@ -132,7 +134,7 @@ class ServedReward(RenderedReward):
 
     def _value(self, pooled: Any, ids: list[int]) -> float:
         """P(good) at the last token of one input; NaN where the server says NaN."""
-        outputs = [float(value) for value in self._last(pooled, ids)]
+        outputs = [_real(value) for value in self._last(pooled, ids)]
         if len(outputs) != self._family.outputs:
             raise Failed(
                 f"{len(outputs)} outputs at a step, where family {self._family.name!r} has {self._family.outputs}",
@@ -140,10 +142,10 @@ class ServedReward(RenderedReward):
                 again=False,
             )
         if self._raw or not all(map(isfinite, outputs)):
-            return self.probability(self._family, outputs)
+            return self._family.good(outputs)
         if any(not 0 <= value <= 1 for value in outputs) or (len(outputs) > 1 and abs(sum(outputs) - 1) > _SUM):
             raise Failed(f"{outputs} are no probabilities", fix=_RAW, again=False)
-        return outputs[-1]
+        return self._family.good_of(outputs)
 
     def _last(self, pooled: Any, ids: list[int]) -> list[Any]:
         """The outputs at the last token, out of whatever rows the server pools."""
@@ -161,6 +163,13 @@ class ServedReward(RenderedReward):
 
     def _suspicion(self) -> str:
         return "look into the server's log, and at its dtype"
+
+
+def _real(value: Any) -> float:
+    """The number that a server wrote, NaN and infinities included; TypeError for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r:.60} is no number")
+    return float(value)
 
 
 def _config(source: str) -> Mapping[str, Any]:

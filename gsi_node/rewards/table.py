@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 
 from gsi_node.errors import ConfigError
+from gsi_node.identity import described, fingerprint_of
 from gsi_node.rewards.base import AsyncTwin
 from gsi_node.types import Prefix, Step
 
@@ -28,7 +29,8 @@ class TableReward(AsyncTwin):
     @property
     def fingerprint(self) -> str:
         content = self.name if callable(self._table) else repr(sorted(self._table.items()))
-        return "table:" + blake2b(f"{content} {self.range}".encode(), digest_size=8).hexdigest()
+        first = "table:" + blake2b(f"{content} {self.range}".encode(), digest_size=8).hexdigest()
+        return fingerprint_of(first, function=described(self._table)) if callable(self._table) else first
 
     def __call__(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
         if callable(self._table):

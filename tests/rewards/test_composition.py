@@ -165,6 +165,19 @@ async def test_a_cache_asks_once_for_the_same_content() -> None:
         CachedReward(Broken([0.5]))(PREFIX, STEPS)
 
 
+@pytest.mark.parametrize("wrong", [math.nan, 1.5, -math.inf])
+async def test_a_cache_keeps_no_reward_that_is_none(wrong: float) -> None:
+    said = [wrong]
+    cached = CachedReward(callable_reward(lambda problem, steps: said[0]))
+    with pytest.raises(RewardOutOfRange, match=f"cached .*: {wrong} for '2 \\+ 2 = 4' of problem 'p'"):
+        cached(PREFIX, STEPS[:1])
+    with pytest.raises(RewardOutOfRange):
+        await cached.acall(PREFIX, STEPS[:1])
+    said[0] = 0.5
+    assert cached(PREFIX, STEPS[:1]) == [0.5]
+    assert await cached.acall(PREFIX, STEPS[:1]) == [0.5]
+
+
 def test_a_constant_reward_is_reported_once() -> None:
     reward = callable_reward(lambda problem, steps: 0.5, name="flat")
     many = STEPS * (CANDIDATES // 3)

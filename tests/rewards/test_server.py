@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, GSIError, RewardOutOfRange, SpecError
 from gsi_node.load import load_reward
 from gsi_node.rewards.base import Reward
+from gsi_node.rewards.families import FAMILIES, Read, first, only, second
 from gsi_node.rewards.prm import TransformersPRM
 from gsi_node.rewards.server import ServedReward
 from gsi_node.types import Prefix, Step
@@ -80,6 +82,35 @@ def test_the_ids_are_those_in_process_and_the_last_row_is_read(
     else:
         wanted = "classify" if family == "orm" else "token_classify"
         assert (path, body["task"], body["use_activation"]) == ("/pooling", wanted, "raw" not in options)
+
+
+@pytest.mark.parametrize("read", [first, second, only])
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_served_model_is_read_as_its_family_says(
+    read: Read, raw: bool, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in process: probabilities that a server gives are read by the rule that outputs are read by."""
+    outputs = 1 if read is only else 2
+    family = replace(FAMILIES["trl"], name="trl-mine", read=read, outputs=outputs)
+    monkeypatch.setitem(FAMILIES, "trl-mine", family)
+    with PoolingServer(outputs=outputs) as server:
+        folder = str(build_family(root, "trl"))
+        reward = ServedReward.connect([server.url], MODEL, family="trl-mine", tokenizer=folder, raw=raw)
+        OPENED.append(reward)
+        found = reward(PREFIX, STEPS)
+        inputs = server.requests[-1][1]["input"]
+    good = [1 - probability(ids) if read is first else probability(ids) for ids in inputs]
+    assert found == pytest.approx(good)
+    said = [[logit(ids)] if outputs == 1 else [0.5, 0.5 + logit(ids)] for ids in inputs]
+    assert found == pytest.approx([family.good(values) for values in said])
+
+
+@pytest.mark.parametrize("read", [first, second, only])
+def test_certainty_is_read_as_such(read: Read) -> None:
+    family = replace(FAMILIES["trl"], read=read, outputs=1 if read is only else 2)
+    for p in (0.0, 1.0, 0.25):
+        probabilities = [p] if read is only else [p, 1 - p]
+        assert family.good_of(probabilities) == pytest.approx(1 - p if read is second else p)
 
 
 def test_repeated_and_empty_steps_are_not_sent(server: PoolingServer, root: Path) -> None:
