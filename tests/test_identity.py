@@ -67,7 +67,7 @@ def test_another_way_of_cutting_texts_is_another_model(spec: str, tmp_path: Path
     content = json.loads(file.read_text("utf-8"))
     file.write_text(json.dumps({**content, "normalizer": {"type": "Lowercase"}}), "utf-8")
     load = load_reward if kind == "prm" else load_model
-    one, other = (load(spec.format(folder)) for folder in folders)  # type: ignore[operator]
+    one, other = (load(spec.format(folder)) for folder in folders)
     assert one.fingerprint != other.fingerprint
     assert differing_parts(one.fingerprint, other.fingerprint) == ", which differ in tokenizer"
 

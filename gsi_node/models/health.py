@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from sys import float_info
 from typing import Any
 
-from gsi_node.errors import BackendError, BackendUnavailable, InvalidLogProb, SpecError
+from gsi_node.errors import BackendError, InvalidLogProb, SpecError
 from gsi_node.models.dialects import token_id
+from gsi_node.models.equals import equal
 from gsi_node.models.http import Transport
 from gsi_node.models.replica import Failed
 from gsi_node.models.tempered import ROUNDING
 from gsi_node.types import Step
 
-_log = logging.getLogger("gsi_node.server")
 MINUS_INFINITY = "-inf"  # JSON has no −inf, and null would look like a missing number
 
 
@@ -33,7 +32,9 @@ class Health:
 
     def of(self, answer: Any) -> Mapping[str, Any]:
         """The answer, which must come from what was served at start-up: every answer carries its fingerprint."""
-        found = answer.get("fingerprint", self.fingerprint)
+        found = answer.get("fingerprint")
+        if found is None:
+            raise Failed("its answer has no fingerprint", fix="Serve with this version of gsi_node.serve", again=False)
         if found != self.fingerprint:
             raise Failed(
                 f"{found!r:.80} answered for {self.fingerprint!r:.80}, another {self.role} than at start-up",
@@ -45,41 +46,25 @@ class Health:
 
 
 def reach(transport: Transport, role: str) -> Health:
-    """What the services serve: all of them the same. Those that are down are left to the fingerprints of answers.
+    """What the services serve: all of them the same. Raises BackendUnavailable where none can be reached, SpecError
+    where they differ or serve something else."""
 
-    Raises BackendUnavailable where none can be reached, SpecError where they differ or serve something else.
-    """
-    found = transport.wait(_every(transport))
-    (first, health), *others = found.items()
-    if health.role != role:
-        raise SpecError(f"remote:{first} serves a {health.role} ({health.name}), but a {role} is asked for")
-    for url, other in others:
-        if differing := [name for name in _SAME if getattr(other, name) != getattr(health, name)]:
-            name = differing[-1]
-            raise SpecError(
-                f"remote:{url} serves {getattr(other, name)!r:.100} as its {name}, and remote:{first} "
-                f"{getattr(health, name)!r:.100}: serve one model at every address"
-            )
-    return health
+    async def look(one: Transport) -> Health:
+        health = await one.ask("/health", None, _health, "asking what it serves")
+        if health.role != role:
+            raise SpecError(f"remote:{one.name} serves a {health.role} ({health.name}), but a {role} is asked for")
+        return health
 
+    def same(kept: Health, found: Health, url: str) -> None:
+        for name in ("range", "stop_ids", "vocabulary", "fingerprint"):
+            here, there = getattr(found, name), getattr(kept, name)
+            if here != there:
+                raise SpecError(
+                    f"remote:{url} serves {here!r:.100} as its {name}, and {transport.name} began with {there!r:.100}: "
+                    "serve one model at every address; begin a new run if this one is meant"
+                )
 
-_SAME = ("fingerprint", "vocabulary", "stop_ids", "range", "role")
-
-
-async def _every(transport: Transport) -> dict[str, Health]:
-    """What each service says of itself, by address; the first that answers is waited for like any request."""
-    found: dict[str, Health] = {}
-    for place, replica in enumerate(transport.replicas):
-        last = place == len(transport.replicas) - 1
-        one = transport.only(replica, attempts=9 if last and not found else 3)
-        try:
-            found[replica.url] = await one.ask("/health", None, _health, "asking what it serves")
-        except BackendUnavailable as error:
-            if last and not found:
-                raise
-            replica.set_aside()
-            _log.warning("%s", error)
-    return found
+    return transport.wait(equal(transport, look, same))
 
 
 def _health(answer: Any) -> Health:

@@ -83,6 +83,7 @@ class Transport:
         self._key = key_in(api_key_env)
         self._connections = Connections(self._key, patience.timeout)
         self.check: Callable[[Transport], Awaitable[None]] | None = None
+        self._checking = False
 
     def only(self, replica: Replica, *, url: str | None = None, timeout: float = inf, attempts: int = 3) -> Transport:
         """This transport for one replica (at `url`) alone, without `check`, over the same connections; close the whole.
@@ -159,6 +160,8 @@ class Transport:
                 with attempt:
                     return await self._once(path, content, read, most, until)
         except Failed as failed:
+            if self._checking and failed.again:  # within an attempt: it fails as the check did, and is tried again
+                raise
             tries = retrying.statistics.get("attempt_number", 1)
             spent = time.monotonic() - started
             raise failed.kind(
@@ -209,7 +212,9 @@ class Transport:
 
     async def _verify(self, replica: Replica, since: float) -> None:
         if (check := self.check) is not None:
-            await replica.verify(lambda: check(self.only(replica)), since)
+            one = self.only(replica, attempts=1)
+            one._checking = True
+            await replica.verify(lambda: check(one), since)
 
     async def _fetch(self, replica: Replica, path: str, content: bytes | None, most: int) -> Answer:
         """One request; Failed for an answer that has no body to read."""

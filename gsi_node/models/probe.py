@@ -14,8 +14,9 @@ from functools import partial
 from typing import Any
 
 from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, LawMismatch, SpecError, VocabularyMismatch
+from gsi_node.models.equals import about, card_of, names_of
 from gsi_node.models.http import Patience, Transport
-from gsi_node.models.reference import KEY, LAW, ROWS, TOLERANCE, Reference, about, card_of, look, names_of, same
+from gsi_node.models.reference import KEY, LAW, ROWS, TOLERANCE, Reference, look, same
 from gsi_node.models.replica import Replica
 from gsi_node.models.server import DIALECTS, ServerModel
 from gsi_node.models.tokens import Ids, Tokens

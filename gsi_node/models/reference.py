@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from math import fsum, inf, isfinite
 
 from gsi_node.errors import BackendError, SpecError
-from gsi_node.models.dialects import Card, Dialect
+from gsi_node.models.dialects import Card
+from gsi_node.models.equals import about, card_of, names_of
 from gsi_node.models.http import Transport
 from gsi_node.models.server import Reported, ServerModel
 from gsi_node.models.tempered import Token, tempered_sum
@@ -86,7 +87,7 @@ async def same(model: ServerModel, kept: Reference, one: Transport) -> tuple[Car
     cards = await about(model.dialect, one)
     card = card_of(cards, model.model, one)
     if not model.model and card.name != model.served:
-        raise SpecError(f"{one.name} serves {card.name!r:.80} now, and not {model.served!r:.80}")
+        raise SpecError(f"{one.name} serves {one.shown(card.name)!r} now, and not {model.served!r:.80}")
     other = copy(model)
     other.name, other.transport, other.reported = f"{model.dialect.kind}:{one.name}#{model.model}", one, "unknown"
     other.names = names_of(cards, card)
@@ -108,35 +109,6 @@ async def same(model: ServerModel, kept: Reference, one: Transport) -> tuple[Car
             f"{kept.gaps.reported} ones: start every replica with the same --logprobs-mode"
         )
     return card, found
-
-
-async def about(dialect: Dialect, transport: Transport) -> tuple[Card, ...]:
-    """The models that a server lists, from the newest path that it knows."""
-    for path in dialect.about_paths[:-1]:
-        try:
-            return await transport.ask(path, None, dialect.about, "asking what it serves")
-        except SpecError:  # 404: an older server
-            continue
-    return await transport.ask(dialect.about_paths[-1], None, dialect.about, "asking what it serves")
-
-
-def card_of(cards: Sequence[Card], model: str, transport: Transport) -> Card:
-    """The card of the served name; "" takes the only one. Raises SpecError."""
-    if model and not cards:
-        return Card(model, None, None)
-    found = [card for card in cards if model in ("", card.name)]
-    listed = ", ".join(card.name for card in cards)[:200]
-    if not found:
-        raise SpecError(f"{transport.name} serves no model {model!r}; it serves {listed or 'none'}")
-    if not names_of(cards, found[0]).issuperset(card.name for card in found):
-        raise SpecError(f"{transport.name} serves {listed}; name one: …#MODEL")
-    return found[0]
-
-
-def names_of(cards: Sequence[Card], card: Card) -> frozenset[str]:
-    """The names of one model: those that a server lists with the same weights. An adapter is no alias of its base."""
-    alike = {other.name for other in cards if (other.folder, other.parent) == (card.folder, card.parent)}
-    return frozenset({card.name, *alike})
 
 
 def _score(tokens: Sequence[Token]) -> float:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from gsi_node.errors import BackendError, BackendUnavailable, GSIError
+from gsi_node.errors import BackendError, GSIError
 
 
 class Failed(Exception):
@@ -58,13 +58,10 @@ class Replica:
         self.resting = time.monotonic() + self.rest
 
     async def verify(self, check: Callable[[], Awaitable[None]], since: float) -> None:
-        """Run `check` unless it began after `since` (monotonic seconds) and passed; Failed where it cannot be run."""
+        """Run `check` unless it began after `since` (monotonic seconds) and passed."""
         async with self.checking:
             if self.checked is not None and self.checked >= since:
                 return
             started, self.checked = time.monotonic(), None
-            try:
-                await check()
-            except BackendUnavailable as error:
-                raise Failed(str(error), BackendUnavailable, down=True) from error
+            await check()
             self.checked = started

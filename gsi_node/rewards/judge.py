@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from string import Template
 from typing import Any, Self
 
+from langchain_core.load import dumpd
 from langchain_core.runnables import Runnable, RunnableLambda
 
 from gsi_node.errors import BackendError, ConfigError, SpecError
+from gsi_node.identity import described, fingerprint_of
+from gsi_node.models.equals import listed
 from gsi_node.models.http import Failed, Patience, Transport
 from gsi_node.rewards.constant import ConstantWatch
 from gsi_node.types import Prefix, Step
@@ -33,11 +37,37 @@ _AT_ONCE = 8  # candidates that one call asks a server for at a time
 
 
 class _Served:
-    """A chat model on servers: one request a prompt, all prompts of a call within one deadline."""
+    """A chat model on servers: one request a prompt, all prompts of a call within one deadline.
+
+    A server is looked at before it is first asked, and when it comes back: it must list the model, where it lists any,
+    with the weights that it listed before. Grades are no numbers that two servers of one model always share.
+    """
 
     def __init__(self, transport: Transport, model: str) -> None:
         self.transport = transport
+        self._model = model
+        self._names = frozenset((model,))
+        self._folders: dict[str, str | None] = {}
         self._body = {"model": model, "temperature": 0, "max_tokens": 4}
+        transport.check = self._look
+
+    async def _look(self, one: Transport) -> None:
+        card, self._names = await listed(one, self._model)
+        before = self._folders.setdefault(one.name, card.folder)
+        if before != card.folder:
+            raise BackendError(
+                f"{one.name} serves other weights as {self._model!r} than before: {one.shown(str(card.folder))!r}, not "
+                f"{one.shown(str(before))!r}; begin a new run if these are meant"
+            )
+
+    def _said(self, answer: Any) -> str:
+        named = answer.get("model")
+        if isinstance(named, str) and named not in self._names:
+            raise Failed(f"model {named!r:.80} answered for {self._model!r}", SpecError, again=False)
+        text = answer["choices"][0]["message"]["content"]
+        if not isinstance(text, str):
+            raise Failed("the answer has no text", fix="Check that MODEL is a chat model that answers directly")
+        return text
 
     def grade(self, prompt: str) -> str:
         return self.transport.wait(self.grades([prompt]))[0]
@@ -49,7 +79,7 @@ class _Served:
         async def one(prompt: str) -> str:
             body = {**self._body, "messages": [{"role": "user", "content": prompt}]}
             async with gate:
-                return await self.transport.ask("/v1/chat/completions", body, _said, "a grade", deadline=deadline)
+                return await self.transport.ask("/v1/chat/completions", body, self._said, "a grade", deadline=deadline)
 
         tasks = [asyncio.ensure_future(one(prompt)) for prompt in prompts]
         try:
@@ -59,11 +89,12 @@ class _Served:
                 task.cancel()
 
 
-def _said(answer: Any) -> str:
-    text = answer["choices"][0]["message"]["content"]
-    if not isinstance(text, str):
-        raise Failed("the answer has no text", fix="Check that MODEL is a chat model that answers directly")
-    return text
+def _settings(judge: Runnable[Any, Any]) -> object:
+    """What tells a judge from another beside its name: a function, or the settings of a model or chain."""
+    if isinstance(judge, RunnableLambda):
+        return described(getattr(judge, "func", None) or judge.afunc)
+    told = json.dumps(dumpd(judge), sort_keys=True, default=str)
+    return re.sub(r" at 0x[0-9a-fA-F]+|'lc_versions': \{[^}]*\}", "", told)  # of this process, of this installation
 
 
 class JudgeReward:
@@ -128,7 +159,8 @@ class JudgeReward:
 
     @property
     def fingerprint(self) -> str:
-        return f"judge {self.name} {blake2b(self._prompt.template.encode(), digest_size=8).hexdigest()}"
+        digest = blake2b(self._prompt.template.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+        return fingerprint_of(f"judge {self.name} {digest}", judge=_settings(self._judge))
 
     def __call__(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
         prompts = self._prompts(prefix, steps)

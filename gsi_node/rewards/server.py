@@ -8,7 +8,7 @@ all (task classify). The older form, POST /v1/embeddings, answers {"data": [{"in
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
+from math import isfinite, isnan
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -16,17 +16,21 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from gsi_node.engine.codec import Codec, Ids
 from gsi_node.engine.loading import load_tokenizer
-from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, SpecError
+from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, RewardOutOfRange, SpecError
 from gsi_node.identity import fingerprint_of
+from gsi_node.models.dialects import token_id
+from gsi_node.models.equals import equal, listed
 from gsi_node.models.http import Failed, Patience, Transport
 from gsi_node.rewards.families import Family, checked_wish, find_family, recognise
 from gsi_node.rewards.layout import Wish
 from gsi_node.rewards.rendered import RenderedReward
-from gsi_node.types import Prefix, Step
+from gsi_node.types import Prefix
 
 Api = Literal["pooling", "embeddings"]
 _PATHS = {"pooling": "/pooling", "embeddings": "/v1/embeddings"}
 _SUM = 0.02  # how far two probabilities may be from summing to 1: a server's bfloat16
+_LOOKED_AT = ("1+1=2.", "1+1=3.", "Paris is a city.", "So the answer is \\boxed{2}.")
+_APART = 0.05  # how far two servers of one model may be apart, in P(good): bfloat16
 _RAW = "Add ?raw=true if the server was started without activation, or check that it serves a model of this family"
 
 
@@ -55,6 +59,7 @@ class ServedReward(RenderedReward):
             )
         self._transport = transport
         self._model = model
+        self._names = frozenset((model,))
         self._family = family
         self._api = api
         self._raw = raw or api == "embeddings"
@@ -96,7 +101,7 @@ class ServedReward(RenderedReward):
         wish = Wish(separator, system_prompt, use_chat_template)
         try:
             reward = cls(transport, _tokenizer(source), model, found, config=config, wish=wish, api=api, raw=raw)
-            reward(Prefix("What is 1+1?"), [Step("1+1=2.", (), 0.0, False)])
+            transport.wait(equal(transport, reward._look, reward._same))
         except BaseException:
             transport.close()
             raise
@@ -110,23 +115,48 @@ class ServedReward(RenderedReward):
         return fingerprint_of(first, tokenizer=self._codec.content, reading=self._family.reading)
 
     def values(self, ids: Ids, rows: Sequence[Ids]) -> list[float]:
+        return self._transport.wait(self._values(self._transport, ids, rows))
+
+    async def _values(self, transport: Transport, ids: Ids, rows: Sequence[Ids]) -> list[float]:
         inputs = [[*ids, *row] for row in rows]
         body: dict[str, Any] = {"model": self._model, "input": inputs, "encoding_format": "float"}
         if self._api == "pooling":
             body |= {"task": self._family.pooled, "use_activation": not self._raw}
         what, entries = f"rewards of {len(rows)} candidates", sum(map(len, inputs)) * self._family.outputs
-        return self._transport.wait(
-            self._transport.ask(
-                _PATHS[self._api], body, lambda answer: self._read(answer, inputs), what, entries=entries
+
+        def read(answer: Any) -> list[float]:
+            return self._read(answer, inputs)
+
+        return await transport.ask(_PATHS[self._api], body, read, what, entries=entries)
+
+    async def _look(self, one: Transport) -> list[float]:
+        """What a server says of a few steps, after its list of models."""
+        _, self._names = await listed(one, self._model)
+        rows = [self._candidate_ids(text, True) for text in _LOOKED_AT]
+        found = await self._values(one, self.prefix_ids(Prefix("What is 1+1?")), rows)
+        if any(map(isnan, found)):
+            raise RewardOutOfRange(f"{one.name} gives rewards {found} of the steps {_LOOKED_AT}; {self._suspicion()}")
+        return found
+
+    def _same(self, kept: list[float], found: list[float], url: str) -> None:
+        apart = max(abs(a - b) for a, b in zip(kept, found, strict=True))
+        if not apart <= _APART:
+            raise BackendError(
+                f"{url} gives other rewards of the same steps than {self.name} did when the run began, by {apart:.2g}: "
+                f"another model, quantisation or mode is behind {self._model!r} there. Serve one at every address"
             )
-        )
 
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
 
     def _read(self, answer: Any, inputs: Sequence[list[int]]) -> list[float]:
-        entries = {int(entry["index"]): entry for entry in answer["data"]}
+        named, used = answer.get("model"), (answer.get("usage") or {}).get("prompt_tokens")
+        if isinstance(named, str) and named not in self._names:
+            raise Failed(f"model {named!r:.80} answered for {self._model!r}", SpecError, again=False)
+        if used is not None and used != sum(map(len, inputs)):
+            raise Failed(f"it read {used!r:.20} tokens where {sum(map(len, inputs))} were sent", again=False)
+        entries = {token_id(entry["index"]): entry for entry in answer["data"]}
         if sorted(entries) != list(range(len(inputs))):
             raise Failed(f"{len(entries)} results for {len(inputs)} inputs", BackendError)
         key = "data" if self._api == "pooling" else "embedding"

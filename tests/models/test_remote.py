@@ -87,7 +87,7 @@ def test_services_of_different_models_are_no_replicas(changes: dict[str, Any]) -
     with (
         running(MODEL) as one,
         running(MODEL, **changes) as other,
-        pytest.raises(SpecError, match=f"remote:{other.url} serves .*and remote:{one.url}.*serve one model"),
+        pytest.raises(SpecError, match=f"remote:{other.url} serves .*, and {one.url} .* began with .*serve one model"),
     ):
         load_model(f"remote:{one.url}?attempts=2|{other.url}")
 

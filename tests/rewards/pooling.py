@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from math import exp
 from typing import Any
@@ -28,6 +29,7 @@ class PoolingServer:
         self.pooler, self.outputs, self.step_id, self.activated = pooler, outputs, step_id, activated
         self.faults: list[str] = []
         self.requests: list[tuple[str, dict[str, Any]]] = []
+        self.edit: Callable[[Any], Any] = lambda answer: answer
         outer = self
 
         class Handler(_Handler):
@@ -90,7 +92,8 @@ class _Handler(BaseHTTPRequestHandler):
             ]
         entries.reverse()  # the order of the answers is the server's own
         _spoil(entries, fault)
-        return self._send(200, {"object": "list", "model": MODEL, "data": entries}, cut=fault == "truncate")
+        answer = owner.edit({"object": "list", "model": MODEL, "data": entries})
+        return self._send(200, answer, cut=fault == "truncate")
 
     def _send(self, status: int, answer: Any, cut: bool = False) -> None:
         data = json.dumps(answer).encode()
