@@ -176,7 +176,13 @@ class MathSolver:
             "usage": usage,
             "acceptance_rate": sum(decided) / len(decided) if decided else None,
             "degraded": next((why for sample in samples if (why := sample.get("degraded"))), None),
-            "messages": [AIMessage(content=best["response"], name="math_solver")],
+            "messages": [
+                AIMessage(
+                    content=best["response"],
+                    name="math_solver",
+                    response_metadata={"problem_id": state["run"]["problem_id"], "answer": best["answer"]},
+                )
+            ],
             "finished": True,
         }
 

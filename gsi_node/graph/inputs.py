@@ -16,9 +16,10 @@ from gsi_node.graph.state import Plain
 from gsi_node.models.base import DecodingModel, StepModel
 
 State = Mapping[str, Any]
+DEFAULT = GSIConfig()
 
 
-def read_problem(state: State, config: GSIConfig) -> str:
+def read_problem(state: State, config: GSIConfig = DEFAULT) -> str:
     """`problem`, or the text of the last human message. Raises ConfigError."""
     problem = state.get("problem")
     if problem is None:

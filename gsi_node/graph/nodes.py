@@ -200,7 +200,12 @@ class GSINodes:
         response = "".join(record["text"] for record in records)
         answer = last_boxed(response)
         degraded = lost_draft(records)
-        about = {"answer": answer, "stop_reason": state["stop_reason"], **({"degraded": degraded} if degraded else {})}
+        about = {
+            "problem_id": state["gsi_run"]["problem_id"],
+            "answer": answer,
+            "stop_reason": state["stop_reason"],
+            **({"degraded": degraded} if degraded else {}),
+        }
         return {
             **dict.fromkeys(CANDIDATES),
             "response": response,

@@ -94,7 +94,7 @@ def sample(index: int, answer: str | None, weight: float) -> dict[str, Any]:
 )
 def test_votes(samples: list[tuple[str | None, float]], votes: list[tuple[str, list[int]]], response: int) -> None:
     nodes = solver()
-    state: Any = {"samples": [sample(j, *one) for j, one in enumerate(samples)]}
+    state: Any = {"run": {"problem_id": "p"}, "samples": [sample(j, *one) for j, one in enumerate(samples)]}
     state |= nodes.vote(state)
     assert [(vote["answer"], vote["samples"]) for vote in state["votes"]] == votes
     result = nodes.answer(state)
