@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from gsi_node.models.answers import ACCEPTED, WORDS, Unreadable
-from gsi_node.models.background import keep
+from gsi_node.models.background import background_loop
 
 CLOSING = 1.0
 """Seconds a check holds for new connections where the server closes each after its answer: there they are no sign."""
@@ -70,8 +70,9 @@ class Connections:
 
         async def trace(event: str, info: Any) -> None:
             nonlocal opened
-            if event == "connection.connect_tcp.complete":
+            if event.endswith(".connect_tcp.complete"):
                 opened = time.monotonic()
+                background_loop.connected(info["return_value"].get_extra_info("socket"))
 
         asked = self._client(proxy).stream(method, url, content=content, headers=headers, extensions={"trace": trace})
         async with asked as answer:
@@ -90,7 +91,7 @@ class Connections:
         loop = asyncio.get_running_loop()
         if self._opened.loop is not loop:
             for client in self._opened.by_proxy.values():
-                keep(client)
+                background_loop.keep(client)
             self._opened = _Opened(loop)
         clients = self._opened.by_proxy
         if proxy not in clients:
@@ -111,4 +112,4 @@ class Connections:
             if opened.loop is asyncio.get_running_loop():
                 await client.aclose()
             else:
-                keep(client)
+                background_loop.keep(client)

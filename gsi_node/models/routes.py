@@ -31,7 +31,7 @@ def route_to(url: str) -> tuple[str, str | None]:
         host = None
     if "@" in url or (host and (parts.query or parts.username or parts.password)):
         raise SpecError(f"server address of host {host}: give keys in the environment, never in the address")
-    if not host or parts.scheme not in ("http", "https"):
+    if not host or not url.isprintable() or " " in url or parts.scheme not in ("http", "https"):
         raise SpecError(f"server address {url[:200]!r} is no URL; write http://HOST:PORT or https://HOST")
     port = port or {"http": 80, "https": 443}[parts.scheme]
     direct = _is_here(host) or _is_excepted(host, port)
