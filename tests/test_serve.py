@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from gsi_node.cancel import check_cancelled
-from gsi_node.errors import Cancelled, ConfigError, LawMismatch, SpecError
+from gsi_node.errors import Cancelled, ConfigError, GSIError, LawMismatch, SpecError
 from gsi_node.graph.build import compile_gsi
 from gsi_node.load import load_model, load_reward
 from gsi_node.models.table import TableModel
@@ -42,6 +42,9 @@ def test_a_transformer_behind_the_service_is_the_transformer(tmp_path_factory: p
         assert steps == inside.sample(prefix, 4, KEY, LAW)
         assert model.score(prefix, steps, LAW) == inside.score(prefix, steps, LAW)
         assert model.encode("3 so") == inside.encode("3 so")
+        assert [model.step_of(step.token_ids, step.log_prob) for step in steps] == steps
+        with pytest.raises(GSIError, match="token id 99999"):
+            model.step_of((1, 99999), 0.0)
         model.supports(LAW)
         with pytest.raises(LawMismatch, match="stop ids"):
             model.supports(SamplingLaw(stop_ids=(99999,)))
@@ -59,12 +62,18 @@ def test_a_run_over_the_wire_gives_the_run_in_process() -> None:
             "base": load_model(f"remote:{b}"),
             "reward": load_reward(f"remote:{c}"),
         }
-        found = compile_gsi(**far, config=config()).invoke({"problem": "p"})
+        graph = compile_gsi(**far, config=config())
+        found = graph.invoke({"problem": "p"})
+        again = graph.invoke({"problem": "p", "initial_steps": found["steps"][:3]})
+        contradicting = [{**found["steps"][0], "text": "another"}]
+        with pytest.raises(ConfigError, match=r"initial_steps\[0\]: its token_ids say"):
+            graph.invoke({"problem": "p", "initial_steps": contradicting})
         with pytest.raises(SpecError, match="serves a reward"):
             load_model(f"remote:{c}")
         for part in far.values():
             part.close()
     assert found["steps"] == wanted["steps"]
+    assert [step["token_ids"] for step in again["steps"]] == [step["token_ids"] for step in wanted["steps"]]
 
 
 def test_minus_infinity_crosses_the_wire() -> None:
@@ -147,13 +156,14 @@ def test_every_answer_carries_the_fingerprint() -> None:
         "/sample": {"prefix": prefix, "n": 1, "key": asdict(KEY), "law": asdict(LAW)},
         "/score": {"prefix": prefix, "steps": [step], "law": asdict(LAW)},
         "/encode": {"text": "a"},
+        "/decode": {"token_ids": [97]},
         "/supports": {"law": asdict(LAW)},
         "/nothing": {},
     }
     with running(model=inside) as url, httpx.Client(base_url=url, trust_env=False) as client:
         answers = [client.post(path, json=body) for path, body in bodies.items()]
         answers += [client.post("/encode", json={}), client.get("/health"), client.get("/encode")]
-    assert [answer.status_code for answer in answers] == [200] * 4 + [404, 422, 200, 405]
+    assert [answer.status_code for answer in answers] == [200] * 5 + [404, 422, 200, 405]
     assert {answer.json()["fingerprint"] for answer in answers} == {inside.fingerprint}
     with running(reward=TableReward(lambda prefix, step: 0.5, name="half")) as url:
         rewarded = httpx.post(f"{url}/reward", json={"prefix": prefix, "steps": [step]}, trust_env=False)

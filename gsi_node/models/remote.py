@@ -58,6 +58,19 @@ class RemoteModel:
             )
         )
 
+    def step_of(self, token_ids: Sequence[int], log_prob: float) -> Step:
+        """The step of these token ids, as the served model reads them."""
+
+        def read(answer: Any) -> Step:
+            text, finished = self._health.of(answer)["text"], answer["finished"]
+            if not isinstance(text, str) or not isinstance(finished, bool):
+                raise Failed(f"it returned {text!r:.60} and {finished!r:.60} as a step's text and end")
+            return Step(text, tuple(token_ids), log_prob, finished)
+
+        return self.transport.wait(
+            self.transport.ask("/decode", {"token_ids": list(token_ids)}, read, f"decoding {len(token_ids)} tokens")
+        )
+
     def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
         return self.transport.wait(self._sample(prefix, n, key, law))
 

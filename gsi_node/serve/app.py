@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from gsi_node.cancel import run_cancellable
 from gsi_node.errors import BackendUnavailable, ConfigError, GSIError, InvalidLogProb
+from gsi_node.models.base import DecodingModel
 from gsi_node.serve import bodies
 from gsi_node.serve.door import Door, Guard, refuse
 
@@ -52,7 +53,8 @@ class Service:
         work: list[tuple[str, type[bodies.Body], Callable[[Any], dict[str, Any]]]]
         if reward is None:
             work = [("/sample", bodies.SampleBody, self._sample), ("/score", bodies.ScoreBody, self._score)]
-            work += [("/encode", bodies.EncodeBody, self._encode), ("/supports", bodies.SupportsBody, self._supports)]
+            work += [("/encode", bodies.EncodeBody, self._encode), ("/decode", bodies.DecodeBody, self._decode)]
+            work.append(("/supports", bodies.SupportsBody, self._supports))
         else:
             work = [("/reward", bodies.RewardBody, self._rewards)]
         self.app = Starlette(
@@ -94,6 +96,12 @@ class Service:
 
     def _encode(self, body: bodies.EncodeBody) -> dict[str, Any]:
         return {"token_ids": self._model.encode(body.text)}
+
+    def _decode(self, body: bodies.DecodeBody) -> dict[str, Any]:
+        if not isinstance(self._model, DecodingModel):
+            raise ConfigError("the served model has no step_of, which would read token ids; leave token_ids out")
+        step = self._model.step_of(body.token_ids, 0.0)
+        return {"text": step.text, "finished": step.finished}
 
     def _supports(self, body: bodies.SupportsBody) -> dict[str, Any]:
         try:

@@ -83,5 +83,9 @@ class EncodeBody(Body):
     text: Annotated[str, Field(max_length=1 << 18)]
 
 
+class DecodeBody(Body):
+    token_ids: Annotated[Ids, Field(min_length=1)]
+
+
 class SupportsBody(Body):
     law: LawBody

@@ -15,7 +15,7 @@ from tests.serve.running import command, ended, running
 
 MODEL: Any = TableModel({"a\n\n": 1.0})
 TEXT = b'{"text":"a"}'
-ROUTES = ("/sample", "/score", "/encode", "/supports", "/health", "/reward", "/", "/nothing")
+ROUTES = ("/sample", "/score", "/encode", "/decode", "/supports", "/health", "/reward", "/", "/nothing")
 
 
 def post(url: str, **headers: str) -> httpx.Response:

@@ -28,6 +28,7 @@ GOOD: dict[str, Any] = {
     "/sample": {"prefix": PREFIX, "n": 2, "key": KEY, "law": LAW},
     "/score": {"prefix": PREFIX, "steps": STEPS, "law": LAW},
     "/encode": {"text": "1 so"},
+    "/decode": {"token_ids": [97, 9]},
     "/supports": {"law": LAW},
     "/reward": {"prefix": PREFIX, "steps": STEPS},
 }
