@@ -24,8 +24,8 @@ from evals.jko_table import markdown
 from gsi_node.cli.arguments import positive
 from gsi_node.cli.screen import Screen, screen
 from gsi_node.errors import ConfigError, GSIError
+from gsi_node.files import read_object, write
 from gsi_node.neural_jko.config import PRESETS, configured
-from gsi_node.neural_jko.files import read_object, write
 from gsi_node.neural_jko.metrics import energy_distance, log_z, log_z_lower, mode_error, mode_weights, sampling_floor
 from gsi_node.neural_jko.run import Run
 from gsi_node.neural_jko.targets import KnownTarget, Mixture, named

@@ -37,10 +37,10 @@ from typing_extensions import TypedDict
 from gsi_node.cli.arguments import positive
 from gsi_node.cli.screen import screen
 from gsi_node.errors import ConfigError, GSIError, StorageError
+from gsi_node.files import write
 from gsi_node.graph.checkpoint_file import check_file, is_finished
 from gsi_node.graph.serde import StrictSerializer
 from gsi_node.neural_jko.config import PRESETS, configured
-from gsi_node.neural_jko.files import write
 from gsi_node.neural_jko.metrics import energy_distance, log_z, log_z_lower, mode_weights, sampling_floor
 from gsi_node.neural_jko.run import Run
 from gsi_node.neural_jko.stack import Stack

@@ -59,8 +59,8 @@ def refusal(module: str, name: str) -> str | None:
     if within(name, ("langgraph",)) and not within(module, ("gsi_node.graph",)):
         return "only gsi_node.graph imports langgraph"
     if within(module, JKO):
-        if ours and not within(name, (*JKO, "gsi_node.core", "gsi_node.types", "gsi_node.errors")):
-            return "neural JKO shares core, types and errors only"
+        if ours and not within(name, (*JKO, "gsi_node.core", "gsi_node.types", "gsi_node.errors", "gsi_node.files")):
+            return "neural JKO shares core, types, errors and files only"
         if within(name, ("transformers", "matplotlib")):
             return "neural JKO needs torch only"
         return None

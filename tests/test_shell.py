@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from gsi_node.shell import SPELT
+from gsi_node import shell
+from gsi_node.cli.arguments import EPILOG
 
 ROOT = Path(__file__).resolve().parents[1]
 SOLVER = ["-m", "tests.graphs.tables", "0"]  # graphs/math_solver.py over table models
@@ -57,7 +59,7 @@ def test_a_run_is_shown_in_every_encoding(encoding: str, mark: str) -> None:
 
 
 def test_what_stands_for_a_symbol_is_ascii_and_other_letters_are_escaped() -> None:
-    assert all(text.isascii() and text for text in SPELT.values())
+    assert all(text.isascii() and text for text in shell.SPELT.values())
     assert "β ≥ é\ud800 日".encode("ascii", "gsi_node.legible") == b"beta >= \\xe9\\ud800 \\u65e5"
 
 
@@ -121,3 +123,22 @@ def test_ctrl_c_while_it_starts_is_one_line(command: list[str]) -> None:
     told = process.communicate(timeout=60)[1]
     assert process.returncode == 130
     assert [line for line in told.splitlines() if not line.startswith("import time:")] == ["interrupted"]
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "jko" not in c[-1]], ids=" ".join)  # its own test has it
+def test_a_wrong_command_line_is_one_line_and_exit_code_2(command: list[str]) -> None:
+    done = sh('"$@" --no-such-option', command)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"error: ")
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_the_table_of_exit_codes_and_the_helps_of_commands_name_those_that_occur() -> None:
+    """Each code occurs in a test: 0, 1, 2, 130 and 141 above, 130 and 143 of whole runs in graphs/test_resume.py."""
+    table = (ROOT / "docs" / "commands.md").read_text("utf-8")
+    codes = [int(line.split("|")[1]) for line in table.splitlines() if line[2:3].isdigit()]
+    assert codes == [shell.DONE, shell.FAILED, shell.WRONG_CALL, shell.INTERRUPTED, shell.BROKEN_PIPE, 143]
+    for told in (EPILOG.partition("exit codes:")[2], shell.__doc__ or ""):
+        assert [int(code) for code in re.findall(r"\b\d+\b", told)] == codes
+    for command in COMMANDS:
+        assert " ".join(command).removesuffix(" run") in table

@@ -41,8 +41,9 @@ settings: --set wins over a named option, that over --config, that over the
   max_step_tokens max_tokens seed record max_log_ratio_error allow_degraded
   earlier_messages
 
-exit codes: 0 done; 1 a model failed under way; 2 the call must be changed;
-  130 interrupted; 143 terminated
+exit codes: 0 done; 1 it failed under way (a model, a server, the disk);
+  2 the call must be changed; 130 interrupted (Ctrl-C); 141 the reader of
+  standard output went away; 143 terminated
 """
 
 
@@ -73,6 +74,9 @@ def parse(argv: Sequence[str]) -> Arguments:
         parser.error("--thread names a run in a checkpoint file: add --checkpoint FILE.sqlite")
     if found.thread is not None and not found.thread.strip():
         parser.error("--thread: want a name, got an empty one")
+    for option in ("thread", "checkpoint"):
+        if (value := getattr(found, option)) is not None and not value.isprintable():
+            parser.error(f"--{option}: want printable UTF-8 text, got {ascii(value)[:80]}")
     return Arguments(
         problems=tuple(found.problems),
         files=tuple(found.file),

@@ -24,6 +24,15 @@ def default_id(text: str) -> str:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
+def shown(value: object) -> str:
+    """A value for a message, cut where it is long."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of too many digits, a deep list
+        return f"a {type(value).__name__} too large to show"
+    return text if len(text) <= 80 else f"{text[:80]}…"
+
+
 def gather(problems: Sequence[str], files: Sequence[str], stdin: TextIO) -> list[Problem]:
     """Every problem, in the order given. Raises ConfigError naming the place: argument, or file and line."""
     found: list[Problem] = []
@@ -35,13 +44,14 @@ def gather(problems: Sequence[str], files: Sequence[str], stdin: TextIO) -> list
     for name in files:
         found += _plain_or_json(stdin) if name == "-" else _json_lines(name)
     if not found and (problems or files):
-        raise ConfigError(f"no problem in {' and '.join([*problems, *files]).replace('-', 'standard input')}")
+        named = ("standard input" if name == "-" else name for name in (*problems, *files))
+        raise ConfigError(f"no problem in {' and '.join(named)}")
     return found
 
 
 def _json_lines(name: str) -> Iterator[Problem]:
     try:
-        with open(name, encoding="utf-8-sig") as lines:
+        with open(name, encoding="utf-8-sig", newline="\n") as lines:  # JSON lines end there, and nowhere else
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     yield _from_object(line, f"{name}, line {number}")
@@ -55,13 +65,15 @@ def _plain_or_json(stdin: TextIO) -> Iterator[Problem]:
     """One problem a line, as it stands; a line that begins like a JSON object must be one."""
     try:
         for number, line in enumerate(stdin, 1):
-            text, place = line.strip(), f"standard input, line {number}"
+            text, place = line.lstrip("\ufeff").strip(), f"standard input, line {number}"
             if text.replace(" ", "").startswith('{"'):
                 yield _from_object(text, place)
             elif text:
                 yield _problem(text, None, place)
     except UnicodeDecodeError as error:
-        raise ConfigError(f"standard input: not UTF-8 text (byte {error.start})") from error
+        raise ConfigError(f"standard input: not {error.encoding} text (byte {error.start})") from error
+    except OSError as error:
+        raise ConfigError(f"standard input: {error.strerror or error}") from error
 
 
 def _from_object(line: str, place: str) -> Problem:
@@ -70,11 +82,17 @@ def _from_object(line: str, place: str) -> Problem:
         raise ConfigError(f'{place}: want an object with a text "problem", got {line.strip()[:60]}')
     given = value.get("problem_id", value.get("id"))
     if given is not None and (isinstance(given, bool) or not isinstance(given, str | int)):
-        raise ConfigError(f"{place}: want a text or an integer as id, got {given!r}")
+        raise ConfigError(f"{place}: want a text or an integer as id, got {shown(given)}")
     return _problem(value["problem"], given, place)
 
 
 def _problem(text: str, given: str | int | None, place: str) -> Problem:
     if not text.strip():
-        raise ConfigError(f"{place}: the problem is empty, got {text!r}")
+        raise ConfigError(f"{place}: the problem is empty, got {shown(text)}")
+    for what, value in (("problem", text), ("id", str(given))):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:  # bytes of an argument that are not UTF-8, or half an escape in JSON
+            found = ascii(value[error.start])
+            raise ConfigError(f"{place}: the {what} is no UTF-8 text: {found} at {error.start}") from error
     return Problem(text, default_id(text) if given is None else str(given))

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from gsi_node.cli.arguments import DEFAULTS, Arguments
+from gsi_node.cli.problems import shown
 from gsi_node.config import GSIConfig
 from gsi_node.errors import ConfigError
 from gsi_node.strict_json import parsed
@@ -33,7 +34,9 @@ def gathered(layers: Sequence[Layer]) -> dict[str, Any]:
     for source, layer in layers:
         for name in layer:
             if name not in GSIConfig.model_fields:
-                raise ConfigError(f"{source}: no field {name!r}; the fields are {', '.join(GSIConfig.model_fields)}")
+                raise ConfigError(
+                    f"{source}: no field {shown(name)}; the fields are {', '.join(GSIConfig.model_fields)}"
+                )
         fields.update(layer)
     return fields
 
@@ -52,16 +55,7 @@ def first_line(error: ValidationError) -> str:
     if found["type"] == "value_error":
         return found["msg"].removeprefix("Value error, ")
     field = ".".join(str(part) for part in found["loc"])
-    return f"{field}: {found['msg'][0].lower()}{found['msg'][1:]}, got {_shown(found['input'])}"
-
-
-def _shown(value: Any) -> str:
-    """A value as Python writes it, short; integers within a TOML list may be too long to be written."""
-    try:
-        text = repr(value)
-    except ValueError:
-        return f"a {type(value).__name__} that is too large to show"
-    return text if len(text) <= 80 else text[:80] + "…"
+    return f"{field}: {found['msg'][0].lower()}{found['msg'][1:]}, got {shown(found['input'])}"
 
 
 def typed(value: str) -> str | None:

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gsi_node.errors import ConfigError, GSIError, ResumeMismatch
+from gsi_node.files import PART, read_object, write
 from gsi_node.neural_jko import train
 from gsi_node.neural_jko.check import refuse_device
 from gsi_node.neural_jko.config import JKOConfig
-from gsi_node.neural_jko.files import LOCK, PART, held, read_object, write
 from gsi_node.neural_jko.identity import differences, identity
+from gsi_node.neural_jko.lock import LOCK, held
 from gsi_node.neural_jko.stack import MANIFEST, Layer, Stack, load_layer, read_records, save_layer, write_manifest
 from gsi_node.neural_jko.targets import Target
 

@@ -7,6 +7,8 @@ python -m gsi_node.rewards.calibration SPEC LABELS [--method platt|isotonic] [--
 from __future__ import annotations
 
 import json
+import math
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsi_node.cancel import run_cancellable
-from gsi_node.errors import ConfigError
+from gsi_node.errors import ConfigError, RewardOutOfRange
+from gsi_node.files import write
 from gsi_node.identity import same_fingerprint
 from gsi_node.rewards.base import Reward
 from gsi_node.shell import Parser, ending
@@ -56,8 +59,8 @@ class Calibration:
         return [float(value) for value in fitted]
 
     def save(self, path: Path) -> None:
-        """Write it as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n", "utf-8")
+        """Write it as JSON. Raises StorageError."""
+        write(path, json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -67,14 +70,27 @@ class Calibration:
             for key in ("rewards", "probabilities"):
                 content[key] = tuple(map(float, content[key]))
             found = cls(**content)
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            found._refuse_broken()
+        except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise ConfigError(
                 f"calibration file {path} cannot be read ({error}); write one with "
                 "python -m gsi_node.rewards.calibration SPEC LABELS --out FILE"
             ) from error
-        if found.method not in METHODS:
-            raise ConfigError(f"calibration file {path} has method {found.method!r}; known: {', '.join(METHODS)}")
         return found
+
+    def _refuse_broken(self) -> None:
+        """Raise ValueError where it is no map into [0, 1] that rises with the reward."""
+        if self.method not in METHODS:
+            raise ValueError(f"method {self.method!r}; known: {', '.join(METHODS)}")
+        numbers = [self.before, self.after, self.slope, self.offset, *self.rewards, *self.probabilities]
+        if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
+            raise ValueError("a number that is not finite")
+        rising = list(self.rewards) == sorted(self.rewards) and list(self.probabilities) == sorted(self.probabilities)
+        within = all(0.0 <= p <= 1.0 for p in self.probabilities)
+        if len(self.rewards) != len(self.probabilities) or not rising or not within:
+            raise ValueError("its points are no rising map into [0, 1]")
+        if self.method == "isotonic" and not self.rewards:
+            raise ValueError("it has no points")
 
 
 class CalibratedReward:
@@ -85,7 +101,7 @@ class CalibratedReward:
     def __init__(self, inner: Reward, file: str | Path | None = None) -> None:
         """file: what the command above wrote; by default calibration.json in the folder of a local model."""
         self.inner = inner
-        path = beside(inner) if file is None else Path(file).expanduser()
+        path = beside(inner) if file is None else Path(os.path.expanduser(file))
         self.calibration = Calibration.load(path)
         if not same_fingerprint(self.calibration.reward, inner.fingerprint):
             raise ConfigError(f"calibration file {path} was fitted to another reward; fit it again to this one")
@@ -110,11 +126,11 @@ def calibrate(reward: Reward, labels: Path, method: str = "platt") -> Calibratio
         raise ConfigError(f"calibration method {method!r} is unknown; known: {', '.join(METHODS)}")
     if reward.range != (0.0, 1.0):
         raise ConfigError(f"rewards in {reward.range} cannot be calibrated: they must lie in (0.0, 1.0)")
-    rows = [_row(line, number, labels) for number, line in enumerate(_lines(labels), 1)]
+    rows = [_row(line, number, labels) for number, line in enumerate(_lines(labels), 1) if line.strip()]
     if len({label for _, _, label in rows}) < 2:
         raise ConfigError(f"labels file {labels} needs steps of both labels, 0 and 1; it has {len(rows)} lines")
     y = np.array([label for _, _, label in rows], dtype=np.float64)
-    r = np.array([reward(prefix, [step])[0] for prefix, step, _ in rows])
+    r = np.array([_in_range(reward(prefix, [step])[0], reward) for prefix, step, _ in rows])
     before = _loss(r, y)
     if method == "platt":
         slope, offset = platt(r, y)
@@ -177,7 +193,7 @@ def isotonic(rewards: Array, labels: Array) -> tuple[Array, Array]:
 
 def beside(reward: Reward) -> Path:
     """calibration.json in the folder of a local model; ConfigError where there is no folder."""
-    folder = Path(_name(reward)).expanduser()
+    folder = Path(os.path.expanduser(_name(reward)))
     if not folder.is_dir():
         raise ConfigError(f"reward {_name(reward)} has no folder to keep a calibration in; name a file for it")
     return folder / NAME
@@ -189,7 +205,7 @@ def _name(reward: Reward) -> str:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return [line for line in path.read_text("utf-8").splitlines() if line.strip()]
+        return path.read_text("utf-8-sig").split("\n")  # JSON lines end there, and nowhere else
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"labels file {path} cannot be read: {error}") from error
 
@@ -197,16 +213,24 @@ def _lines(path: Path) -> list[str]:
 def _row(line: str, number: int, path: Path) -> tuple[Prefix, Step, int]:
     try:
         row = json.loads(line)
-        texts = [str(text) for text in row["steps"]]
-        steps = tuple(Step(text, (), 0.0, False) for text in texts)
-        label = row["label"]
-        if label not in (0, 1) or not steps[-1].text.strip():
+        problem, texts, label = row["problem"], row["steps"], row["label"]
+        if not isinstance(problem, str) or not isinstance(texts, list) or not all(isinstance(t, str) for t in texts):
+            raise TypeError("problem must be a text, and steps a list of texts")
+        if label not in (0, 1) or not texts[-1].strip():
             raise ValueError("label must be 0 or 1, and the last step not empty")
-        return Prefix(str(row["problem"]), steps[:-1]), steps[-1], int(label)
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+        "".join([problem, *texts]).encode()  # half a character, "\\ud800", is no text
+        steps = tuple(Step(text, (), 0.0, False) for text in texts)
+        return Prefix(problem, steps[:-1]), steps[-1], int(label)
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise ConfigError(
             f'line {number} of {path} is no {{"problem": …, "steps": […], "label": 0 or 1}} ({error})'
         ) from error
+
+
+def _in_range(value: float, reward: Reward) -> float:
+    if not 0.0 <= value <= 1.0:
+        raise RewardOutOfRange(f"{_name(reward)} gave {value}, outside of its range (0.0, 1.0)")
+    return value
 
 
 def _sigmoid(x: Array) -> Array:

@@ -179,6 +179,23 @@ def mistake(argv: list[str], capsys: Capture, parts: dict[str, Any] | None = Non
         (["--thread", "t", "x"], "add --checkpoint"),
         (["--nonsense", "x"], "--nonsense"),
         (["--checkpoint", "{folder}", "x"], "is a folder"),
+        (["--checkpoint", "a\udcff.sqlite", "x"], "--checkpoint: want printable UTF-8 text"),
+        (["--checkpoint", "a.sqlite", "--thread", "\udcff", "x"], "--thread: want printable UTF-8 text"),
+        (["caf\udce9"], "problem 1: the problem is no UTF-8 text: '\\udce9' at 3"),
+        (["--file", "{folder}/half.jsonl"], "half.jsonl, line 1: the problem is no UTF-8 text: '\\ud800' at 0"),
+        (["--file", "{folder}/half-id.jsonl"], "half-id.jsonl, line 1: the id is no UTF-8 text"),
+        (["--file", "{folder}/deep.jsonl"], "deep.jsonl, line 1: JSON nested too deeply"),
+        (["--file", "{folder}/digits.jsonl"], "digits.jsonl, line 1: an integer of more than 4300 digits"),
+        (["--file", "{folder}/nan.jsonl"], "nan.jsonl, line 1: NaN is no JSON number"),
+        (["--file", "{folder}/blank-lines.jsonl"], "no problem in {folder}/blank-lines.jsonl"),
+        (["--config", "{folder}/deep.jsonl", "x"], "deep.jsonl: JSON nested too deeply"),
+        (["--config", "{folder}/digits.jsonl", "x"], "digits.jsonl: an integer of more than 4300 digits"),
+        (["--config", "{folder}/digits.toml", "x"], "digits.toml: not TOML: Exceeds the limit"),
+        (["--config", "{folder}/nan.json", "x"], "nan.json: NaN is no JSON number"),
+        (["--n", "9" * 5000, "x"], "n: unable to parse"),
+        (["--set", "seed=" + "9" * 400, "x"], "seed: "),
+        (["--samples", "9" * 5000, "x"], "want an integer ≥ 1, got"),
+        (["--samples", "9999999", "x"], "at most 1,000,000"),
         (["--checkpoint", "{folder}/no/file.sqlite", "x"], "there is no folder"),
         (["--checkpoint", "{folder}/bad.jsonl", "x"], "file is not a database"),
         (["--checkpoint", "{folder}/other.sqlite", "x"], "of another program (tables cats)"),
@@ -191,12 +208,21 @@ def test_mistakes(argv: list[str], named: str, tmp_path: Path, capsys: Capture) 
     (tmp_path / "latin.jsonl").write_bytes('{"problem": "é"}'.encode("latin-1"))
     (tmp_path / "bad.toml").write_text("n = \n")
     (tmp_path / "field.json").write_text('{"betta": 1}')
+    (tmp_path / "half.jsonl").write_text('{"problem": "\\ud800"}')
+    (tmp_path / "half-id.jsonl").write_text('{"problem": "x", "id": "\\ud800"}')
+    (tmp_path / "deep.jsonl").write_text('{"problem": ' + "[" * 100_000)
+    (tmp_path / "digits.jsonl").write_text('{"problem": "x", "id": ' + "9" * 5000 + "}")
+    (tmp_path / "digits.toml").write_text("n = " + "9" * 5000)
+    (tmp_path / "nan.jsonl").write_text('{"problem": "x", "id": NaN}')
+    (tmp_path / "nan.json").write_text('{"beta": NaN}')
+    (tmp_path / "blank-lines.jsonl").write_text("\n \n")
     with sqlite3.connect(tmp_path / "other.sqlite") as connection:
         connection.execute("CREATE TABLE cats (name TEXT)")
     connection.close()
     code, told = mistake([item.replace("{folder}", str(tmp_path)) for item in argv], capsys)
     assert code == 2
-    assert named in told
+    assert named.replace("{folder}", str(tmp_path)) in told
+    assert len(told) < 1000
     with sqlite3.connect(tmp_path / "other.sqlite") as connection:
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("cats",)]
     connection.close()

@@ -16,8 +16,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from gsi_node import files
 from gsi_node.errors import ConfigError, InUse, ResumeMismatch, StorageError
-from gsi_node.neural_jko import files
 from gsi_node.neural_jko.run import Run
 from gsi_node.neural_jko.stack import Stack, load
 from gsi_node.neural_jko.targets import OwnTarget
@@ -117,7 +117,7 @@ def test_a_folder_of_the_first_release_goes_on_and_is_told_what_it_lacks(tmp_pat
 def test_what_is_no_config_is_refused_and_left_as_it_is(content: str, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(content, "utf-8")
-    with pytest.raises(ConfigError, match=r"config\.json: .*name another folder"):
+    with pytest.raises(ConfigError, match=r"config\.json: "):
         Run(own(), ONE, tmp_path)
     assert path.read_text("utf-8") == content
     path.write_bytes(b"\xff\xfe")
@@ -235,12 +235,21 @@ def test_a_limit_on_the_size_of_files_is_a_typed_error_and_the_run_goes_on(tmp_p
     Run(own(), wide, tmp_path).complete()
 
 
-def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+def test_a_file_is_replaced_whole_a_link_stays_a_link_and_a_pipe_a_pipe(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file"
     files.write(path, "before")
     with ending_at(1, Killed()), pytest.raises(Killed):
         files.write(path, "after")
     assert path.read_text() == "before"
+    (tmp_path / "link").symlink_to(path)
+    files.write(tmp_path / "link", "through")
+    assert (tmp_path / "link").is_symlink()
+    assert path.read_text() == "through"
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    files.write(tmp_path / "pipe", "told")
+    assert (os.read(reader, 10), (tmp_path / "pipe").is_fifo()) == (b"told", True)
+    os.close(reader)
     assert files.read_object(tmp_path / "none") is None
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from gsi_node.errors import ConfigError
+from gsi_node.errors import ConfigError, RewardOutOfRange
 from gsi_node.rewards.calibration import CalibratedReward, Calibration, calibrate, isotonic, main, platt
 from gsi_node.rewards.callables import callable_reward
 from gsi_node.rewards.verifier import VerifierReward
@@ -86,6 +89,122 @@ def test_files_that_are_refused(tmp_path: Path) -> None:
     calibrate(REWARD, labels(path, [(0.5, 1), (0.25, 0)])).save(tmp_path / "c.json")
     with pytest.raises(ConfigError, match="fitted to another reward"):
         CalibratedReward(VerifierReward(), tmp_path / "c.json")
+
+
+SEPARATOR = "\u2028"
+
+
+def test_lines_end_at_line_feeds_only_and_are_counted_as_an_editor_does(tmp_path: Path) -> None:
+    path = tmp_path / "l.jsonl"
+    rows = [
+        {"problem": f"a{SEPARATOR}b", "steps": ["0.5"], "label": 1},
+        {"problem": "p", "steps": ["0.25"], "label": 0},
+    ]
+    path.write_text("\ufeff" + "\r\n\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows), "utf-8")
+    assert calibrate(REWARD, path).examples == 2
+    path.write_text(path.read_text("utf-8") + "\n\nbroken\n", "utf-8")
+    with pytest.raises(ConfigError, match="line 5 of"):
+        calibrate(REWARD, path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[" * 100_000,
+        '{"problem": "p", "steps": ["x"], "label": ' + "9" * 5000 + "}",
+        '{"problem": "\\ud800", "steps": ["x"], "label": 1}',
+        '{"problem": "p", "steps": ["\\ud800"], "label": 1}',
+        '{"problem": 7, "steps": ["x"], "label": 1}',
+        '{"problem": "p", "steps": "x", "label": 1}',
+        '{"problem": "p", "steps": ["x"], "label": NaN}',
+        '{"problem": "p", "steps": ["x"], "label": []}',
+        "null",
+        '"\\ud800"',
+    ],
+    ids=lambda line: line[:44],
+)
+def test_a_hostile_line_is_named(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "l.jsonl"
+    path.write_text(line)
+    with pytest.raises(ConfigError, match="line 1 of"):
+        calibrate(REWARD, path)
+
+
+def test_a_reward_that_is_no_number_is_not_fitted(tmp_path: Path) -> None:
+    broken = callable_reward(lambda problem, steps: float(steps[-1]), name="n", fingerprint="n", range=(0.0, 1.0))
+    path = labels(tmp_path / "l.jsonl", [(0.5, 1), (0.25, 0)])
+    for value in ("nan", "1.5", "-0.1"):
+        path.write_text(json.dumps({"problem": "p", "steps": [value], "label": 1}) + "\n" + path.read_text())
+        with pytest.raises(RewardOutOfRange, match=f"gave {value}"):
+            calibrate(broken, path)
+
+
+GOOD = {
+    "method": "isotonic", "reward": REWARD.fingerprint, "examples": 2, "before": 0.6, "after": 0.5,
+    "slope": 1.0, "offset": 0.0, "rewards": [0.25, 0.5], "probabilities": [0.0, 1.0],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"method": "beta"},
+        {"method": []},
+        {"slope": float("nan")},
+        {"slope": "1"},
+        {"rewards": [0.5, 0.25]},
+        {"probabilities": [1.0, 0.0]},
+        {"probabilities": [0.0, 2.0]},
+        {"rewards": [0.5]},
+        {"rewards": [], "probabilities": []},
+        {"rewards": [10**400, 0]},
+        {"rewards": None},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_a_file_that_is_no_rising_map_is_refused(changed: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(GOOD))
+    assert CalibratedReward(REWARD, path)(Prefix("p"), [Step("0.375", (), 0.0, False)]) == [0.5]
+    path.write_text(json.dumps({**GOOD, **changed}))
+    with pytest.raises(ConfigError, match="cannot be read"):
+        CalibratedReward(REWARD, path)
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "[" * 100_000, "9" * 5000, "{}", "\ufeff{}"], ids=lambda c: c[:6])
+def test_a_file_of_another_shape_is_refused(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(content, "utf-8")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        CalibratedReward(REWARD, path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        CalibratedReward(REWARD, "~nobody-of-this-name/c.json")
+
+
+def test_the_command_says_in_one_line_what_is_wrong(tmp_path: Path) -> None:
+    good = labels(tmp_path / "l.jsonl", [(0.5, 1), (0.25, 0)])
+    (tmp_path / "file").touch()
+    cases = [
+        (["verifier", str(tmp_path / "none"), "--out", "c.json"], 2, "none cannot be read"),
+        (["verifier", str(good)], 2, "has no folder to keep a calibration in"),
+        (["no-such-kind", str(good)], 2, "no-such-kind"),
+        (["verifier", str(good), "--method", "beta"], 2, "--method"),
+        (["verifier", str(good), "--out", str(tmp_path / "file" / "c.json")], 1, "cannot be written: File exists"),
+    ]
+    script = (
+        "import json, sys\nfrom gsi_node.rewards.calibration import main\nfrom gsi_node.shell import ending\n"
+        "for argv in json.loads(sys.argv[1]):\n"
+        "    try:\n        with ending(): sys.exit(main(argv))\n"
+        "    except SystemExit as stop: sys.stderr.write(f'{stop.code}\\n')"
+    )
+    argv = [sys.executable, "-c", script, json.dumps([case[0] for case in cases])]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120)
+    told = done.stderr.splitlines()
+    assert len(told) == 2 * len(cases), done.stderr
+    for (_, code, words), line, ended in zip(cases, told[::2], told[1::2], strict=True):
+        assert line.startswith("error: ") and words in line
+        assert ended == str(code)
 
 
 def test_the_command_writes_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
