@@ -5,7 +5,6 @@ FOLDER (default: $GSI_DATA_DIR) holds gsm8k.jsonl, math500.jsonl …; a line of 
 
 from __future__ import annotations
 
-import argparse
 import os
 import time
 from collections import Counter
@@ -17,7 +16,7 @@ from rich.table import Table
 
 from gsi_node.errors import ConfigError
 from gsi_node.rewards.verifier import VerifierReward
-from gsi_node.shell import ending
+from gsi_node.shell import Parser, ending
 from gsi_node.strict_json import parsed
 from gsi_node.types import Prefix, Step
 
@@ -43,7 +42,7 @@ def steps(path: Path) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=os.environ.get("GSI_DATA_DIR"))
     parser.add_argument("--show", action="store_true", help="print the steps that are called false")
     options = parser.parse_args()

@@ -6,7 +6,6 @@ solves one problem. Exit codes: 0 all is well, 1 something must change (it says 
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
@@ -20,7 +19,7 @@ from gsi_node.config import GSIConfig
 from gsi_node.errors import GSIError
 from gsi_node.load import load_model, load_reward
 from gsi_node.models.base import StepModel
-from gsi_node.shell import ending
+from gsi_node.shell import Parser, ending
 from gsi_node.types import Key, Prefix, SamplingLaw
 
 T = TypeVar("T")
@@ -131,7 +130,7 @@ class Doctor:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Examine what the command line names."""
-    parser = argparse.ArgumentParser(prog="python -m gsi_node.doctor", description="Check models before a run.")
+    parser = Parser(prog="python -m gsi_node.doctor", description="Check models before a run.")
     parser.add_argument("--draft", default="pocket:draft", metavar="SPEC")
     parser.add_argument("--base", default="pocket:base", metavar="SPEC")
     parser.add_argument("--reward", default="pocket", metavar="SPEC")
