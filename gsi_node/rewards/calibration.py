@@ -82,7 +82,7 @@ class Calibration:
         """Raise ValueError where it is no map into [0, 1] that rises with the reward."""
         if self.method not in METHODS:
             raise ValueError(f"method {self.method!r}; known: {', '.join(METHODS)}")
-        numbers = [self.before, self.after, self.slope, self.offset, *self.rewards, *self.probabilities]
+        numbers: list[object] = [self.before, self.after, self.slope, self.offset, *self.rewards, *self.probabilities]
         if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
             raise ValueError("a number that is not finite")
         rising = list(self.rewards) == sorted(self.rewards) and list(self.probabilities) == sorted(self.probabilities)
