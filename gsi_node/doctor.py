@@ -1,7 +1,7 @@
 """python -m gsi_node.doctor --draft SPEC --base SPEC --reward SPEC: does this setting work, and what should change?
 
 Loads or reaches everything, checks the vocabularies, measures the noise floor (mean |ℓ| where π_S = π_B must be 0), and
-solves one problem. Exit codes: 0 all is well, 1 something must change (it says what), 2 the call is wrong.
+solves one problem. Exit codes: 0 all is well, 1 something must change (it says what), 2 the call is wrong, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TextIO, TypeVar
 
-from pydantic import ValidationError
-
+from gsi_node.cli.arguments import read_sets
+from gsi_node.cli.settings import gathered, typed, validated
 from gsi_node.config import GSIConfig
 from gsi_node.errors import GSIError
 from gsi_node.load import load_model, load_reward
 from gsi_node.models.base import StepModel
-from gsi_node.shell import Parser, ending
+from gsi_node.shell import Parser, ending, printable
 from gsi_node.types import Key, Prefix, SamplingLaw
 
 T = TypeVar("T")
@@ -64,7 +64,7 @@ class Doctor:
             self._try("one problem", lambda: self._solve({"draft": None, "base": None, "reward": None, **found}))
         self._say("verdict", "all is well" if not self.changes else "change this:")
         for change in self.changes:
-            self.out.write(f"  - {change}\n")
+            self.out.write(f"  - {printable(change)}\n")
 
     def _load(self, role: str, spec: str, load: Callable[[str], T]) -> T | None:
         started = time.perf_counter()
@@ -118,18 +118,18 @@ class Doctor:
     def _try(self, what: str, work: Callable[[], T]) -> T | None:
         try:
             return work()
-        except GSIError as error:
+        except (GSIError, MemoryError, RuntimeError) as error:  # torch's "out of memory" is a RuntimeError
             self._say(what, f"FAILED ({type(error).__name__})")
             self.changes.append(f"{what}: {error}")
             return None
 
     def _say(self, what: str, text: str) -> None:
-        self.out.write(f"{what:12} {text}\n")
+        self.out.write(f"{what:12} {printable(text)}\n")
         self.out.flush()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Examine what the command line names."""
+    """Examine what the command line names; the exit code. ConfigError for a wrong setting."""
     parser = Parser(prog="python -m gsi_node.doctor", description="Check models before a run.")
     parser.add_argument("--draft", default="pocket:draft", metavar="SPEC")
     parser.add_argument("--base", default="pocket:base", metavar="SPEC")
@@ -138,13 +138,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="any field of GSIConfig")
     found = parser.parse_args(argv)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    fields = dict(item.partition("=")[::2] for item in found.set)
-    try:
-        config = GSIConfig.model_validate({"n": 4, "max_steps": 12, "max_step_tokens": 96, **fields})
-    except ValidationError as error:
-        first = error.errors()[0]
-        sys.stderr.write(f"error: {'.'.join(map(str, first['loc']))}: {first['msg']}\n")
-        return 2
+    sets = {name: typed(value) for name, value in read_sets(found.set, parser).items()}
+    config = validated(gathered([("default", {"n": 4, "max_steps": 12, "max_step_tokens": 96}), ("--set", sets)]))
     return 0 if Doctor(config, found.problem, sys.stdout).examine(found.draft, found.base, found.reward) else 1
 
 

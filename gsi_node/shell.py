@@ -138,9 +138,13 @@ def ending() -> Iterator[None]:
 
 def complain(message: str) -> None:
     """An error as one line on standard error, control characters shown as escapes."""
-    line = " ".join(message.strip().splitlines())
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-    _warn(f"error: {shown}\n")
+    _warn(f"error: {printable(message)}\n")
+
+
+def printable(text: str) -> str:
+    """A text on one line, control characters shown as escapes."""
+    line = " ".join(text.strip().splitlines())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def _warn(line: str) -> None:

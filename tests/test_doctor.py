@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import socket
+import subprocess
+import sys
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,8 @@ from gsi_node import doctor
 from tests.graph import world
 from tests.miniature import miniature_tokenizer
 from tests.models.serving import MODEL, Bigram, Server
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def examine(monkeypatch: pytest.MonkeyPatch, parts: dict[str, Any], **fields: Any) -> tuple[bool, str]:
@@ -67,6 +73,57 @@ def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert "draft        FAILED (BackendUnavailable)" in text and "Start the server" in text
 
 
-def test_a_wrong_setting_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert doctor.main(["--set", "n=0"]) == 2
-    assert "error: n:" in capsys.readouterr().err
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gsi_node.doctor", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--set", "n=0"), "error: n: "),
+        (("--set", "n"), "want field=value"),
+        (("--set", "m=3"), "no field 'm'"),
+        (("--set", "method=best"), "error: method: unknown 'best'"),
+        (("--set", "n=" + "9" * 5000), "error: n: "),
+        (("--nothing",), "--nothing"),
+    ],
+)
+def test_a_wrong_call_is_one_line(arguments: tuple[str, ...], words: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: ") and words in done.stderr
+
+
+def test_what_cannot_be_loaded_is_said_with_what_to_change(tmp_path: Path) -> None:
+    """A folder with a name that a terminal would obey, a reward that nothing knows."""
+    done = run("--draft", f"hf:{tmp_path}/\x1b[31mred", "--base", "pocket:base", "--reward", "none")
+    assert done.returncode == 1 and done.stderr == ""
+    assert (
+        "draft        FAILED (BackendUnavailable)" in done.stdout and "reward       FAILED (SpecError)" in done.stdout
+    )
+    assert "\\x1b[31mred does not exist" in done.stdout and "\x1b" not in done.stdout
+
+
+def test_ctrl_c_is_one_line() -> None:
+    """While it waits for a server that accepts and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        spec = f"remote:http://127.0.0.1:{silent.getsockname()[1]}"
+        command = [sys.executable, "-m", "gsi_node.doctor", "--draft", spec]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            connection, _ = silent.accept()
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=30)
+            connection.close()
+    assert process.returncode == 130 and said == "interrupted\n"
+
+
+def test_a_fault_of_the_machine_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = world.models()
+
+    def out_of_memory(*arguments: Any) -> Any:
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(parts["base"], "sample", out_of_memory)
+    well, text = examine(monkeypatch, parts)
+    assert not well and "base noise: CUDA out of memory" in text
