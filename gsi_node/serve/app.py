@@ -160,7 +160,7 @@ class Service:
             if error.error_count() > 100:  # to list them all takes longer than to find them
                 return self._refuse(422, f"{error.error_count()} fields are wrong")
             first = error.errors(include_input=False, include_url=False)[0]
-            return self._refuse(422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}"[:300])
+            return self._refuse(422, f"{'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}"[:300])
 
     async def _run(self, request: Request, do: Callable[[Any], dict[str, Any]], body: bodies.Body) -> Response:
         """The answer of do(body), run in a thread; stopped when the client goes away or the service's time is over."""

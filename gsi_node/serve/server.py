@@ -12,15 +12,16 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gsi_node.errors import ConfigError
 from gsi_node.serve.app import Service
+from gsi_node.serve.door import refuse
 
 MAX_CONNECTIONS = 512  # below the 1024 files that a process may open by default
 GRACE = 3.0  # seconds that the work under way has after SIGTERM or Ctrl-C
-_FULL = b'{"error":{"type":"RequestRefused","message":"too many connections are busy"}}'
 
 
 @dataclass
@@ -35,7 +36,8 @@ class Crowd:
 
 class Watched(H11Protocol):
     """A connection that is cut when its client takes longer than its patience: to send a whole head, to read an answer,
-    or to ask again. (A body has its own time, in Service.) The longest idle one makes room for a new one."""
+    or to ask again. (A body has its own time, in Service.) The longest idle one makes room for a new one, which is
+    cut itself where all are busy."""
 
     crowd: Crowd
 
@@ -43,13 +45,9 @@ class Watched(H11Protocol):
         self._deadline: asyncio.TimerHandle | None = None
         super().connection_made(transport)
         if len(self.connections) > self.crowd.most:
-            oldest = next(iter(self.crowd.idle), None)
-            if oldest is None:
-                head = f"HTTP/1.1 503 \r\nContent-Type: application/json\r\nContent-Length: {len(_FULL)}\r\n"
-                transport.write(f"{head}Retry-After: 1\r\nConnection: close\r\n\r\n".encode() + _FULL)
-                transport.close()
+            next(iter(self.crowd.idle), self).cut()
+            if transport.is_closing():  # all are busy
                 return
-            oldest.cut()
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -73,6 +71,14 @@ class Watched(H11Protocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._watch()
+
+    def send_400_response(self, msg: str) -> None:
+        """uvicorn's answer to what is no HTTP, in the form of all our refusals."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):  # else the request of this body is answered already
+            body = bytes(refuse(400, msg).body)
+            head = f"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            self.transport.write(f"{head}Connection: close\r\n\r\n".encode() + body)
+        self.transport.close()
 
     def cut(self) -> None:
         """End the connection now, whatever is unread or unsent."""

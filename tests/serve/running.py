@@ -17,19 +17,19 @@ from typing import Any
 
 from gsi_node.serve.app import Service
 from gsi_node.serve.door import Door
-from gsi_node.serve.server import Server
+from gsi_node.serve.server import MAX_CONNECTIONS, Server
 
 ROOT = Path(__file__).resolve().parents[2]
 OPEN = Door(None)
 
 
 @contextmanager
-def running(*, door: Door = OPEN, patience: float = 30.0, **parts: Any) -> Iterator[str]:
+def running(*, door: Door = OPEN, most: int = MAX_CONNECTIONS, **parts: Any) -> Iterator[str]:
     """The address of a service in this process."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         started = threading.Event()
-        server = Server(Service(**parts, door=door, patience=patience), patience=patience, ready=started.set)
+        server = Server(Service(**parts, door=door), most=most, ready=started.set)
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
         assert started.wait(10.0)

@@ -7,13 +7,16 @@ import signal
 import socket
 import time
 from contextlib import ExitStack, suppress
+from threading import Event
 
 import httpx
 import pytest
 
+from gsi_node.rewards.table import TableReward
 from gsi_node.serve.app import MAX_WAITING
 from gsi_node.serve.server import GRACE, MAX_CONNECTIONS
-from tests.serve.running import command, read_all, request
+from gsi_node.types import Prefix, Step
+from tests.serve.running import command, read_all, request, running
 
 JSON = {"Content-Type": "application/json"}
 QUICK = ("--reward", "verifier", "--client-timeout", "1")
@@ -111,8 +114,29 @@ def test_idle_connections_do_not_keep_others_out() -> None:
         assert not cut(idle[-1])  # the longest idle ones made room
 
 
-def test_a_crowd_of_busy_connections_is_bounded_too() -> None:
-    """Requests that no more than MAX_WAITING may be under way count from their first byte: uploads are among them."""
+def test_where_all_connections_are_busy_a_new_one_is_cut() -> None:
+    answer = Event()
+
+    def slow(prefix: Prefix, step: Step) -> float:
+        answer.wait(20.0)
+        return 0.5
+
+    step = {"text": "a", "token_ids": [], "finished": True}
+    body = json.dumps({"prefix": {"problem": "p", "steps": []}, "steps": [step]}).encode()
+    with running(reward=TableReward(slow), most=2) as url, ExitStack() as stack:
+        port = int(url.rpartition(":")[2])
+        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 20.0)) for _ in range(2)]
+        for client in clients:
+            client.sendall(request("/reward", body))
+        time.sleep(0.5)
+        with socket.create_connection(("127.0.0.1", port), 20.0) as third:
+            assert read_all(third) == b""
+        answer.set()
+        assert [client.recv(1 << 16)[:12] for client in clients] == [b"HTTP/1.1 200"] * 2
+
+
+def test_uploads_are_among_the_requests_under_way() -> None:
+    """Each counts from the first byte of its body."""
     with command("--reward", "verifier") as service, ExitStack() as stack:
         for _ in range(MAX_WAITING):
             stack.enter_context(service.connect()).sendall(HALF)
@@ -160,6 +184,29 @@ def test_a_flood_of_headers_is_refused() -> None:
         said = read_all(client)
         assert said == b"" or said.startswith(b"HTTP/1.1 4")
         assert httpx.get(f"{service.url}/health", trust_env=False).status_code == 200
+
+
+def test_what_is_no_http_is_refused_and_logs_no_traceback() -> None:
+    chunked = b"POST /reward HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n"
+    health = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with command("--reward", "verifier") as service:
+        for sent, status in (
+            ((b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",), b"400"),  # TLS
+            ((health.replace(b"Host", b"Hos t"),), b"400"),
+            ((health.replace(b"\r\n\r\n", b"\r\nHost: localhost\r\n\r\n"),), b"400"),
+            ((health, b"garbage\r\n\r\n"), b"400"),
+            ((chunked % b"application/json", b"zz\r\n"), b"400"),
+            ((chunked % b"text/plain", b"zz\r\n"), b"415"),  # answered before the garbage came
+        ):
+            with service.connect() as client:
+                for part in sent:
+                    client.sendall(part)
+                    time.sleep(0.1)
+                *_, last = read_all(client).split(b"HTTP/1.1 ")
+            head, _, body = last.partition(b"\r\n\r\n")
+            assert head.startswith(status) and json.loads(body)["error"]["message"]
+        service.end(signal.SIGTERM)
+    assert "Traceback" not in service.said
 
 
 def cut(client: socket.socket) -> bool:
