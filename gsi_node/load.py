@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from gsi_node.errors import ConfigError, SpecError
-from gsi_node.spec import Spec, flag, integer, number, numbers, parse_one, parse_spec, size, text
+from gsi_node.spec import Spec, flag, integer, name, number, numbers, parse_one, parse_spec, quoted, size, text
 
 if TYPE_CHECKING:
     from gsi_node.models.base import StepModel
@@ -138,20 +138,22 @@ def _around(module: str, name: str) -> Loader:
 
 
 _WHERE: Typed = {
-    "device": text,
-    "dtype": text,
+    "device": name,
+    "dtype": name,
     "compile": flag,
-    "quantization": text,
+    "quantization": name,
     "cache_bytes": size,
     "batch_bytes": size,
 }
 _FAMILIES = ("qwen", "skywork", "shepherd", "rlhflow", "trl-chat", "trl", "orm")
 _PROMPT: Typed = {"system_prompt": text, "use_chat_template": flag}
-_TEXTS: Typed = {**_PROMPT, "template": text, "prompt": text}
-_HF: Typed = {**_WHERE, **_TEXTS, "logits_bytes": size, "gguf": text}
-_REACH: Typed = {"timeout": number, "attempts": integer, "deadline": number, "api_key_env": text}
-_SERVER: Typed = {**_TEXTS, **_REACH, "tokenizer": text, "top_k": integer, "sampled": text}
+_TEXTS: Typed = {**_PROMPT, "template": name, "prompt": name}
+_HF: Typed = {**_WHERE, **_TEXTS, "logits_bytes": size, "gguf": name}
+_REACH: Typed = {"timeout": number, "attempts": integer, "deadline": number, "api_key_env": name}
+_SERVER: Typed = {**_TEXTS, **_REACH, "tokenizer": name, "top_k": integer, "sampled": name}
 
+DEEPEST = 8
+"""Wrappers of a reward around another."""
 MODELS: dict[str, Kind] = {
     "pocket": Kind("pocket:draft", _pocket, {**_WHERE, "logits_bytes": size}, targets=("draft", "base")),
     "hf": Kind("hf:/models/base?device=cpu&dtype=float32", _hf, _HF),
@@ -162,23 +164,23 @@ MODELS: dict[str, Kind] = {
 REWARDS: dict[str, Kind] = {
     "pocket": Kind("pocket", _pocket_reward, _WHERE, targets=()),
     "verifier": Kind("verifier?prior=0.5", _made("rewards.verifier", "VerifierReward"), {"prior": number}, targets=()),
-    "prm": Kind("prm:/models/prm@trl", _prm, {**_WHERE, **_PROMPT, "separator": text}, families=_FAMILIES),
+    "prm": Kind("prm:/models/prm@trl", _prm, {**_WHERE, **_PROMPT, "separator": name}, families=_FAMILIES),
     "server": Kind(
         "server:http://HOST:8000/v1#MODEL@qwen?tokenizer=/models/prm",
         _connected("rewards.server", "ServedReward"),
-        {**_PROMPT, **_REACH, "tokenizer": text, "separator": text, "api": text, "raw": flag},
+        {**_PROMPT, **_REACH, "tokenizer": name, "separator": name, "api": name, "raw": flag},
         families=_FAMILIES,
         many=True,
     ),
     "remote": Kind("remote:http://HOST:8100", _remote("reward"), _REACH, many=True),
     "ensemble": Kind(
-        "ensemble:verifier|pocket?how=min", _ensemble, {"how": text, "weights": numbers}, many=True, wraps=True
+        "ensemble:verifier|pocket?how=min", _ensemble, {"how": name, "weights": numbers}, many=True, wraps=True
     ),
     "judge": Kind("judge:http://HOST:8000/v1#MODEL", _connected("rewards.judge", "JudgeReward"), _REACH, many=True),
     "calibrated": Kind(
         "calibrated:prm:/models/prm",
         _around("rewards.calibration", "CalibratedReward"),
-        {"file": text},
+        {"file": name},
         many=True,
         wraps=True,
     ),
@@ -212,14 +214,22 @@ def _load(whole: str, kinds: Mapping[str, Kind], role: str) -> Any:
     known = ", ".join(f"{name} (e.g. {kind.example})" for name, kind in kinds.items())
     for spec in specs:
         if spec.kind not in kinds:
-            raise SpecError(f"{role} spec {str(spec)!r}: kind {spec.kind!r} is unknown; known: {known}")
+            raise SpecError(f"{role} spec {quoted(spec)}: kind {quoted(spec.kind)} is unknown; known: {known}")
     kind = kinds[specs[0].kind]
+    if (deep := _wrappers(specs[0], kinds)) > DEEPEST:
+        raise SpecError(f"{role} spec {quoted(whole)} wraps {deep} times, and may {DEEPEST} times")
     if len(specs) > 1 and not kind.many:
-        raise SpecError(f"{role} spec {whole!r} joins {len(specs)} parts by '|', but {specs[0].kind} takes one")
+        raise SpecError(f"{role} spec {quoted(whole)} joins {len(specs)} parts by '|', but {specs[0].kind} takes one")
     checked = tuple(_check(spec, kinds[spec.kind], role) for spec in specs)
     if kind.wraps:
         return kind.load(*_unwrapped(checked, kind, whole))
     return kind.load(checked, _typed(checked[0], kind))
+
+
+def _wrappers(spec: Spec, kinds: Mapping[str, Kind]) -> int:
+    """How many wrappers a spec begins with."""
+    words = [spec.kind, *spec.target.split(":")]
+    return next((i for i, word in enumerate(words) if word not in kinds or not kinds[word].wraps), len(words))
 
 
 def _unwrapped(specs: tuple[Spec, ...], kind: Kind, whole: str) -> tuple[tuple[Spec, ...], dict[str, Any]]:
@@ -237,13 +247,15 @@ def _check(spec: Spec, kind: Kind, role: str) -> Spec:
         spec = Spec(spec.kind, f"{spec.target}@{spec.family}", None, spec.options)
     if spec.family is not None and spec.family not in kind.families:
         raise SpecError(
-            f"{role} spec {str(spec)!r}: family {spec.family!r} is unknown; known: {', '.join(kind.families)}"
+            f"{role} spec {quoted(spec)}: family {quoted(spec.family)} is unknown; known: {', '.join(kind.families)}"
         )
+    if "\0" in spec.target:
+        raise SpecError(f"{role} spec {quoted(spec)}: no file and no server has \\0 in its name")
     if kind.targets is None and not spec.target:
-        raise SpecError(f"{role} spec {str(spec)!r} names no target; write for instance {kind.example}")
+        raise SpecError(f"{role} spec {quoted(spec)} names no target; write for instance {kind.example}")
     if kind.targets is not None and spec.target not in (kind.targets or ("",)):
         wanted = " or ".join(f"{spec.kind}:{name}" for name in kind.targets) or spec.kind
-        raise SpecError(f"{role} spec {str(spec)!r}: target {spec.target!r} is unknown; write {wanted}")
+        raise SpecError(f"{role} spec {quoted(spec)}: target {quoted(spec.target)} is unknown; write {wanted}")
     return spec
 
 
@@ -252,9 +264,10 @@ def _typed(spec: Spec, kind: Kind) -> dict[str, Any]:
     for key, value in spec.options:
         if key not in kind.options:
             known = ", ".join(kind.options) or "none"
-            raise SpecError(f"spec {str(spec)!r}: option {key!r} is unknown; known options of {spec.kind}: {known}")
+            told = f"spec {quoted(spec)}: option {quoted(key)} is unknown"
+            raise SpecError(f"{told}; known options of {spec.kind}: {known}")
         try:
             values[key] = kind.options[key](value)
         except ValueError as error:
-            raise SpecError(f"spec {str(spec)!r}: option {key}={value!r} should be {error}") from error
+            raise SpecError(f"spec {quoted(spec)}: option {key}={quoted(value)} should be {error}") from error
     return values

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from math import isfinite
+from typing import Any
 from urllib.parse import quote, unquote
 
 from gsi_node.errors import SpecError
 
+LONGEST = 1 << 16
+"""Characters of a spec; what is longer belongs into a prompt file."""
+_HALF = re.compile("[\ud800-\udfff]")  # of a character: also what Python makes of bytes that are no UTF-8
 _ADDRESS = re.compile(r"https?://")
 _FAMILY = re.compile(r"(.*)@([A-Za-z0-9][A-Za-z0-9_.+-]*)")
 
@@ -34,6 +39,11 @@ class Spec:
 
 def parse_spec(text: str) -> tuple[Spec, ...]:
     """The specs that `text` joins by "|", one or more; SpecError for what cannot be read."""
+    given: Any = text
+    if not isinstance(given, str):
+        raise SpecError(f"a spec is a text, kind:target, and not a {type(given).__name__}: {quoted(given)}")
+    if len(text) > LONGEST:
+        raise SpecError(f"spec {quoted(text)} has {len(text)} characters, and may have {LONGEST}")
     if not text.strip():
         raise SpecError("the spec is empty; write kind:target, for instance pocket:draft")
     parts = [part.strip() for part in text.split("|")]
@@ -46,14 +56,19 @@ def parse_spec(text: str) -> tuple[Spec, ...]:
 def parse_one(part: str, whole: str) -> Spec:
     """One spec without "|"; `whole` is what it was cut from, for messages."""
     if not part:
-        raise SpecError(f"spec {whole!r} has nothing on one side of '|'")
+        raise SpecError(f"spec {quoted(whole)} has nothing on one side of '|'")
+    if half := _HALF.search(part):
+        raise SpecError(
+            f"spec {quoted(part)} holds {half[0]!r}, half of a character, which no request can hold; write it in "
+            "UTF-8, and rename the file where it stands in a file's name"
+        )
     body, mark, query = part.rpartition("?")
     if not mark:
         body, query = part, ""
     kind, _, target = body.partition(":")
     if not re.fullmatch(r"[a-z][a-z0-9_-]*", kind):
         raise SpecError(
-            f"spec {part!r} starts with {kind!r}, which is no kind; write kind:target, e.g. hf:/models/base"
+            f"spec {quoted(part)} starts with {quoted(kind)}, which is no kind; write kind:target, e.g. hf:/models/base"
         )
     family = None
     if found := _FAMILY.fullmatch(target):
@@ -62,16 +77,34 @@ def parse_one(part: str, whole: str) -> Spec:
     for item in query.split("&") if query else ():
         key, equals, value = item.partition("=")
         if not key or not equals:
-            raise SpecError(f"spec {part!r}: option {item!r} is not of the form key=value")
+            raise SpecError(f"spec {quoted(part)}: option {quoted(item)} is not of the form key=value")
         if key in options:
-            raise SpecError(f"spec {part!r}: option {key!r} is given twice")
-        options[key] = unquote(value)
+            raise SpecError(f"spec {quoted(part)}: option {quoted(key)} is given twice")
+        try:
+            options[key] = unquote(value, errors="strict")
+        except UnicodeDecodeError as error:
+            raise SpecError(f"spec {quoted(part)}: option {quoted(item)} is no UTF-8 where it has %…") from error
     return Spec(kind, target, family, tuple(options.items()))
+
+
+def quoted(text: object) -> str:
+    """A part of a spec as it stands in an error: in quotes, escaped, at most 160 characters of it."""
+    told = str(text)
+    return repr(told if len(told) <= 160 else told[:160] + "…")
 
 
 def text(value: str) -> str:
     """Any text."""
+    if "\0" in value:  # no file's name and no prompt holds it
+        raise ValueError("a text without \\0")
     return value
+
+
+def name(value: str) -> str:
+    """A text that is not empty."""
+    if not value:
+        raise ValueError("a text that is not empty; leave the option out for the default")
+    return text(value)
 
 
 def flag(value: str) -> bool:
@@ -82,17 +115,20 @@ def flag(value: str) -> bool:
 
 
 def integer(value: str) -> int:
-    """A whole number."""
-    if not re.fullmatch(r"[+-]?\d+", value):
-        raise ValueError("a whole number")
+    """A whole number, of 64 bits."""
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", value):
+        raise ValueError("a whole number of at most 18 digits")
     return int(value)
 
 
 def number(value: str) -> float:
     """A decimal number."""
-    if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", value):
+    if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", value):
         raise ValueError("a number")
-    return float(value)
+    found = float(value)
+    if not isfinite(found):
+        raise ValueError("a number of at most 1.8e308")
+    return found
 
 
 def numbers(value: str) -> list[float]:
@@ -105,7 +141,7 @@ def numbers(value: str) -> list[float]:
 
 def size(value: str) -> int:
     """Bytes, with an optional binary unit: 512M, 4G."""
-    found = re.fullmatch(r"(\d+)([KMG]?)", value)
+    found = re.fullmatch(r"([0-9]{1,15})([KMG]?)", value)
     if not found:
         raise ValueError("a number of bytes such as 512M or 4G")
     return int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[found[2]]

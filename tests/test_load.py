@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsi_node import load
-from gsi_node.errors import BackendUnavailable, ConfigError, SpecError
+from gsi_node.errors import BackendUnavailable, ConfigError, GSIError, SpecError
 from gsi_node.load import Kind, load_model, load_reward
 from gsi_node.models.base import StepModel
 from gsi_node.rewards.base import Reward
+from gsi_node.rewards.verifier import VerifierReward
 from gsi_node.spec import Spec, parse_spec
 from gsi_node.types import Key, Prefix, SamplingLaw, Step
 from tests.miniature import build_miniature
@@ -98,6 +101,73 @@ def test_model_specs_that_are_refused(text: str, message: str) -> None:
 def test_reward_specs_that_are_refused(text: str, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         load_reward(text)
+
+
+DIGITS = "9" * 5000
+ODD = {
+    f"verifier?prior={DIGITS}": "should be a number",
+    "verifier?prior=1e999": "should be a number of at most 1.8e308",
+    "verifier?prior=1e99999": "should be a number",
+    "verifier?prior=٣": "should be a number",
+    f"cached:verifier?entries={DIGITS}": "at most 18 digits",
+    "cached:verifier?entries=٣": "should be a whole number",
+    f"pocket?cache_bytes={DIGITS}": "should be a number of bytes",
+    "verifier?prior=0.5\ud800": r"holds '\\ud800', half of a character",
+    "verifier?prior=%ED%A0%80": "is no UTF-8",
+    "prm:/models/\udcff?device=cpu": "rename the file",
+    "prm:/models/a\x00b": "no file and no server has",
+    "prm:/models/a?device=%00": "a text without",
+    "prm:/models/a?device=": "a text that is not empty",
+    "prm:/models/a@trl?separator=": "a text that is not empty",
+    "cached:" * 9 + "verifier": "wraps 9 times, and may 8 times",
+    "cached:" * 9000 + "verifier": "wraps 9000 times",
+    "ensemble:verifier|" + "noisy:" * 9 + "verifier": "wraps 9 times",
+    "ensemble:verifier|verifier?how=weighted&weights=1e308,1e308": "ensemble weights",
+    "prm:~nobody-of-this-name/x": "cannot be looked up",
+    "prm:" + "a" * 3000: "cannot be looked up: File name too long",
+    "server:http://127.0.0.1:9/v1#m@trl?tokenizer=~nobody-of-this-name/x": "cannot be looked up",
+    "calibrated:verifier?file=~nobody-of-this-name/x": "cannot be looked up",
+    "pocket?device=meta": "holds no numbers",
+    "pocket?device=xpu": "cannot be put on device 'xpu'|torch sees",
+    "x" * 70_000: "has 70000 characters, and may have 65536",
+    "verifier?" + "y" * 60_000: "is not of the form",
+}
+
+
+@pytest.mark.parametrize("whole", ODD)
+def test_odd_specs_are_short_typed_errors(whole: str) -> None:
+    with pytest.raises((ConfigError, BackendUnavailable), match=ODD[whole]) as refused:
+        load_reward(whole)
+    assert len(str(refused.value)) < 1000
+    str(refused.value).encode()  # it can be printed
+
+
+@pytest.mark.parametrize("spec", [None, 5, Path("/models"), b"pocket"])
+def test_a_spec_is_a_text(spec: Any) -> None:
+    for loads in (load_model, load_reward):
+        with pytest.raises(SpecError, match=f"not a {type(spec).__name__}"):
+            loads(spec)
+
+
+WORDS = "pocket verifier cached: noisy: ensemble: hf: prm: server: http://h how=min prior=1 share=2 entries=0"
+PIECES = (*WORDS.split(), *"|?&=@#%:-∞\ud800\x00", "1e999")
+
+
+@settings(max_examples=300, deadline=500)
+@given(st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=12).map("".join)))
+def test_whatever_a_spec_holds(whole: str) -> None:
+    """Nothing but typed errors; the kinds that load files or ask servers are replaced by what they would be given."""
+    told: dict[str, Kind] = {
+        name: kind if kind.wraps or name == "verifier" else replace(kind, load=lambda specs, options: VerifierReward())
+        for name, kind in {**load.REWARDS, **load.MODELS}.items()
+    }
+    with mock.patch.dict(load.REWARDS, told), mock.patch.dict(load.MODELS, told):
+        for loads in (load_model, load_reward):
+            try:
+                loads(whole)
+            except GSIError as error:
+                str(error).encode()
+                assert len(str(error)) < 3000
 
 
 def test_values_reach_the_loader_typed(monkeypatch: pytest.MonkeyPatch) -> None:

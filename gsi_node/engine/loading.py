@@ -23,6 +23,7 @@ from transformers.utils import logging as hf_logging
 from gsi_node.engine.gguf import find_gguf, load_gguf
 from gsi_node.engine.reading import check_index, first_line, reading
 from gsi_node.errors import BackendUnavailable, ConfigError
+from gsi_node.paths import expanded
 
 DTYPES = {
     "float64": torch.float64,
@@ -51,6 +52,8 @@ def find_device(device: str) -> torch.device:
         found = torch.device(device)
     except RuntimeError as error:
         raise ConfigError(f"device {device!r} is unknown; use cpu, cuda, cuda:1 or auto") from error
+    if found.type == "meta":
+        raise ConfigError("device 'meta' holds no numbers; use cpu, cuda, cuda:1 or auto")
     if found.type == "cuda" and not torch.cuda.is_available():
         raise BackendUnavailable(f"device {device!r} was asked for, but torch sees no CUDA; use device=cpu or auto")
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
@@ -99,7 +102,7 @@ def load_pretrained(
     shipped draft: 10 s of compiling, then a third slower). quantization: one of QUANTIZATIONS.
     """
     wanted, kind, smaller = find_device(device), find_dtype(dtype), find_quantization(quantization)
-    folder = Path(name_or_path).expanduser()
+    folder = expanded(name_or_path)
     packed = find_gguf(folder, gguf) if folder.is_dir() else gguf
     if packed is not None:
         if smaller:
@@ -108,7 +111,7 @@ def load_pretrained(
             raise BackendUnavailable(f"model folder {folder} does not exist; ?gguf={packed} names a file in a folder")
         with reading(f"GGUF file {folder / packed}"), _quiet(local=True):
             model, tokenizer = load_gguf(auto, folder, packed, kind)
-        return _ready(model.to(wanted), compile), tokenizer
+        return _ready(_moved(model, wanted), compile), tokenizer
     if smaller:  # a quantized model cannot be moved
         smaller["device_map"] = {"": wanted}
     source, local = find_source(name_or_path)
@@ -131,7 +134,15 @@ def load_pretrained(
     if getattr(model.config.get_text_config(), "num_hidden_layers", 1) < 1:
         raise BackendUnavailable(f"model {source!r} has no layers (num_hidden_layers in its config.json)")
     tokenizer = load_tokenizer(source, local)
-    return _ready(model if smaller else model.to(wanted), compile), tokenizer
+    return _ready(model if smaller else _moved(model, wanted), compile), tokenizer
+
+
+def _moved(model: Any, device: torch.device) -> PreTrainedModel:
+    try:
+        moved: PreTrainedModel = model.to(device)
+    except (RuntimeError, AssertionError) as error:  # no such device in this torch, or no room on it
+        raise BackendUnavailable(f"the model cannot be put on device {str(device)!r}: {first_line(error)}") from error
+    return moved
 
 
 def _ready(model: PreTrainedModel, compile: bool) -> PreTrainedModel:
@@ -201,7 +212,7 @@ def model_digest(model: PreTrainedModel, extra: tuple[object, ...]) -> str:
 
 def find_source(name_or_path: str | Path) -> tuple[str, bool]:
     """What to give to from_pretrained, and whether it is a local folder."""
-    folder = Path(name_or_path).expanduser()
+    folder = expanded(name_or_path)
     if folder.is_dir():
         _check_folder(folder)
         return str(folder), True

@@ -10,7 +10,6 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
@@ -18,6 +17,7 @@ from jinja2 import TemplateError
 from gsi_node.engine.codec import Codec, Ids
 from gsi_node.engine.reading import BROKEN, first_line
 from gsi_node.errors import ConfigError
+from gsi_node.paths import expanded
 
 _TEXT = "GSITEXT{}7F3A"
 _SLOT = "{problem}"
@@ -99,7 +99,7 @@ def prompt_format(
 
 def read_prompt(file: str) -> dict[str, Any]:
     """The fields of a prompt file (JSON, or TOML by its name): those of FIELDS. Raises ConfigError."""
-    path = Path(file).expanduser()
+    path = expanded(file)
     try:
         text = path.read_text("utf-8")
         found = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from itertools import chain
-from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
@@ -15,6 +14,7 @@ from gsi_node.engine.loading import load_tokenizer
 from gsi_node.engine.prompt import prompt_format
 from gsi_node.engine.reading import reading
 from gsi_node.errors import BackendUnavailable, VocabularyMismatch
+from gsi_node.paths import expanded
 from gsi_node.types import Prefix, Step
 
 Ids = tuple[int, ...]
@@ -78,7 +78,7 @@ class Tokens:
 
 
 def _tokenizer(folder: str, name: str) -> PreTrainedTokenizerBase:
-    path = Path(folder).expanduser()
+    path = expanded(folder)
     try:
         return load_tokenizer(str(path) if path.is_dir() else folder, path.is_dir())
     except (OSError, ValueError, ImportError, KeyError) as error:
@@ -92,7 +92,7 @@ def _tokenizer(folder: str, name: str) -> PreTrainedTokenizerBase:
 def _eos_ids(tokenizer: PreTrainedTokenizerBase, codec: Codec, folder: str, size: int) -> Ids:
     """The tokenizer's EOS and those of generation_config.json beside it, if they are added tokens."""
     found: set[int | None] = {tokenizer.eos_token_id}
-    path = Path(folder).expanduser() / "generation_config.json"
+    path = expanded(folder) / "generation_config.json"
     if path.is_file():
         with reading(str(path)):
             configured = json.loads(path.read_text("utf-8")).get("eos_token_id")

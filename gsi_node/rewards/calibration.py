@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ from gsi_node.cancel import run_cancellable
 from gsi_node.errors import ConfigError, RewardOutOfRange
 from gsi_node.files import write
 from gsi_node.identity import same_fingerprint
+from gsi_node.paths import expanded
 from gsi_node.rewards.base import Reward
 from gsi_node.shell import Parser, ending
 from gsi_node.types import Prefix, Step
@@ -101,7 +101,7 @@ class CalibratedReward:
     def __init__(self, inner: Reward, file: str | Path | None = None) -> None:
         """file: what the command above wrote; by default calibration.json in the folder of a local model."""
         self.inner = inner
-        path = beside(inner) if file is None else Path(os.path.expanduser(file))
+        path = beside(inner) if file is None else expanded(file)
         self.calibration = Calibration.load(path)
         if not same_fingerprint(self.calibration.reward, inner.fingerprint):
             raise ConfigError(f"calibration file {path} was fitted to another reward; fit it again to this one")
@@ -193,7 +193,7 @@ def isotonic(rewards: Array, labels: Array) -> tuple[Array, Array]:
 
 def beside(reward: Reward) -> Path:
     """calibration.json in the folder of a local model; ConfigError where there is no folder."""
-    folder = Path(os.path.expanduser(_name(reward)))
+    folder = expanded(_name(reward))
     if not folder.is_dir():
         raise ConfigError(f"reward {_name(reward)} has no folder to keep a calibration in; name a file for it")
     return folder / NAME

@@ -82,9 +82,10 @@ class Ensemble:
 
 
 def _shares(weights: Sequence[float], members: int) -> list[float]:
-    if len(weights) != members or any(not 0 <= weight < math.inf for weight in weights) or sum(weights) == 0:
+    whole = sum(weights)
+    if len(weights) != members or any(not 0 <= weight < math.inf for weight in weights) or not 0 < whole < math.inf:
         raise ConfigError(f"ensemble weights {list(weights)}: give {members} numbers, none negative and one above 0")
-    return [weight / sum(weights) for weight in weights]
+    return [weight / whole for weight in weights]
 
 
 def _checked(member: Reward, values: Sequence[float], steps: Sequence[Step]) -> list[float]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import isfinite, isnan
-from pathlib import Path
 from typing import Any, Literal, Self
 
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
@@ -21,6 +20,7 @@ from gsi_node.identity import fingerprint_of
 from gsi_node.models.dialects import token_id
 from gsi_node.models.equals import equal, listed
 from gsi_node.models.http import Failed, Patience, Transport
+from gsi_node.paths import expanded
 from gsi_node.rewards.families import Family, checked_wish, find_family, recognise
 from gsi_node.rewards.layout import Wish
 from gsi_node.rewards.rendered import RenderedReward
@@ -204,7 +204,7 @@ def _real(value: Any) -> float:
 
 def _config(source: str) -> Mapping[str, Any]:
     """config.json beside the tokenizer; nothing where there is none."""
-    path = Path(source).expanduser()
+    path = expanded(source)
     try:
         config, _ = PreTrainedConfig.get_config_dict(str(path) if path.is_dir() else source)
     except (OSError, ValueError):
@@ -213,7 +213,7 @@ def _config(source: str) -> Mapping[str, Any]:
 
 
 def _tokenizer(source: str) -> PreTrainedTokenizerBase:
-    path = Path(source).expanduser()
+    path = expanded(source)
     try:
         return load_tokenizer(str(path) if path.is_dir() else source, path.is_dir())
     except (OSError, ValueError, ImportError, KeyError) as error:
