@@ -96,6 +96,17 @@ def writes(data: bytes) -> Callable[[Asked], bool]:
     return answer
 
 
+def answered(asked: Asked) -> dict[str, Any]:
+    """What a judge, a sampler of two tokens, a pooler of even probabilities or a list of models says."""
+    if asked.head.startswith("GET"):
+        return {"data": [{"id": "m"}]}
+    inputs = json.loads(asked.body).get("input", [])
+    logs = {"tokens": ["token_id:7"] * 2, "token_logprobs": [-1.0] * 2, "top_logprobs": [{"token_id:7": -1.0}] * 2}
+    choice = {"index": 0, "finish_reason": "length", "token_ids": [7, 7], "message": {"content": "9"}, "logprobs": logs}
+    pooled = [{"index": i, "data": [[0.5, 0.5]] * len(ids)} for i, ids in enumerate(inputs)]
+    return {"choices": [choice], "data": pooled}
+
+
 def transport_to(*servers: RawServer, seconds: float = 1.0, attempts: int = 2, timeout: float = 9.0) -> Transport:
     """A transport that gives up after `seconds`."""
     patience = Patience(timeout=timeout, attempts=attempts, deadline=seconds, first_wait=0.01, longest_wait=0.02)

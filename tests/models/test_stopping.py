@@ -22,7 +22,7 @@ from gsi_node.models.tokens import Tokens
 from gsi_node.models.vllm import VLLM
 from gsi_node.types import Key, Prefix, SamplingLaw, Step
 from tests.miniature import miniature_tokenizer
-from tests.models.raw import Asked, RawServer
+from tests.models.raw import Asked, RawServer, answered
 from tests.rewards.family_models import build_family
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,22 +40,11 @@ class Silent:
         self.holding, self.over, self.held = False, threading.Event(), 0
 
     def __call__(self, asked: Asked) -> None:
-        if self.holding and "/health" not in asked.head:
+        if self.holding and asked.head.startswith("POST"):
             self.held += 1
             self.over.wait(120)
         about = {"name": "r", "role": "reward", "vocabulary": "", "stop_ids": [], "range": [0.0, 1.0]}
-        inputs = [[0.5, 0.5]] * asked.body.count(b",")
-        choice = {"index": 0, "finish_reason": "length", "token_ids": [7, 7], "message": {"content": "9"}}
-        logs = {"tokens": ["token_id:7"] * 2, "token_logprobs": [-1.0] * 2, "top_logprobs": [{"token_id:7": -1.0}] * 2}
-        asked.say(
-            {
-                **about,
-                "fingerprint": "f",
-                "rewards": [0.5],
-                "data": [{"index": 0, "data": inputs[: _length(asked.body)]}],
-                "choices": [{**choice, "logprobs": logs}],
-            }
-        )
+        asked.say({**about, **answered(asked), "fingerprint": "f", "rewards": [0.5]})
 
     def wait(self, requests: int = 1) -> None:
         """Until so many requests are left without an answer."""
@@ -63,12 +52,6 @@ class Silent:
         while self.held < requests:
             assert time.monotonic() < until, f"{self.held} of {requests} requests came"
             time.sleep(0.01)
-
-
-def _length(body: bytes) -> int:
-    """Tokens of the one input of a request to /pooling."""
-    _, _, rest = body.partition(b'"input":[[')
-    return rest.partition(b"]")[0].count(b",") + 1
 
 
 @pytest.fixture
