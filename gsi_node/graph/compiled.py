@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
 from contextlib import aclosing, closing
 from typing import Any, cast
@@ -17,6 +16,8 @@ from gsi_node.errors import ConfigError, ResumeMismatch
 from gsi_node.graph.context import given_context, shown
 from gsi_node.graph.inputs import read_problem, read_problem_id
 from gsi_node.graph.state import add_given_messages
+
+SUPERSTEPS = 10**15  # more than any run has, and an integer that JSON and msgpack hold
 
 
 class WholeRunGraph(StateGraph[Any, Any, Any, Any]):
@@ -65,7 +66,7 @@ class CompiledWholeRun(CompiledStateGraph[Any, Any, Any, Any]):
 
 def _unlimited(config: RunnableConfig | None) -> RunnableConfig:
     """The caller's config with more supersteps than any run has; with_config could not say so, the caller's wins."""
-    return {**(config or {}), "recursion_limit": sys.maxsize}
+    return {**(config or {}), "recursion_limit": SUPERSTEPS}
 
 
 def _asked(input: object, config: RunnableConfig | None) -> str | None:

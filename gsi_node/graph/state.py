@@ -13,6 +13,7 @@ from typing_extensions import TypedDict  # the one pydantic can describe on Pyth
 
 from gsi_node.calls import Bill
 from gsi_node.errors import ConfigError
+from gsi_node.graph.context import shown
 
 Plain = dict[str, Any]  # a dict of JSON-plain values
 
@@ -42,7 +43,7 @@ def add_given_messages(left: Messages, right: Messages) -> Messages:
         return add_messages(left, right)
     except (NotImplementedError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
         told = str(error).split("\n", 1)[0]
-        raise ConfigError(f"messages: want messages, or dicts with role and content: {told:.200}") from error
+        raise ConfigError(f"messages: want messages, or dicts with role and content: {shown(told, 200)}") from error
 
 
 class GSIInput(TypedDict, total=False):

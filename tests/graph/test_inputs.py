@@ -51,6 +51,7 @@ BAD_INPUTS: list[tuple[dict[str, Any], str]] = [
     ({"messages": 5}, "messages: want messages"),
     ({"messages": [("human", 5)]}, "messages: want messages"),
     ({"messages": [("martian", "p")]}, "messages: want messages, .*martian"),
+    ({"messages": [("\x1b[31m", "p")]}, r"messages: want messages, .*\\x1b"),
     ({"messages": [{"role": "user"}]}, "messages: want messages, .*role"),
     ({"messages": None}, "messages: want messages"),
     ({**PROBLEM, "problem_id": 1.5}, "problem_id: want a text or an integer, got 1.5"),
@@ -181,7 +182,7 @@ MESSAGE = st.one_of(
     JSON,
     st.builds(HumanMessage, TEXT | st.lists(TEXT, max_size=2)),
     st.builds(AIMessage, TEXT),
-    st.tuples(st.sampled_from(["human", "ai", "system", "robot"]), JSON),
+    st.tuples(st.sampled_from(["human", "ai", "system", "robot", "\x1b[31m", "a\nb"]), JSON),
     st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "x"]), "content": JSON}),
 )
 INPUT = st.fixed_dictionaries(
