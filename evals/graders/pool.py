@@ -114,7 +114,7 @@ class Pool:
         try:
             reply = worker.ask(request, seconds)
             if "ungraded" in reply:
-                worker.kill()  # its memory is full
+                worker.kill()  # its memory is full, or it is in a state that nobody foresaw
         finally:
             self._idle.put(worker)
         if "missing" in reply:

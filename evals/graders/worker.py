@@ -50,9 +50,12 @@ def answer(request: Plain) -> Plain:
         return {"equal": False, "reason": "the answer is nested too deeply"}
     except ImportError as error:
         return {"missing": str(error)}
-    except Exception as error:  # noqa: BLE001 - whatever a hostile answer provokes, it is a wrong answer
-        text = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
-        return {"equal": False, "reason": text[:300]}
+    except ValueError as error:
+        return {"equal": False, "reason": str(error)[:300]}
+    except Exception as error:  # noqa: BLE001 - an answer that a scorer of reasoning-gym cannot read is wrong; a rule of
+        # ours that fails has decided nothing
+        told = f"{type(error).__name__}: {error}"[:300]
+        return {"equal": False, "reason": told} if request["kind"] == "rg" else {"ungraded": told}
 
 
 def _compared(request: Plain) -> tuple[bool, str | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -12,11 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from evals.__main__ import main as evals
+from gsi_node.cli.settings import read_fields, validated
+from gsi_node.config import GSIConfig
+from gsi_node.errors import ConfigError
 from tests.evals.synthetic import campaign, write
 from tests.graph.world import environment
 
+TEXTS = st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass"))
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.lists(st.integers())
 Capture = pytest.CaptureFixture[str]
 MANY = "7" * 5000
 
@@ -105,7 +113,7 @@ def test_a_grader_that_is_not_installed_is_named_before_models_are_loaded(tmp_pa
         f"Solver(plan_of(parser.parse_args({argv!r})), Setting(), lambda role, spec: 1 / 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=120)
-    assert "BackendUnavailable: grading needs the package math_verify: pip install 'gsi-node[evals]'" in done.stderr
+    assert "BackendUnavailable: grading needs the package mpmath: pip install 'gsi-node[evals]'" in done.stderr
 
 
 def test_ctrl_c_in_tune_is_130_and_no_traceback(tmp_path: Path) -> None:
@@ -136,3 +144,27 @@ def test_a_full_disk_under_a_report_is_one_line(
     monkeypatch.setattr(Path, "write_text", full)
     assert evals(["report", str(folder), "--no-plots"]) == 2
     assert capsys.readouterr().err.startswith(f"error: {folder}/report: cannot be written (No space left on device)")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@given(
+    st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass")), st.booleans()
+)
+def test_any_settings_file_is_read_or_refused(tmp_path: Path, data: bytes, toml: bool) -> None:
+    file = tmp_path / ("tuned.toml" if toml else "tuned.json")
+    file.write_bytes(data)
+    try:
+        assert isinstance(read_fields(str(file)), dict)
+    except ConfigError as error:
+        assert str(error).startswith(f"--config {file}: ")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
+@given(st.dictionaries(st.sampled_from(sorted(GSIConfig.model_fields)), SCALARS, max_size=4))
+def test_any_values_of_tuned_settings_make_a_configuration_or_are_refused(tmp_path: Path, fields: Any) -> None:
+    file = tmp_path / "tuned.json"
+    file.write_text(json.dumps(fields))
+    try:
+        validated(read_fields(str(file)))
+    except ConfigError as error:
+        assert "\n" not in str(error)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from evals.graders.pool import Pool, TimedOut
+from evals.graders import pool
+from evals.graders.pool import Died, Pool, TimedOut
 from evals.grading import Grader
 from evals.problems import Problem
 from gsi_node.errors import BackendUnavailable
@@ -60,6 +61,22 @@ def test_a_worker_that_dies_between_or_in_requests_is_replaced() -> None:
     assert one.workers[0].pid is not None
     os.kill(one.workers[0].pid, signal.SIGKILL)
     assert gone(one.workers[0].pid)
+    assert one.ask(FINE, 30)["equal"]
+    one.close()
+
+
+def test_a_worker_that_says_nothing_is_killed_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Pool(1)
+    one.ask(FINE, 30)
+    stopped = one.workers[0].pid
+    assert stopped is not None
+    os.kill(stopped, signal.SIGSTOP)
+    monkeypatch.setattr(pool, "START_SECONDS", 0.3)
+    monkeypatch.setattr(pool, "STALLED", 0.0)
+    with pytest.raises(Died, match=r"the grading process said nothing for 0\.3 s"):
+        one.ask(FINE, 30)
+    assert gone(stopped)
+    monkeypatch.undo()
     assert one.ask(FINE, 30)["equal"]
     one.close()
 

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 
 from evals import report
+from evals.markdown import printable
 from evals.panels import bars
 from evals.tables import costs
 from tests.evals.synthetic import Plain, campaign, failed, write
@@ -192,6 +194,23 @@ def test_what_a_model_wrote_stays_text(tmp_path: Path) -> None:
     assert addresses and all(address.startswith("data:image/svg+xml;base64,") for address in addresses)
     assert not any(name.startswith("on") for _, attrs in page.elements for name in attrs)
     assert "innerHTML" not in page.scripts[1] and "fetch" not in page.scripts[1]
+
+
+@pytest.mark.parametrize("name", ["$\\frac{$", "a | b", "\ud800", "\x1b[31m", "<b>x</b>", "[x](javascript:y)", "`*_~"])
+def test_a_report_quotes_odd_names_as_they_are(tmp_path: Path, name: str) -> None:
+    rows = list(campaign(4, ("gsi", "base"), (2,), (0,)))
+    for row in rows:
+        row |= {"data": name, "method": name if row["method"] == "gsi" else row["method"]}
+    rows[0] = failed(rows[0]) | {"error": {"type": name, "message": name}}
+    folder = write(tmp_path / "run", rows)
+    assert run(folder, *(() if name[0] in "$\ud800" else ("--no-plots",))) == 0
+    text = (folder / "report" / "report.md").read_text("utf-8")
+    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    kinds = {child.type for token in tokens for child in token.children or []}
+    assert kinds <= {"text", "text_special", "softbreak"}
+    assert {token.type for token in tokens}.isdisjoint({"html_block", "code_block", "fence"})
+    said = ["".join(child.content for child in token.children or []) for token in tokens if token.type == "inline"]
+    assert printable(name) in said  # the heading of the data set
 
 
 def _plain_elements(tmp_path: Path) -> set[str]:
