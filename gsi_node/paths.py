@@ -15,5 +15,5 @@ def expanded(name: str | Path) -> Path:
         path.is_file()  # raises where the system refuses the name itself
     except (OSError, RuntimeError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"{str(name)[:160]!r} cannot be looked up: {why}; give another path") from error
+        raise ConfigError(f"{str(name)[:160]!r} cannot be read: {why}; give another path") from error
     return path
