@@ -11,12 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console
-
 from evals.datasets import load
 from evals.grading import Grader
 from evals.layouts import LAYOUTS
 from evals.problems import Problem, Ungraded
+from gsi_node.cli.screen import Screen
 from gsi_node.shell import Parser, ending
 
 
@@ -50,7 +49,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=[*LAYOUTS, "pocket"], help="sets (default: all that have a name)")
     parser.add_argument("--data-dir", type=Path, help="the folder of the sets (default: $GSI_DATA_DIR)")
     options = parser.parse_args()
-    console = Console(soft_wrap=True, markup=False, highlight=False)
+    console = Screen(soft_wrap=True, markup=False, highlight=False)
     with Grader(workers=2) as grader:
         for name in options.names:
             problems = load(name, data_dir=options.data_dir)

@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from gsi_node.cli.screen import Screen
 from gsi_node.errors import ConfigError
 from gsi_node.rewards.verifier import VerifierReward
 from gsi_node.shell import Parser, ending
@@ -48,7 +48,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.folder is None:
         parser.error("no data: name the folder with gsm8k.jsonl, or set GSI_DATA_DIR")
-    console = Console()
+    console = Screen()
     table = Table("reference solutions", "steps", "worth 1", "prior", "worth 0", "ms a step")
     judge = VerifierReward()
     for path in (Path(options.folder) / f"{name}.jsonl" for name in SOURCES):

@@ -125,6 +125,18 @@ def test_ctrl_c_while_it_starts_is_one_line(command: list[str]) -> None:
     assert [line for line in told.splitlines() if not line.startswith("import time:")] == ["interrupted"]
 
 
+def test_ctrl_c_while_a_command_works_is_one_line(tmp_path: Path) -> None:
+    """The labels are a pipe that nobody writes to."""
+    os.mkfifo(tmp_path / "labels")
+    command = [sys.executable, "-m", "gsi_node.rewards.calibration", "verifier", str(tmp_path / "labels")]
+    process = subprocess.Popen([*command, "--out", "c.json"], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    writer = os.open(tmp_path / "labels", os.O_WRONLY)  # waits until the command has opened it
+    process.send_signal(signal.SIGINT)
+    told = process.communicate(timeout=60)[1]
+    os.close(writer)
+    assert (process.returncode, told) == (130, "interrupted\n")
+
+
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "jko" not in c[-1]], ids=" ".join)  # its own test has it
 def test_a_wrong_command_line_is_one_line_and_exit_code_2(command: list[str]) -> None:
     done = sh('"$@" --no-such-option', command)

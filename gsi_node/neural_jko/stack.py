@@ -152,7 +152,7 @@ def load_layer(record: dict[str, Any], folder: Path, dim: int, device: str | tor
             return Rejection(float(record["log_c"]), float(record["accept_prob"]))
         name, shape = str(record["file"]), (int(record["width"]), int(record["depth"]))
         steps, solver = int(record["steps"]), SOLVERS[record["solver"]]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"{folder}: {str(record)[:80]} describes no layer ({error!r})") from error
     path = folder / name
     if path.parent != folder:
@@ -160,7 +160,7 @@ def load_layer(record: dict[str, Any], folder: Path, dim: int, device: str | tor
     try:
         velocity = Velocity(dim, *shape)
         velocity.load_state_dict(load_file(path))
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except (OSError, RuntimeError, TypeError, OverflowError, SafetensorError) as error:
         raise ConfigError(f"{path}: cannot be read as a flow of this stack: {error}") from error
     return Flow(velocity.to(device), steps, solver)
 
@@ -199,7 +199,7 @@ def load(folder: Path, target: Target, device: str | torch.device = "cpu") -> St
         mean, scale = [float(m) for m in about["latent_mean"]], float(about["latent_scale"])
         kept = about.get(DENSITY)  # 0.1.0 did not write it
         at = None if kept is None else first_difference(kept, density_of(target, mean, scale))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"{path}: its latent cannot be read ({error!r})") from error

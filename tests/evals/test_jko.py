@@ -63,6 +63,7 @@ def test_the_command_writes_its_table(tmp_path: Path, monkeypatch: pytest.Monkey
         (["--baselines", "nuts"], "nuts"),
         (["--seeds", "zero"], "zero"),
         (["--samples", "1"], "--samples"),
+        (["--seeds", "9" * 5000], "--seeds"),
     ],
 )
 def test_wrong_flags_are_named(
@@ -70,3 +71,23 @@ def test_wrong_flags_are_named(
 ) -> None:
     assert main(["jko", "--out", str(tmp_path), *arguments]) == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "null", "{}", "[" * 100_000, '{"target": NaN}', "9" * 5000], ids=lambda c: c[:8]
+)
+def test_a_row_that_is_none_is_refused(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = tmp_path / "8modes" / "floor-50.json"
+    kept.parent.mkdir()
+    kept.write_text(content)
+    assert main(["jko", "--targets", "8modes", "--samples", "50", "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "floor-50.json: " in error
+    assert error.count("\n") == 1
+    assert kept.read_text() == content
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert main(["jko", "--targets", "8modes", "--samples", "50", "--out", str(tmp_path / "file")]) in (1, 2)
+    assert "file/8modes/floor-50.json: " in capsys.readouterr().err

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import json
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gsi_node.cli.arguments import parse
@@ -16,7 +17,11 @@ from gsi_node.cli.problems import gather
 from gsi_node.cli.settings import settings as settings_of
 from gsi_node.config import GSIConfig
 from gsi_node.errors import ConfigError
+from gsi_node.neural_jko.check import Evaluator
 from gsi_node.neural_jko.config import JKOConfig, configured
+from gsi_node.neural_jko.run import Run
+from gsi_node.neural_jko.stack import Stack, load, save
+from tests.neural_jko.small import QUICK, gaussian
 
 ANY_TEXT = st.text(st.characters(), max_size=12)  # lone surrogates, too
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT | st.just(10**4000)
@@ -90,6 +95,35 @@ def test_any_settings_of_neural_jko(changes: dict[str, object]) -> None:
     assert config.plan()
     assert config.tau_of(len(config.plan()) - 1) > 0
     json.dumps(config.model_dump(mode="json"), allow_nan=False)
+
+
+FLOW = {"kind": "flow", "file": "f", "width": 4, "depth": 1, "steps": 1, "solver": "rk4"}
+NAMES = ["target", "dim", "device", "log_density", "layers", "format", "latent_mean", "latent_scale", "tau", "seed"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(st.sampled_from(NAMES), JSON, max_size=4) | JSON, st.sampled_from(["config.json", "stack.json"]))
+@example({"latent_scale": 10**4000}, "stack.json")
+@example({"latent_mean": [10**4000, 0]}, "stack.json")
+@example({"log_density": [10**4000] * 64}, "stack.json")
+@example({"log_density": [10**4000] * 64}, "config.json")
+@example({"log_density": [None] * 64}, "stack.json")
+@example({"layers": [{"kind": "rejection", "log_c": 10**4000, "accept_prob": 1}]}, "stack.json")
+@example({"layers": [{**FLOW, "width": 10**30}]}, "stack.json")
+@example({"layers": [{**FLOW, "width": -4, "depth": -1}]}, "stack.json")
+@example({"layers": [{**FLOW, "solver": []}]}, "stack.json")
+@example({"layers": [{**FLOW, "file": "\0"}]}, "stack.json")
+def test_any_json_in_the_files_of_a_neural_jko_run(content: object, name: str) -> None:
+    target = gaussian(2)
+    with tempfile.TemporaryDirectory() as folder:
+        Run(target, QUICK, Path(folder))
+        save(Stack(Evaluator(target)), Path(folder))
+        about = json.loads((Path(folder) / name).read_text("utf-8"))
+        changed = {**about, **content} if isinstance(content, dict) else content
+        (Path(folder) / name).write_text(json.dumps(changed), "utf-8")
+        for read in (lambda: Run(target, QUICK, Path(folder)).finished(), lambda: load(Path(folder), target)):
+            with suppress(ConfigError):
+                read()
 
 
 def test_the_fuzzed_reader_does_find_things(tmp_path: Path) -> None:
