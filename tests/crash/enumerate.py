@@ -54,6 +54,19 @@ class System:
     def result(self, folder: Path, out: str) -> Any:
         return self._module.result(folder, out)
 
+    def prepare(self, work: Path) -> None:
+        """What the lives need, made once by a fork that may use threads and processes."""
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                self._module.prepare(work)
+                code = 0
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
 
 def live(system: System, folder: Path, at: int = 0, fate: str = "kill", size: int | None = None) -> Life:
     """One life of the command, in a fork of this process; its fate at a point. size: bytes that no file may exceed."""
@@ -140,6 +153,7 @@ def enumerate_points(system: System, fate: str, draw: int | None, seed: int) -> 
     """End a run at every point, or at some drawn by seed; what was not survived, a text each."""
     work = Path(tempfile.mkdtemp(prefix=f"crash-{system.name}-"))
     try:
+        system.prepare(work)
         (work / "whole").mkdir()
         life = live(system, work / "whole", fate=fate if fate in FATES else "kill")
         assert life.code == 0, life.errors

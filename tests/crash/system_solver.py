@@ -18,3 +18,7 @@ def result(folder: Path, out: str) -> Any:
     """The line of --json without seconds: token ids, records, votes, answer."""
     (line,) = out.splitlines()
     return untimed(json.loads(line))
+
+
+def prepare(work: Path) -> None:
+    """Nothing to prepare."""

@@ -1,0 +1,80 @@
+"""`evals run` over table models: its driver. The rows come ready from a file, since workers leave nothing of their own
+behind (tests/crash/test_worker.py ends those)."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+from evals import run
+from evals.plan import Plan, Setting, Task
+from evals.rows import read_rows
+from evals.solve import Solver
+from evals.workers import Done, Event, Ready, done
+from tests.evals.tables import command as evals_run
+from tests.evals.tables import load_part, problems
+from tests.evals.test_run import plain
+
+READY = "rows.pickle"
+
+
+class ReadyRows:
+    """Workers whose rows were made before; one row a turn."""
+
+    def __init__(self, file: Path) -> None:
+        self._fingerprints, self._rows = pickle.loads(file.read_bytes())
+        self._told: list[Event] = [Ready(self._fingerprints)]
+
+    def room(self) -> bool:
+        return len(self._told) < 2
+
+    def give(self, task: Task) -> None:
+        self._told.append(self._rows[task])
+
+    def wait(self, seconds: float) -> list[Event]:
+        return [self._told.pop(0)] if self._told else []
+
+    def stop(self, *, at_once: bool) -> None:
+        self._told.clear()
+
+
+def command(folder: Path) -> int:
+    run.warm_up = lambda *given: None  # type: ignore[assignment]  # no server to fork workers from
+    run._pool = lambda *given: ReadyRows(folder.parent / READY)  # type: ignore[assignment]
+    return evals_run(_arguments(folder))
+
+
+def result(folder: Path, out: str) -> Any:
+    """The rows, and how many lines hold them: none is written twice."""
+    lines = (folder / "run" / "results.jsonl").read_bytes().splitlines()
+    return plain(read_rows(folder / "run")), len(lines), sorted(path.name for path in (folder / "run").iterdir())
+
+
+def prepare(work: Path) -> None:
+    """Solve the plan's tasks, by what the workers use."""
+
+    def solved(options: Any, plan: Plan, rows: int, load: Any) -> Any:
+        solver = Solver(plan, Setting(), load_part)
+        made: dict[Task, Done] = {}
+        for task in plan.tasks():
+            future = solver.submit(task)
+            future.exception()
+            made[task] = done(task, solver.finished(task, future))
+        (work / READY).write_bytes(pickle.dumps((solver.fingerprints(), made)))
+        solver.close()
+        return ReadyRows(work / READY)
+
+    folder = work / "prepared"
+    folder.mkdir()
+    run._pool = solved
+    assert evals_run(_arguments(folder)) == 0
+
+
+def _arguments(folder: Path) -> list[str]:
+    file = folder.parent / "problems.jsonl"
+    if not file.exists():
+        problems(folder.parent, 3)
+    return ["--data", str(file), "--methods", "gsi,majority-draft", "--n", "2", "--out", str(folder / "run")]
+
+

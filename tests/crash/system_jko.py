@@ -1,0 +1,39 @@
+"""Neural JKO over a small target: flows and rejection layers, in miniature."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from graphs import neural_jko
+
+SETTINGS = {
+    "flows_first": 1, "blocks": 1, "rejections": 1, "width": 4, "depth": 1, "steps": 2, "particles": 32, "ode_steps": 1,
+    "train_ode_steps": 1, "batch_size": 16, "calibration": 32, "weighing": 32,
+}  # fmt: skip
+TIMES = ("seconds", "cpu_seconds")
+
+
+def command(folder: Path) -> int:
+    torch.set_num_threads(1)
+    neural_jko.draw = lambda stack, target, n, seed, path: None  # a picture of half a second, and no part of a result
+    changes = [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={value}")]
+    return neural_jko.main(["--target", "mustache", "--samples", "8", "--out", str(folder / "run"), *changes])
+
+
+def result(folder: Path, out: str) -> Any:
+    """The layers' records and weights, the measurements, and what was printed, without times."""
+    run = folder / "run"
+    numbers = json.loads((run / "metrics.json").read_text("utf-8"))
+    stack = json.loads((run / "stack.json").read_text("utf-8"))
+    layers = [{key: value for key, value in layer.items() if key not in TIMES} for layer in stack["layers"]]
+    weights = {path.name: path.read_bytes() for path in run.glob("*.safetensors")}
+    shown = [line for line in out.splitlines() if not line.startswith((*TIMES, "picture"))]
+    return {key: value for key, value in numbers.items() if key not in TIMES}, layers, weights, shown
+
+
+def prepare(work: Path) -> None:
+    """Nothing to prepare."""
