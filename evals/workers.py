@@ -198,7 +198,7 @@ class ProcessPool:
     def _hear(self, worker: _Worker) -> Event:
         try:
             event: Event = worker.pipe.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # OSError: it died within a message, or the connection was reset
             return self._bury(worker)
         if isinstance(event, Ready):
             worker.ready = True

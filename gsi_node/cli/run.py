@@ -66,9 +66,9 @@ def run(job: Job, make_solver: MakeSolver, sample_problems: Sequence[str]) -> in
     except ValidationError as error:
         complain(first_line(error))
         return 2
-    except sqlite3.Error as error:
+    except sqlite3.Error as error:  # operational: a full disk, a lock; else the file itself is broken
         complain(f"checkpoint {arguments.checkpoint}: {error}")
-        return 2
+        return 1 if isinstance(error, sqlite3.OperationalError) else 2
     except GSIError as error:
         complain(str(error))
         return 1

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from gsi_node.errors import ConfigError
+from gsi_node.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
@@ -38,7 +38,7 @@ async def open_checkpoints(name: str) -> AsyncSqliteSaver:
     """The saver of a file, made where it does not exist, to be closed with close_checkpoints.
 
     It builds nothing from the file but what our states hold (StrictSerializer).
-    Raises ConfigError where the file cannot be written.
+    Raises StorageError where the file cannot be written, ConfigError where it is broken.
     """
     import aiosqlite
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
@@ -48,12 +48,14 @@ async def open_checkpoints(name: str) -> AsyncSqliteSaver:
     try:  # absolute, since SQLite gives names such as :memory: a meaning
         connection = await aiosqlite.connect(Path(name).absolute(), timeout=PATIENCE)
     except sqlite3.Error as error:
-        raise ConfigError(f"checkpoint {name}: {error}") from error
+        raise StorageError(f"checkpoint {name}: {error}") from error
     saver = AsyncSqliteSaver(connection, serde=StrictSerializer())
     try:
         await saver.setup()
     except BaseException as error:
         await connection.close()
+        if isinstance(error, sqlite3.OperationalError):
+            raise StorageError(f"checkpoint {name}: {error}") from error
         if isinstance(error, sqlite3.Error):
             raise ConfigError(f"checkpoint {name}: {error}") from error
         raise

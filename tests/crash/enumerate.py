@@ -1,7 +1,7 @@
-"""`python -m tests.crash.enumerate SYSTEM`: end a short run at each of its points, and see that it goes on to the same.
+"""`python -m tests.crash.enumerate SYSTEM`: end a short run at each of its points, and see that it goes on regardless.
 
-SYSTEM: solver, evals or jko. One process imports everything; each life is a fork of it. --fate: kill (the default), full,
-sigint, sigterm, size (a limit on the size of files). --points K: K points drawn by --seed; without it, every one.
+SYSTEM: solver, evals or jko. One process imports everything; each life is a fork of it. --fate: kill (the default),
+full, sigint, sigterm, size (a limit on the size of files). --points K: K points drawn by --seed; without it, every one.
 Exit code 1 where a point was not survived.
 """
 
@@ -83,7 +83,9 @@ def live(system: System, folder: Path, at: int = 0, fate: str = "kill", size: in
             os.waitpid(child, 0)
             raise TimeoutError(f"{system.name}, {fate} at {at}: still there after {LIMIT} s")
         time.sleep(0.005)
-    told = [(notes / name).read_text("utf-8") if (notes / name).exists() else "" for name in ("out", "errors", "points")]
+    told = [
+        (notes / name).read_text("utf-8") if (notes / name).exists() else "" for name in ("out", "errors", "points")
+    ]
     shutil.rmtree(notes)
     return Life(os.waitstatus_to_exitcode(ended[1]), told[0], told[1], json.loads(told[2] or "[]"))
 
@@ -177,7 +179,9 @@ def enumerate_points(system: System, fate: str, draw: int | None, seed: int) -> 
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.crash.enumerate", description=(__doc__ or "").split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.crash.enumerate", description=(__doc__ or "").split("\n\n")[0]
+    )
     parser.add_argument("system", choices=["solver", "evals", "jko"])
     parser.add_argument("--fate", choices=[*FATES, "size"], default="kill")
     parser.add_argument("--points", type=int)

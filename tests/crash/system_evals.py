@@ -76,5 +76,3 @@ def _arguments(folder: Path) -> list[str]:
     if not file.exists():
         problems(folder.parent, 3)
     return ["--data", str(file), "--methods", "gsi,majority-draft", "--n", "2", "--out", str(folder / "run")]
-
-

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._dynamo  # the optimiser would import it in every life
 
 from graphs import neural_jko
 
