@@ -29,6 +29,7 @@ from gsi_node.config import GSIConfig, completed
 from gsi_node.errors import ConfigError, GSIError, ResumeMismatch
 from gsi_node.graph.checkpoint_file import check_file, close_checkpoints, is_finished, open_checkpoints
 from gsi_node.graph.thread_lock import ThreadLocks
+from gsi_node.identity import as_kept
 from gsi_node.shell import complain
 
 Plain = dict[str, Any]
@@ -203,9 +204,10 @@ class Run:
 
     def _compare(self, then: Plain | None, problem: Problem, thread: str) -> None:
         """Refuse to go on with a thread that another problem, graph or configuration began."""
-        here = _flat({**self._about(problem), **self.solver.identity()})
         if then is None:
             return  # interrupted before its first node: nothing was decided yet
+        identity = self.solver.identity()
+        here = _flat({**self._about(problem), **identity, "models": as_kept(then["models"], identity["models"])})
         kept = _flat({**then, "config": completed(then["config"])})
         differing = [
             f"{key}: {kept.get(key)!r} there, {here.get(key)!r} here"

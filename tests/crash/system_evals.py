@@ -40,8 +40,7 @@ class ReadyRows:
 
 
 def command(folder: Path) -> int:
-    run.warm_up = lambda *given: None  # type: ignore[assignment]  # no server to fork workers from
-    run._pool = lambda *given: ReadyRows(folder.parent / READY)  # type: ignore[assignment]
+    _replace(warm_up=lambda *given: None, _pool=lambda *given: ReadyRows(folder.parent / READY))
     return evals_run(_arguments(folder))
 
 
@@ -67,8 +66,14 @@ def prepare(work: Path) -> None:
 
     folder = work / "prepared"
     folder.mkdir()
-    run._pool = solved
+    _replace(_pool=solved)
     assert evals_run(_arguments(folder)) == 0
+
+
+def _replace(**parts: Any) -> None:
+    """Functions of the driver's module, for good: in a fork."""
+    for name, part in parts.items():
+        setattr(run, name, part)
 
 
 def _arguments(folder: Path) -> list[str]:

@@ -11,6 +11,7 @@ import ormsgpack
 import pytest
 
 from evals.rows import read_rows
+from graphs import neural_jko
 from tests.crash import system_jko
 from tests.crash.test_checkpoints import Capture, asked, solved
 from tests.evals.tables import command as evals_run
@@ -97,7 +98,7 @@ def test_an_evals_folder(tmp_path: Path, capsys: Capture, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("name", ["half", "finished"])
 def test_a_neural_jko_folder(name: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(system_jko.neural_jko, "draw", system_jko.neural_jko.draw)  # put back afterwards
+    monkeypatch.setattr(neural_jko, "draw", neural_jko.draw)  # put back afterwards
     unpacked(f"jko-{name}", tmp_path / name)
     results = []
     for folder in (tmp_path / name, tmp_path / "whole"):

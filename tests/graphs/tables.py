@@ -106,5 +106,7 @@ def command(argv: Sequence[str], parts: dict[str, Any] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    from tests.graphs import tables  # the models of this module's name: their fingerprints tell it
+
     with ending():
-        sys.exit(command(sys.argv[2:], models(float(sys.argv[1]))))
+        sys.exit(tables.command(sys.argv[2:], tables.models(float(sys.argv[1]))))
