@@ -26,6 +26,7 @@ from gsi_node.cli.screen import Screen, screen
 from gsi_node.errors import ConfigError, GSIError
 from gsi_node.files import read_object, write
 from gsi_node.neural_jko.config import PRESETS, configured
+from gsi_node.neural_jko.lock import held
 from gsi_node.neural_jko.metrics import energy_distance, log_z, log_z_lower, mode_error, mode_weights, sampling_floor
 from gsi_node.neural_jko.run import Run
 from gsi_node.neural_jko.targets import KnownTarget, Mixture, named
@@ -56,11 +57,12 @@ def main(options: argparse.Namespace) -> int:
         if unknown or options.samples < 2:
             raise ConfigError(f"--baselines: no {', '.join(unknown)}" if unknown else "--samples: want at least 2")
         rows: list[Row] = []
-        for target in targets:
-            rows += rows_of(target, seeds, baselines, options, console)
-            write(options.out / "jko.json", json.dumps(rows, indent=1) + "\n")
-        text = markdown(rows)
-        write(options.out / "jko.md", text)
+        with held(options.out):
+            for target in targets:
+                rows += rows_of(target, seeds, baselines, options, console)
+                write(options.out / "jko.json", json.dumps(rows, indent=1) + "\n")
+            text = markdown(rows)
+            write(options.out / "jko.md", text)
         sys.stdout.write(text)
         return 0
     except GSIError as error:

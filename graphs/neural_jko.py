@@ -225,21 +225,21 @@ def command(options: argparse.Namespace, console: Console) -> int:
     target = named(options.target)
     config = configured(options.preset, options.target, **{"seed": options.seed, **changes(options.set)})
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True)
-    with bar:
-        task = bar.add_task(f"{len(config.plan())} layers", total=None)
-        run = Run(target, config, options.out, device=options.device, told=showing(bar, task))
-        node = NeuralJKO(run, options.samples)
-        final = train(node)
-    stack, last = run.stack(final["layers"]), final["metrics"][-1]
-    if last.get("samples") != options.samples:  # the model was finished by a call that measured on others
-        last = {"layers": len(final["layers"]), **measured(stack, target, options.samples, config.seed)}
-    picture = options.out / "samples.png"
-    draw(stack, target, options.samples, config.seed, picture)
-    floor, spread = sampling_floor(target, options.samples, generator_for(config.seed, "floor", 0))
-    numbers = {**last, "floor": floor, "floor_std": spread}
-    for key in ("seconds", "cpu_seconds", "evaluations"):
-        numbers[key] = sum(layer[key] for layer in final["layers"])
-    write(options.out / "metrics.json", json.dumps(numbers, indent=1) + "\n")
+    task = bar.add_task(f"{len(config.plan())} layers", total=None)
+    run = Run(target, config, options.out, device=options.device, told=showing(bar, task))
+    with run.held():
+        with bar:
+            final = train(NeuralJKO(run, options.samples))
+        stack, last = run.stack(final["layers"]), final["metrics"][-1]
+        if last.get("samples") != options.samples:  # the model was finished by a call that measured on others
+            last = {"layers": len(final["layers"]), **measured(stack, target, options.samples, config.seed)}
+        picture = options.out / "samples.png"
+        draw(stack, target, options.samples, config.seed, picture)
+        floor, spread = sampling_floor(target, options.samples, generator_for(config.seed, "floor", 0))
+        numbers = {**last, "floor": floor, "floor_std": spread}
+        for key in ("seconds", "cpu_seconds", "evaluations"):
+            numbers[key] = sum(layer[key] for layer in final["layers"])
+        write(options.out / "metrics.json", json.dumps(numbers, indent=1) + "\n")
     for key, value in numbers.items():
         shown = ", ".join(f"{v:.4f}" for v in value) if isinstance(value, list) else f"{value:.5g}"
         console.print(f"{key:18} {shown}", highlight=False)

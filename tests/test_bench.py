@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from gsi_node.bench import graph_microseconds, union_seconds
+from gsi_node.bench import graph_microseconds, main, union_seconds
 from gsi_node.config import GSIConfig
+from gsi_node.errors import ConfigError, SpecError
 from gsi_node.load import load_model
 from gsi_node.models.pocket.obvious import ObviousGSI
 from gsi_node.types import Key, Prefix, SamplingLaw
@@ -37,3 +38,14 @@ def test_the_obvious_way_is_gsi_too() -> None:
     rows = torch.cat((prompt, torch.tensor([drawn.token_ids])), dim=1)
     with torch.no_grad():
         assert float(obvious._log_probs(obvious.draft, rows, prompt)) == pytest.approx(drawn.log_prob, abs=1e-3)
+
+
+def test_mistakes_are_typed() -> None:
+    for given in (["--set", "n"], ["--n", "0"], ["--problems", "x"], ["--problems", "-1"]):
+        with pytest.raises(SystemExit, match="2"):
+            main(given)
+    for field, told in (("betta=1", "no field 'betta'"), ("n=0", "n: input"), ("beta=nan", "beta: input")):
+        with pytest.raises(ConfigError, match=told):
+            main(["--set", field])
+    with pytest.raises(SpecError, match="only a model in process can be timed"):
+        main(["--reward", "verifier"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 import subprocess
 import sys
@@ -147,6 +148,17 @@ def test_convert_refuses(folder: Path, original: LlamaForCausalLM, tmp_path: Pat
     (tmp_path / "broken.gguf").write_bytes(b"GGUF and nothing else")
     assert convert.main([str(tmp_path / "broken.gguf"), str(tmp_path / "out")]) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_appears_whole_or_not_at_all(folder: Path, original: LlamaForCausalLM, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # enough for what comes before the weights
+    try:
+        assert convert.main([str(folder / "mini.gguf"), str(tmp_path / "out")]) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+    assert convert.main([str(folder / "mini.gguf"), str(tmp_path / "out")]) == 0
 
 
 def test_which_file_is_meant(folder: Path, original: LlamaForCausalLM, tmp_path: Path) -> None:

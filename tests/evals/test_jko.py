@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from evals import jko_mcmc
 from evals.__main__ import main
 from evals.jko_table import markdown
 from gsi_node.neural_jko import config
+from gsi_node.neural_jko.lock import held
 from gsi_node.neural_jko.targets import named
 
 QUICK = {"flows_first": 1, "blocks": 1, "rejections": 1, "steps": 5, "particles": 64, "weighing": 64, "calibration": 64}
@@ -90,4 +92,10 @@ def test_a_row_that_is_none_is_refused(content: str, tmp_path: Path, capsys: pyt
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").touch()
     assert main(["jko", "--targets", "8modes", "--samples", "50", "--out", str(tmp_path / "file")]) in (1, 2)
-    assert "file/8modes/floor-50.json: " in capsys.readouterr().err
+    assert "file: no folder to write in: " in capsys.readouterr().err
+
+
+def test_one_process_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with held(tmp_path):
+        assert main(["jko", "--targets", "8modes", "--samples", "50", "--out", str(tmp_path)]) == 2
+    assert f"process {os.getpid()} is at work there" in capsys.readouterr().err

@@ -212,6 +212,13 @@ def test_a_checkpoint_that_is_none_is_refused(tmp_path: Path, capsys: pytest.Cap
     assert error.count("\n") == 1
 
 
+def test_a_folder_in_use_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = Run(named("8modes"), configured("cpu", "8modes", **TINY), tmp_path)
+    with run.held():
+        assert JKO.main(["--target", "8modes", "--out", str(tmp_path), *TINY_SETTINGS]) == 2
+    assert f"process {os.getpid()} is at work there" in capsys.readouterr().err
+
+
 def test_a_limit_on_the_size_of_files_is_one_line_and_the_command_goes_on(tmp_path: Path) -> None:
     line = f'ulimit -f 8; "$@" --target 8modes --out {tmp_path}/run --samples 20'  # blocks of 1024 bytes
     command = ["bash", "-c", line, "sh", sys.executable, str(SCRIPT), *TINY_SETTINGS]
