@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable, Iterator
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,9 @@ def test_every_package_of_a_lock_has_hashes_and_the_version_of_the_constraints(n
     assert "://" not in text and "--index" not in text and "--find-links" not in text
 
 
+BY_TORCH = {"jinja2", "markupsafe", "networkx", "sympy", "mpmath", "setuptools"}  # of some of torch's builds alone
+
+
 def test_the_locks_hold_every_constraint() -> None:
     assert set(PINS) - set(LOCKS["packages.lock"]) - set(LOCKS["torch.lock"]) == set()
 
@@ -70,18 +74,29 @@ def test_the_locks_hold_every_dependency() -> None:
     assert {name_of(item.partition(">")[0]) for item in project["build-system"]["requires"]} <= set(LOCKS["build.lock"])
 
 
-def test_the_constraints_name_every_release_that_is_installed() -> None:
-    """So no dependency of a dependency floats: everything that gsi-node[dev] leads to here."""
+def required(package: str, extras: Iterable[str]) -> Iterator[Requirement]:
+    """What a package needs here: this one by pyproject.toml, the others as they are installed."""
+    if package == "gsi-node":
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+        groups = [project["dependencies"], *(project["optional-dependencies"][extra] for extra in extras)]
+        yield from (Requirement(item) for group in groups for item in group)
+        return
+    for needed in map(Requirement, distribution(package).requires or ()):
+        if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+            yield needed
+
+
+def test_the_constraints_name_every_release_that_is_needed_here_and_no_other() -> None:
+    """So no dependency of a dependency floats."""
     todo, seen = [("gsi-node", frozenset({"dev"}))], set()
     while todo:
         package, extras = todo.pop()
         if (package, extras) in seen:
             continue
         seen.add((package, extras))
-        for needed in map(Requirement, distribution(package).requires or ()):
-            if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in {"", *extras}):
-                todo.append((name_of(needed.name), frozenset(needed.extras)))
-    assert {package for package, _ in seen} - set(PINS) == {"gsi-node"}
+        todo += [(name_of(needed.name), frozenset(needed.extras)) for needed in required(package, extras)]
+    assert {package for package, _ in seen} - set(PINS) - set(LOCKS["torch.lock"]) == {"gsi-node"}
+    assert set(PINS) - {package for package, _ in seen} - BY_TORCH == set()
 
 
 def audited(report: Path) -> tuple[int, str]:
