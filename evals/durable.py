@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -31,7 +32,7 @@ def write_new(file: Path, data: bytes) -> bool:
     return True
 
 
-def replace(file: Path, data: bytes) -> None:
+def replace_file(file: Path, data: bytes) -> None:
     """Put this content in place of the file's, synchronised. Raises StorageError; the file is then as it was."""
     draft = draft_of(file)
     try:
@@ -60,6 +61,9 @@ def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system on which no folder can be synchronised
+            raise
     finally:
         os.close(descriptor)
 

@@ -59,7 +59,7 @@ def failed_row(plan: Plan, setting: Setting, task: Task, error: BaseException) -
     return row
 
 
-class Graded(TypedDict):
+class GradeFields(TypedDict):
     """The part of a row that its grade decides."""
 
     correct: bool | None
@@ -68,7 +68,7 @@ class Graded(TypedDict):
     reason: str | None
 
 
-def graded(grade: Grade) -> Graded:
+def grade_fields(grade: Grade) -> GradeFields:
     """What a row says of its grade."""
     known = grade.correct is not None
     return {

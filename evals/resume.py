@@ -9,7 +9,7 @@ from evals.appender import DROPPED, Appender
 from evals.grading import Grader, check_installed
 from evals.plan import MAJORITY, Plan, Task
 from evals.progress import Meter
-from evals.record import graded
+from evals.record import grade_fields
 from evals.rows import Row, RowKey, key_of, results_in, standing, to_line
 from evals.sealed import SCHEMA
 
@@ -58,7 +58,7 @@ def grade_again(
         for row in again:
             grade = grader.grade(plan.problems[places[key_of(row)]], row["response"])
             if grade.correct is not None:
-                now: Row = {**row, "schema": SCHEMA, **graded(grade)}
+                now: Row = {**row, "schema": SCHEMA, **grade_fields(grade)}
                 appender.append(to_line(now))
                 done[key_of(now)] = standing(now)
     meter.say(f"{len(again)} ungraded rows: {sum(done[key_of(row)] == 'graded' for row in again)} are graded now")

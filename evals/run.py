@@ -164,7 +164,7 @@ def _run(options: argparse.Namespace, load_part: str) -> int:
         warm_up(options.threads, (options.draft, options.base, options.reward))  # imports while the data is read
     plan = plan_of(options)
     folder: Path = options.out
-    check_folder(folder, plan.identity(), repair=options.repair)
+    check_folder(folder, plan.identity(), repair=options.repair and not options.dry_run)
     tasks = [
         task for task in plan.tasks() if options.shard is None or task.place % options.shard[1] == options.shard[0]
     ]

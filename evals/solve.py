@@ -15,7 +15,7 @@ from evals.grading import Grader, check_installed
 from evals.metering import METER, SPANS, Meter, Span, covered, metered
 from evals.plan import MAJORITY, Plan, Setting, Task
 from evals.problems import Grade, Problem, Ungraded
-from evals.record import blank_row, failed_row, graded, plain_step
+from evals.record import blank_row, failed_row, grade_fields, plain_step
 from evals.rows import Row
 from evals.voting import majority
 from gsi_node.cancel import run_cancellable
@@ -93,7 +93,7 @@ class Solver:
         usage: Plain = {}
         for outcome in outcomes:
             usage = add_usage(usage, outcome["usage"])
-        row: Row = {**blank_row(self.plan, self.setting, task), **graded(grade)}
+        row: Row = {**blank_row(self.plan, self.setting, task), **grade_fields(grade)}
         row |= {
             "response": chosen["response"],
             "stop_reason": chosen["stop_reason"],

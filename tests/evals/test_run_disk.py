@@ -195,6 +195,8 @@ def test_repair_reaches_every_shard_and_takes_away_a_configuration_beside_no_row
     (other / "config.json").write_bytes(b"")  # as a machine that lost power left it
     assert command([*argv, "--out", str(other)]) == 2
     assert "no row stands beside it: --repair makes it again" in capsys.readouterr().err
+    assert command([*argv, "--out", str(other), "--repair", "--dry-run"]) == 2
+    assert (other / "config.json").exists()  # a dry run touches nothing
     assert command([*argv, "--out", str(other), "--repair"]) == 0
     capsys.readouterr()
 
