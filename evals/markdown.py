@@ -10,7 +10,7 @@ _ACTIVE = re.compile(
     |(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])      # emphasis, which no bar within a name is
     |!(?=\[)|\](?=[(\[:])                    # images, links and their definitions
     |(?<=[A-Za-z]):(?=//)|(?<=[wW]{3})\.     # addresses that some renderers turn into links
-    |^[-+=#](?!\S)|^>|\#+$                  # what begins a list, heading or quote, and what ends a heading
+    |^[-+=#](?!\S)|^>|(?<!\#)\#+$          # what begins a list, heading or quote, and what ends a heading
     """,
     re.VERBOSE,
 )

@@ -38,7 +38,7 @@ _TUPLE = re.compile(r"(?:\\left ?)?([(\[]) ?(.*?) ?(?:\\right ?)?([)\]])")
 _NAMED = re.compile(r"([A-Za-z](?:\([a-z]\))?) ?= ?(.+)")
 _WORD = re.compile(r"\\text\{\(?([A-Za-z]+)\)?\}")
 _TYPESET = re.compile(r"\\[a-zA-Z]+|[a-zA-Z]")
-_UNITED = re.compile(r"(.*[0-9}]) ?(?:\\(?:text|mbox|mathrm)\{.*\}(?:\^\S+)?|\^\{?\\circ\}?)")
+_UNIT = re.compile(r"(?<=[0-9}]) ?(?:\\(?:text|mbox|mathrm)\{[^{}]*\}(?:\^\S{1,9})?|\^\{?\\circ\}?)$")
 
 
 def kind(name: str, *, equal: bool) -> Callable[[Rewrite], Rewrite]:
@@ -151,8 +151,9 @@ def word(problem: Problem) -> str | None:
 
 def united(problem: Problem) -> str | None:
     """The number of an answer with its unit in a \\text or a degree sign."""
-    match = _UNITED.fullmatch(plain(problem))
-    return match[1] if match and problem.kind != "choice" and entries(problem) is None else None
+    match = _UNIT.search(plain(problem))
+    fits = match is not None and problem.kind != "choice" and entries(problem) is None
+    return plain(problem)[: match.start()] if match and fits else None
 
 
 def symbols(text: str) -> list[re.Match[str]]:

@@ -45,7 +45,7 @@ _FONTS = re.compile(
 _CURRENCY = "£€¥₹¢＄"
 _SPACES = re.compile(r"(?<!\\)\\[,;:> ]|\\q?quad(?![a-zA-Z])|~")
 _THOUSANDS = re.compile(r"(?<=[0-9])(?:,\\! *|\{,\}|\\,|\\ )(?=[0-9]{3}(?![0-9]))")
-_SPACED = re.compile(r"(?<![0-9.,/]) *\b([0-9]{1,3})((?: [0-9]{3})+)(?![0-9/])")
+_SPACED = re.compile(r"(?<![0-9.,/])(?<![0-9.,/] )([0-9]{1,3})((?: [0-9]{3})+)(?![0-9/])")
 _SIZES = re.compile(
     r"\\(?:left|right|middle|[bB]igg?[lrm]?|displaystyle|textstyle|limits)(?![a-zA-Z])\.?|(?<!\\)\\[!()\[\]]"
 )
