@@ -1,7 +1,7 @@
 """Every regular expression of the grader, the evaluations and the rewards takes a time linear in a hostile text.
 
-The patterns are collected, not listed: what modules hold, and what their sources write inside calls of `re`. The texts
-are made from each pattern's parse tree: every repetition and alternative of it, again and again, behind what leads there.
+The patterns are collected, not listed: those that modules hold, and those written inside calls of `re`. The texts
+are made of each parse tree: every repetition and alternative in it, again and again, behind what leads there.
 """
 
 from __future__ import annotations

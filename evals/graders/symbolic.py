@@ -147,8 +147,11 @@ def proportional(first: Node, second: Node, positive: bool) -> bool:
                     if bool(found[0]) != bool(found[1]):
                         return False
                     continue
-                if positive and (Evaluator.sign(found[0]) * Evaluator.sign(found[1])) <= 0:
+                turned = Evaluator.sign(found[0]) * Evaluator.sign(found[1])
+                if positive and turned < 0:
                     return False
+                if positive and turned == 0:  # not real there
+                    continue
                 start = here
                 continue
             crossed = [Node("*", (start[0], here[1])), Node("*", (here[0], start[1]))]

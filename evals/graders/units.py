@@ -79,6 +79,7 @@ _TOKEN = re.compile(
     r"|(?P<other>\\[a-zA-Z]+|.)",
     re.DOTALL,
 )
+_KINDS = ("text", "word", "power", "over", "times", "degree", "money", "space", "other")
 _ANGULAR = re.compile(r"(?<!arc)(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 """Functions inside which a degree sign is a factor of π/180."""
 _FRONT = re.compile(r"(?P<sign>[-+]?) ?(?:(?:US|AU|CA) ?)?(?P<money>[£€¥₹＄]|Rs\.? ?(?=[0-9])) ?")
@@ -101,15 +102,17 @@ def split(text: str, glued: bool = False) -> Quantity:
     Behind something that is no number only known units count. glued: read "5m" as five metres.
     """
     front = _FRONT.match(text)
-    if front:
-        rest = split(front["sign"] + text[front.end() :])
-        name = {"＄": "$", "Rs": "₹"}.get(front["money"].strip(" ."), front["money"])
-        return Quantity(rest.body, {name: 1}) if rest.unit is None or name in rest.unit else Quantity(text, None)
-    tokens = [
-        (match.lastgroup if match.lastgroup not in ("said", "braced", "digit") else "", match)
-        for match in _TOKEN.finditer(text)
-    ]
-    kinds = [_kind(match) for _, match in tokens]
+    if not front:
+        return _behind(text, glued)
+    rest = _behind(front["sign"] + text[front.end() :], glued)
+    name = {"＄": "$", "Rs": "₹"}.get(front["money"].strip(" ."), front["money"])
+    return Quantity(rest.body, {name: 1}) if rest.unit is None or name in rest.unit else Quantity(text, None)
+
+
+def _behind(text: str, glued: bool) -> Quantity:
+    """The unit behind a text taken off."""
+    pieces = list(_TOKEN.finditer(text))
+    kinds = [_kind(piece) for piece in pieces]
     start = len(kinds)
     while start and kinds[start - 1] != "other":
         start -= 1
@@ -117,7 +120,7 @@ def split(text: str, glued: bool = False) -> Quantity:
         start += 1
     if start in (0, len(kinds)) or kinds[start - 1] in ("over", "times"):
         return Quantity(text, None)
-    tail = [match for _, match in tokens[start:]]
+    tail = pieces[start:]
     body, scale = text[: tail[0].start()], ""
     first = (tail[0]["said"] or tail[0]["word"] or "").split()
     if first and first[0].casefold() in SCALES and body.rstrip()[-1:].isdigit():
@@ -128,18 +131,14 @@ def split(text: str, glued: bool = False) -> Quantity:
         return Quantity(text, None)
     if scale and not unit and len(tail) == 1 and len(first) == 1:
         return Quantity(body.rstrip() + scale, None)
-    plain = any(kind == "word" for kind in kinds[start:])
+    plain = "word" in kinds[start:]
     if plain and not _plainly(tail, body, numeric, glued):
         return Quantity(text, None)
     return Quantity(body.rstrip() + scale, unit, plain)
 
 
-def _kind(match: re.Match[str]) -> str:
-    return next(
-        name
-        for name in ("text", "word", "power", "over", "times", "degree", "money", "space", "other")
-        if match[name] is not None
-    )
+def _kind(piece: re.Match[str]) -> str:
+    return next(name for name in _KINDS if piece[name] is not None)
 
 
 def _plainly(tail: list[re.Match[str]], body: str, numeric: bool, glued: bool) -> bool:

@@ -242,27 +242,20 @@ class Evaluator:
             return Fraction(int(near))
         return Fraction(int((self.context.floor if op == "floor" else self.context.ceil)(value.real)))
 
-    def _factorial(self, n: Value) -> Value:
-        if isinstance(n, Fraction) and n.denominator == 1:
-            if n < 0:
-                raise Undefined("the factorial of a negative number")
-            if n > MAX_FACTORIAL:
-                raise TooLarge("it holds a number of more than 60,000 digits")
-            return Fraction(math.factorial(int(n)))
-        if abs(self.number(n)) > MAX_FACTORIAL:
+    def _factorial(self, n: Value) -> Fraction:
+        if not (isinstance(n, Fraction) and n.denominator == 1 and n >= 0):
+            raise Undefined("the factorial of what is no whole number")
+        if n > MAX_FACTORIAL:
             raise TooLarge("it holds a number of more than 60,000 digits")
-        return self.context.gamma(self.number(n) + 1)
+        return Fraction(math.factorial(int(n)))
 
-    def _binomial(self, n: Value, k: Value) -> Value:
-        if isinstance(n, Fraction) and isinstance(k, Fraction) and n.denominator == k.denominator == 1:
-            if n < 0:
-                raise Undefined("a binomial coefficient of a negative number")
-            if n > MAX_FACTORIAL and min(k, n - k) > 100:
-                raise TooLarge("it holds a number of more than 60,000 digits")
-            return self._bounded(Fraction(math.comb(int(n), int(k)) if k >= 0 else 0))
-        if max(abs(self.number(n)), abs(self.number(k))) > MAX_FACTORIAL:
+    def _binomial(self, n: Value, k: Value) -> Fraction:
+        whole = isinstance(n, Fraction) and isinstance(k, Fraction) and n.denominator == k.denominator == 1
+        if not whole or n < 0:
+            raise Undefined("a binomial coefficient of what are no whole numbers")
+        if n > MAX_FACTORIAL and min(k, n - k) > 100:
             raise TooLarge("it holds a number of more than 60,000 digits")
-        return self.context.binomial(self.number(n), self.number(k))
+        return self._bounded(Fraction(math.comb(int(n), int(k)) if k >= 0 else 0))
 
     def _series(self, tree: Node, at: dict[str, Fraction]) -> Value:
         low, high = (self.value(end, at) for end in tree.args[:2])

@@ -28,6 +28,7 @@ _TOKEN = re.compile(
     r"(?P<line>[\n\r\v\f]|\\\\)"
     r"|(?P<space>[ \t\u00a0\u2009\u202f]+|\\[,;: ]|~(?!=))"
     r"|(?P<number>(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|(?<![0-9])\.[0-9]+)"
+    r"|(?P<augmented>(?:\*\*|//|[-+*/^])=(?!=))"
     r"|(?P<operator>\*\*|[-+*/^])"
     r"|(?P<arrow>[-=]>|<=>|<-)"
     r"|(?P<relation><=|>=|!=|~=|==?|[<>≤≥≠≈])"
@@ -87,6 +88,8 @@ def _spell(match: re.Match[str], text: str, gap: bool) -> tuple[str, str]:
         return kind, "^" if piece == "**" else piece
     if kind == "arrow":
         return "stop", piece
+    if kind == "augmented":  # "total -= 5": no relation, and what stands beside it is part of an assignment
+        return "unknown", piece
     if kind != "other":
         return kind, piece
     before, after = text[match.start() - 1 : match.start()], text[match.end() : match.end() + 1]

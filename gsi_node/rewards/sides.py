@@ -201,6 +201,8 @@ def _placed(run: list[Token], before: Token | None, left: list[Token]) -> Side:
         if tight or atom or share or word in MATH_WORDS:
             return NOTHING
         if signed:  # "is -3 + 5" has a sign, "apples - 3 + 5" goes on from something unknown
+            if len(run) == 1:
+                return NOTHING
             return _side(run, word in CONNECTIVES) if first.text == "-" and not run[1].gap else NOTHING
         return _side(run, True)
     if before.kind in ("number", "close", "percent"):

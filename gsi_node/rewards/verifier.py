@@ -34,7 +34,7 @@ class VerifierReward(AsyncTwin):
 
     @property
     def fingerprint(self) -> str:
-        return f"verifier-1(prior={self._prior!r}, characters={MAX_CHARACTERS}, signs={MAX_SIGNS})"
+        return f"verifier-2(prior={self._prior!r}, characters={MAX_CHARACTERS}, signs={MAX_SIGNS})"
 
     def __call__(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
         return [self._reward(step.text) for step in steps]

@@ -179,4 +179,12 @@ UNCHECKED = (
     "12 = 7 + y",
     "A = 3",
     r"279/99999 = 0.\overline{00279}",
+    "total -= 5",
+    "total += 5 = 7",
+    "x *= 3 and 5 + 5",
+    "sum **= 2 = 5",
+    "the - = 5",
+    "so we get - = 5",
+    "left + ≈ 5",
+    "it is * < 4",
 )

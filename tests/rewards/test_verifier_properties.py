@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import time
+import tracemalloc
 from dataclasses import dataclass
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gsi_node.models.pocket.world import problems
@@ -225,9 +226,94 @@ COMMANDS = [
 ]
 
 
-@given(st.one_of(st.text(max_size=300), st.lists(st.sampled_from(FRAGMENTS + COMMANDS), max_size=60).map("".join)))
-def test_no_text_raises(text: str) -> None:
+HALF = [
+    *(
+        "-=",
+        "+=",
+        "*=",
+        "/=",
+        "^=",
+        "**=",
+        "//=",
+        "%=",
+        ":=",
+        "=<",
+        "=>",
+        "<=>",
+        "<<",
+        ">>",
+        "~=",
+        "!=",
+        "≠",
+        "≤",
+        "==",
+    ),
+    *(
+        "\\left(",
+        "\\right)",
+        "\\frac{1}",
+        "\\frac12",
+        "[",
+        "]",
+        "**",
+        "…",
+        "...",
+        ":",
+        "?",
+        "\t",
+        "\u200b",
+        "٣",
+        "３",
+        "𝟙",
+    ),
+    *(
+        "\ud800",
+        "½",
+        "−",
+        "×",
+        "÷",
+        "#",
+        "•",
+        "I",
+        "a",
+        "total",
+        "is",
+        "so",
+        "and",
+        "per",
+        "half",
+        "times",
+        "divided by",
+    ),
+    *("percent", "10^999999999", "9^9^9", "2^-99999", "9" * 200, "1,234", "3 1/2", "-1", "1e5", " ", "  "),
+]
+TEXTS = st.one_of(
+    st.text(max_size=300),
+    st.lists(st.sampled_from(FRAGMENTS + COMMANDS), max_size=60).map("".join),
+    st.lists(st.sampled_from(FRAGMENTS + COMMANDS + HALF), max_size=300).map("".join),
+    st.tuples(st.sampled_from(FRAGMENTS + COMMANDS + HALF), st.sampled_from(HALF), st.integers(1, 2000)).map(
+        lambda made: (made[0] + made[1]) * made[2] + " = 1"
+    ),
+)
+
+
+@settings(max_examples=400)
+@example("total -= 5")
+@given(TEXTS)
+def test_any_text_gets_a_number_in_bounded_time(text: str) -> None:
+    start = time.process_time()
     assert reward(text) in (0.0, PRIOR, 1.0)
+    assert time.process_time() - start < SECONDS
+
+
+@pytest.mark.parametrize("text", [*HOSTILE.values(), *SLOWEST.values()], ids=[*HOSTILE, *SLOWEST])
+def test_any_text_is_judged_in_bounded_memory(text: str) -> None:
+    tracemalloc.start()
+    try:
+        reward(text)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_right_solutions_of_the_shipped_world_are_never_called_false() -> None:
