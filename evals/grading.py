@@ -17,7 +17,7 @@ from math import isfinite
 from types import TracebackType
 from typing import Any
 
-from evals.graders import letters, notation, pocket
+from evals.graders import notation, pocket
 from evals.graders.pool import Died, Pool, TimedOut
 from evals.graders.rules import NeedsSymbolic, Rules, undecided
 from evals.problems import KINDS, Grade, Problem, Ungraded
@@ -31,6 +31,7 @@ MAX_RESPONSE = 2_000_000
 SHORT_RESPONSE = 20_000
 """Up to here the box is found without a process: one pass over so few characters takes milliseconds."""
 _NUMBER = re.compile(r"[-+]?[0-9][0-9., /+-]{0,30}")
+_WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _LETTER = re.compile(r"[A-Za-z]")
 
 
@@ -181,11 +182,13 @@ def _plainly(
             return None
         count = len(meta.get("choices", ()))
         lettered = all(ord(one.upper()) - ord("A") < count for one in (gold, predicted))
-        return letters.equal(gold, predicted, meta) if lettered else None
+        return (gold.upper() == predicted.upper(), None) if lettered else None
     if not (_NUMBER.fullmatch(gold) and _NUMBER.fullmatch(predicted)):
         return None
     if kind == "exact":
         return pocket.equal(gold, predicted)
+    if _WHOLE.fullmatch(gold) and _WHOLE.fullmatch(predicted) and not any(map(meta.get, ("abs_tol", "unit"))):
+        return int(gold) == int(predicted), None
     try:
         return Rules.of(meta, undecided, by_text).equal(gold, predicted), None
     except NeedsSymbolic:
