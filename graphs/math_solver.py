@@ -32,11 +32,12 @@ from typing_extensions import TypedDict  # the one pydantic can describe on Pyth
 
 from gsi_node import GSIConfig, GSIContext, Reward, StepModel, compile_gsi, load_model, load_reward
 from gsi_node.core.choose import vote
-from gsi_node.errors import ConfigError
+from gsi_node.errors import ConfigError, ResumeMismatch
 from gsi_node.graph.compiled import CompiledWholeRun, WholeRunGraph
 from gsi_node.graph.context import shown
 from gsi_node.graph.inputs import read_problem, read_problem_id
 from gsi_node.graph.state import add_given_messages, add_usage
+from gsi_node.identity import differing_parts, same_fingerprint
 
 Plain = dict[str, Any]
 
@@ -87,10 +88,12 @@ class SolverOutput(TypedDict, total=False):
 class SolverState(SolverInput, SolverOutput, total=False):
     """Input, output, and what a resume needs to know.
 
-    run: the problem, the settings and the models' specs, to be compared. finished: the result stands in the state.
+    run: the problem, the settings and the models' specs, to be compared. origins: by sample, the fingerprints of the
+    models that wrote it. finished: the result stands in the state.
     """
 
     run: Plain
+    origins: Annotated[list[Plain], add_samples]
     finished: bool
 
 
@@ -104,6 +107,7 @@ class MathSolver:
         self.config = config
         self._given: Plain = {"draft": draft, "base": base, "reward": reward}
         self._range = (0.0, 1.0)
+        self.fingerprints: Plain = {}  # by role, once the models are loaded
         self._gsi: CompiledWholeRun | None = None
         self._lock = Lock()
 
@@ -124,6 +128,9 @@ class MathSolver:
                     loaded[role] = load(given) if isinstance(given, str) else given
                 if loaded["reward"] is not None:
                     self._range = loaded["reward"].range
+                self.fingerprints = {
+                    role: getattr(m, "fingerprint", None) for role, m in loaded.items() if m is not None
+                }
                 self._gsi = compile_gsi(**loaded, config=self.config)
             return self._gsi
 
@@ -136,7 +143,12 @@ class MathSolver:
         if isinstance(n_samples, bool) or not isinstance(n_samples, int) or n_samples < 1:
             raise ConfigError(f"n_samples: want an integer ≥ 1, got {shown(n_samples)}")
         about = {"problem": problem, "problem_id": problem_id, "n_samples": n_samples}
-        return {"run": {**about, **self.identity()}, "samples": Overwrite([]), "finished": False}
+        return {
+            "run": {**about, **self.identity()},
+            "samples": Overwrite([]),
+            "origins": Overwrite([]),
+            "finished": False,
+        }
 
     def weight(self, steps: list[Plain]) -> float:
         """A sample's vote: the reward of its last step, put on [0, 1] by the reward's declared range.
@@ -153,6 +165,7 @@ class MathSolver:
     def vote(self, state: SolverState) -> Plain:
         """Equal answers share the sum of their weights, and the lowest index wins among equals: core.choose.vote."""
         samples = state["samples"]
+        _refuse_mixed(state.get("origins", []))
         ballots = vote([sample["answer"] for sample in samples], weights=[sample["weight"] for sample in samples])
         indices = [[samples[voter]["index"] for voter in ballot.voters] for ballot in ballots]
         return {
@@ -227,7 +240,20 @@ class Solve(Runnable[Any, Plain]):
             "problem_id": task["problem_id"],
             "weight": self.solver.weight(result["steps"]),
         }
-        return {"samples": [{**about, **kept}]}
+        origin = {"index": task["index"], "models": self.solver.fingerprints}
+        return {"samples": [{**about, **kept}], "origins": [origin]}
+
+
+def _refuse_mixed(origins: list[Plain]) -> None:
+    """A spec names models, and may name others when a run is resumed; samples of earlier versions do not tell."""
+    for sample in origins[1:]:
+        for role, there in origins[0]["models"].items():
+            here = sample["models"].get(role)
+            if not same_fingerprint(here, there):
+                raise ResumeMismatch(
+                    f"samples {origins[0]['index']} and {sample['index']} of this run come from different models: "
+                    f"{role} {there!r} and {here!r}{differing_parts(there, here)}. Begin on a new thread"
+                )
 
 
 def _one_send_a_sample(state: SolverState) -> list[Send]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import HumanMessage
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 
@@ -18,7 +19,7 @@ from graphs.math_solver import MathSolver, SolverOutput, add_samples
 from gsi_node import GSIConfig, compile_gsi
 from gsi_node.cli.problems import default_id
 from gsi_node.core.choose import plain_answer
-from gsi_node.errors import ConfigError
+from gsi_node.errors import ConfigError, ResumeMismatch
 from gsi_node.graph.compiled import CompiledWholeRun
 from gsi_node.graph.state import add_usage
 from gsi_node.rewards.table import TableReward
@@ -172,3 +173,20 @@ def test_langgraphs_tools_find_a_compiled_graph_and_importing_it_loads_no_weight
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/").stdout
     assert json.loads(found) == [CompiledWholeRun.__name__, []]
     assert importlib.util.find_spec("langgraph") is not None
+
+
+def test_samples_of_different_models_do_not_vote_together() -> None:
+    """A spec names a folder, and what lies in it may change between the samples of a run that is resumed."""
+    one, thread = MathSolver(**models(), config=SETTINGS), RunnableConfig(configurable={"thread_id": "t"})
+    graph = one.build().compile(checkpointer=InMemorySaver())
+    result: Any = graph.invoke({"problem": "p", "n_samples": 2}, thread)
+    state: Any = graph.get_state(thread).values
+    first, second = state["origins"]
+    assert first["models"] == second["models"] == {role: model.fingerprint for role, model in models().items()}
+    assert "models" not in result["samples"][0] and "origins" not in result
+    other = {**second, "models": {**first["models"], "base": "of other weights"}}
+    earlier: Any = {**state, "origins": [second]}  # the first sample is of a version that did not tell
+    assert one.vote(earlier)["votes"] == result["votes"]
+    mixed: Any = {**state, "origins": [first, other]}
+    with pytest.raises(ResumeMismatch, match="samples 0 and 1 of this run come from different models: base "):
+        one.vote(mixed)
