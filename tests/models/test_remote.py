@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from gsi_node.errors import BackendError, BackendUnavailable, GSIError, InvalidLogProb, SpecError
 from gsi_node.load import load_model, load_reward
 from gsi_node.models.remote import RemoteModel
+from gsi_node.models.table import TableModel
 from gsi_node.types import Key, Prefix, SamplingLaw, Step
+from tests.serve.running import running as serving
 
 LAW = SamplingLaw(max_step_tokens=4)
 KEY = Key(0, "p", 0, "draft")
@@ -90,6 +92,16 @@ def test_services_of_different_models_are_no_replicas(changes: dict[str, Any]) -
         pytest.raises(SpecError, match=f"remote:{other.url} serves .*, and {one.url} .* began with .*serve one model"),
     ):
         load_model(f"remote:{one.url}?attempts=2|{other.url}")
+
+
+def test_real_services_of_two_models_are_no_replicas_and_of_one_are() -> None:
+    tables = [TableModel({text: 1.0}) for text in ("a\n\n", "b\n\n", "a\n\n")]
+    with serving(model=tables[0]) as one, serving(model=tables[1]) as other, serving(model=tables[2]) as same:
+        with pytest.raises(SpecError, match="as its fingerprint, and .* serve one model at every address"):
+            load_model(f"remote:{one}?attempts=2|{other}")
+        model: Any = load_model(f"remote:{one}?attempts=2|{same}")
+        assert [step.text for step in model.sample(Prefix("p"), 1, KEY, LAW)] == ["a\n\n"]
+        model.close()
 
 
 def test_services_of_different_rewards_are_no_replicas() -> None:
