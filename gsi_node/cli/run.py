@@ -115,11 +115,7 @@ class Run:
         if self.page is not None:
             self.page.show(view.heading(problem.text, i + 1, len(self.problems)))
         config = {"configurable": {"thread_id": thread}} if saver is not None else {}
-        before: Any = self.loop.run(graph.aget_state(config)) if saver is not None else None
-        if before is not None and not (before.values or before.tasks):
-            before = None  # a new thread
-        if before is not None:
-            self._compare(before.values.get("run"), problem, thread)
+        before = self._kept(graph, config, problem, thread) if saver is not None else None
         started = time.perf_counter()
         if before is not None and is_finished(before.values, before.tasks):
             outcome = before.values
@@ -136,6 +132,27 @@ class Run:
         if self.page is not None:
             self.page.show(view.result(outcome, time.perf_counter() - started))
         return dict(outcome)
+
+    def _kept(self, graph: Any, config: Plain, problem: Problem, thread: str) -> Any:
+        """A thread as it was left; None of a new one. Raises ConfigError where this program did not write it."""
+        try:
+            before = self.loop.run(graph.aget_state(config))
+            if not (before.values or before.tasks):
+                return None
+            self._compare(before.values.get("run"), problem, thread)
+            if is_finished(before.values, before.tasks):
+                output.line(problem.text, problem.problem_id, before.values)
+                for sample in before.values["samples"]:
+                    for record in sample["steps"]:
+                        view.step(record, sample["index"], self.job.config, None)
+            return before
+        except GSIError:
+            raise
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+            raise ConfigError(
+                f"thread {thread} of {self.job.arguments.checkpoint} is not as the solver leaves it ({error!r:.80}); "
+                "name another --thread or file"
+            ) from error
 
     def _load(self) -> None:
         """Load the models, once. What cannot be loaded must be asked for differently: a ConfigError."""

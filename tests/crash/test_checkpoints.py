@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
+from gsi_node import StrictSerializer
 from tests.graphs.tables import command
 from tests.graphs.test_solver import ROOT
 
@@ -155,3 +156,64 @@ def test_two_processes_on_one_thread_are_kept_apart_until_one_dies(tmp_path: Pat
         found, told_next = solved(capsys, file)
     assert "thread t is resumed" in told_next
     assert found == other == solved(capsys, tmp_path / "whole.sqlite")[0]
+
+
+def test_a_reader_that_goes_away_costs_no_step(tmp_path: Path, capsys: Capture) -> None:
+    """As `| head -1` does."""
+    file = tmp_path / "a.sqlite"
+    argv = [sys.executable, "-m", "tests.graphs.tables", "0.1", *asked(file)]
+    argv.remove("--json")
+    with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(60) == 141
+    found, told = solved(capsys, file)
+    assert "thread t is resumed" in told
+    assert found == solved(capsys, tmp_path / "whole.sqlite")[0]
+
+
+def test_processes_that_make_one_file_together_wait_for_each_other(tmp_path: Path, capsys: Capture) -> None:
+    file = tmp_path / "a.sqlite"
+    begun = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.graphs.tables", "0", *asked(file, thread=str(i))],
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for i in range(3)
+    ]  # fmt: skip
+    ended = [(process.communicate(timeout=120), process.returncode) for process in begun]
+    assert [(told[1], code) for told, code in ended] == [("", 0)] * 3
+    results = [untimed(json.loads(told[0])) for told, _ in ended]
+    assert results == [solved(capsys, tmp_path / "whole.sqlite")[0]] * 3
+
+
+ODD: list[Any] = [None, [], {}, "text", 7, {"channel_values": 1}, {"config": [], "models": 1}]
+
+
+@pytest.mark.parametrize("channel", ["run", "samples", "votes", "finished", "steps", "answer", ""])
+def test_a_state_of_another_shape_is_a_typed_error(channel: str, tmp_path: Path, capsys: Capture) -> None:
+    """Every channel in turn, and the whole checkpoint ("") replaced by values that mean nothing there."""
+    file = tmp_path / "a.sqlite"
+    solved(capsys, file)
+    newest = (
+        "checkpoint_ns = '' AND checkpoint_id = (SELECT max(checkpoint_id) FROM checkpoints WHERE checkpoint_ns = '')"
+    )
+    with sqlite3.connect(file) as connection:
+        (kept,) = connection.execute(f"SELECT checkpoint FROM checkpoints WHERE {newest}").fetchone()
+    connection.close()
+    serializer = StrictSerializer()
+    for odd in ODD:
+        checkpoint = odd
+        if channel:
+            checkpoint = serializer.loads_typed(("msgpack", kept))
+            checkpoint["channel_values"][channel] = odd
+        with sqlite3.connect(file) as connection:
+            blob = serializer.dumps_typed(checkpoint)
+            connection.execute(f"UPDATE checkpoints SET type = ?, checkpoint = ? WHERE {newest}", blob)
+        connection.close()
+        code = command(asked(file))
+        told = capsys.readouterr()
+        assert code in (0, 2)  # 0: nothing reads that value, or it is one that may stand there
+        assert code == 0 or told.err.startswith("error: ")
