@@ -85,6 +85,10 @@ def card_of(cards: Sequence[Card], model: str, transport: Transport) -> Card:
         raise SpecError(f"{transport.name} serves no model {model!r}; it serves {transport.shown(names) or 'none'}")
     if not names_of(cards, found[0]).issuperset(card.name for card in found):
         raise SpecError(f"{transport.name} serves {transport.shown(names)}; name one: …#MODEL")
+    if not f"{found[0].name}{found[0].folder}".isprintable():  # names stand in logs and errors from here on
+        raise SpecError(
+            f"{transport.name} serves a model whose name is no plain text: {transport.shown(repr(found[0]))}"
+        )
     return found[0]
 
 

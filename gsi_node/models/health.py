@@ -70,7 +70,7 @@ def reach(transport: Transport, role: str) -> Health:
 def _health(answer: Any) -> Health:
     name, role, fingerprint, vocabulary = (answer[key] for key in ("name", "role", "fingerprint", "vocabulary"))
     texts = (name, role, fingerprint, vocabulary)
-    if not all(isinstance(text, str) for text in texts) or not fingerprint:
+    if not all(isinstance(text, str) and text.isprintable() for text in texts) or not fingerprint:
         raise Failed(f"it says that it serves {texts!r:.200}", fix="Is this a service of gsi_node.serve?")
     low_high = answer["range"]
     ends = None if low_high is None else (number(low_high[0], ends=True), number(low_high[1], ends=True))

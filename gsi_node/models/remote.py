@@ -46,7 +46,7 @@ class RemoteModel:
 
         refusal = self.transport.wait(self.transport.ask("/supports", {"law": asdict(law)}, read, "asking for a law"))
         if refusal is not None:
-            raise LawMismatch(f"{self.name}: {refusal}")
+            raise LawMismatch(f"{self.name}: {self.transport.shown(refusal, 600)}")
 
     def encode(self, text: str) -> tuple[int, ...]:
         def read(answer: Any) -> tuple[int, ...]:

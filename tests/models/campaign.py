@@ -43,14 +43,28 @@ NAMES = {
     "nan": "NaN log-probability",
     "missing": "missing log-probability",
     "positive": "positive log-probability",
+    "infinite": "infinite log-probability",
+    "boolean": "false as a log-probability",
     "few": "too few choices",
+    "trickle": "a byte every 0.1 s",
+    "endless": "endless body",
+    "bomb": "gzip of 64 MiB in 64 KiB",
+    "encoded": "brotli, not asked for",
+    "deep": "JSON 500 000 deep",
+    "digits": "integer of 5000 digits",
+    "surrogate": "half of a character",
+    "escape": "500 with terminal escapes",
+    "chunks": "broken chunks",
+    "head": "head of 500 kB",
     "404": "unknown model name",
     "other": "another model answers",
     "context": "context overflow",
     "400": "400",
     "403": "403",
+    "204": "204",
+    "redirect": "redirect",
 }
-FINAL = ("404", "other", "context", "400", "403")  # asking again cannot help
+FINAL = ("404", "other", "context", "400", "403", "204", "redirect")  # asking again cannot help
 
 
 def reach(

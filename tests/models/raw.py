@@ -107,7 +107,7 @@ def answered(asked: Asked) -> dict[str, Any]:
     return {"choices": [choice], "data": pooled}
 
 
-def transport_to(*servers: RawServer, seconds: float = 1.0, attempts: int = 2, timeout: float = 9.0) -> Transport:
+def transport_to(*servers: RawServer, seconds: float = 20.0, attempts: int = 2, timeout: float = 9.0) -> Transport:
     """A transport that gives up after `seconds`."""
     patience = Patience(timeout=timeout, attempts=attempts, deadline=seconds, first_wait=0.01, longest_wait=0.02)
     return Transport([server.url for server in servers], patience=patience)

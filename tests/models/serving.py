@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.models.hostile import HOSTILE
+
 MODEL = "bigram"
 KINDS = ("refuse", "reset", "delay", "429", "500", "truncate", "nan", "missing", "few")
 
@@ -242,11 +244,9 @@ class _Handler(BaseHTTPRequestHandler):
         fault = server.faults.of(raw)
         if fault in ("refuse", "reset"):
             return self._reset(half=fault == "reset")
-        if fault == "trickle":
-            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4096\r\n\r\n")
-            for _ in range(30):
-                self.wfile.write(b" ")
-                time.sleep(0.1)
+        if fault in HOSTILE:
+            self.close_connection = True
+            return HOSTILE[fault](self.wfile)
         if fault == "delay":
             time.sleep(server.faults.delay)
         if fault == "429":
@@ -289,8 +289,9 @@ def _spoil(choices: list[dict[str, Any]], fault: str) -> None:
     """Make the numbers of an answer wrong in one of the scripted ways."""
     if fault == "few":
         choices.pop()
-    if fault == "positive" or fault == "nan" or fault == "missing":
-        value = {"positive": 0.5, "nan": float("nan"), "missing": None}[fault]
+    spoilt = {"positive": 0.5, "nan": float("nan"), "missing": None, "infinite": float("inf"), "boolean": False}
+    if fault in spoilt:
+        value = spoilt[fault]
         choice = choices[-1]
         if choice["prompt_logprobs"]:
             for entry in choice["prompt_logprobs"][-1].values():

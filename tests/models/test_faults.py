@@ -43,7 +43,7 @@ def server(tokens: Tokens) -> Iterator[Server]:
         yield running
 
 
-@pytest.mark.parametrize("fault", [*KINDS, "503"])
+@pytest.mark.parametrize("fault", [*KINDS, "503", "bomb", "deep", "endless", "digits", "chunks", "head", "infinite"])
 def test_a_passing_fault_changes_nothing(fault: str, server: Server, tokens: Tokens) -> None:
     with reach(tokens, server) as model:
         wanted = both(model)
@@ -62,6 +62,20 @@ LASTING: dict[str, tuple[type[GSIError], str]] = {
     "nan": (InvalidLogProb, "nan as a log-probability"),
     "missing": (InvalidLogProb, "None as a log-probability"),
     "positive": (InvalidLogProb, "0.5 as a log-probability"),
+    "infinite": (InvalidLogProb, "inf as a log-probability"),
+    "boolean": (InvalidLogProb, "False as a log-probability"),
+    "trickle": (BackendUnavailable, "no answer within 0.4 s"),
+    "endless": (BackendError, "bytes, where what was asked for takes fewer"),
+    "bomb": (BackendError, "bytes when decompressed, where what was asked for takes fewer"),
+    "encoded": (BackendError, "encoded as 'br', which was not asked for"),
+    "deep": (BackendError, "nested too deep"),
+    "digits": (BackendError, "no JSON, or cut off"),
+    "surrogate": (BackendError, "lone surrogate"),
+    "escape": (BackendUnavailable, r"status 500: \x1b[2J\x1b]0;x\x07"),
+    "chunks": (BackendUnavailable, "the connection failed"),
+    "head": (BackendUnavailable, "the connection failed"),
+    "204": (BackendError, "status 204"),
+    "redirect": (SpecError, "status 307, a redirect"),
     "few": (BackendError, "choices for"),
     "404": (SpecError, "status 404"),
     "other": (SpecError, "model 'another' answered for 'bigram'"),

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from gsi_node.errors import ConfigError, GSIError, SpecError
+from gsi_node.errors import BackendError, ConfigError, GSIError, LawMismatch, SpecError
+from gsi_node.load import load_model, load_reward
 from gsi_node.models.http import Failed, Patience, Transport
-from tests.models.raw import RawServer, ask, sends, transport_to, writes
+from gsi_node.types import Prefix, SamplingLaw, Step
+from tests.models.raw import Asked, RawServer, ask, sends, transport_to, writes
 
 SAID = "\x1b[2J\x1b]0;owned\x07 line\nbreak \u202egnp \u009b \ud83d\ude00 " + "long " * 900
 
@@ -100,3 +102,49 @@ def test_a_key_that_no_header_can_hold_is_refused_at_start(key: str, monkeypatch
     with pytest.raises(ConfigError, match="environment variable KEY_A") as raised:
         Transport(["http://127.0.0.1:1"], patience=Patience(), api_key_env="KEY_A")
     assert "ses" not in str(raised.value) and raised.value.__context__ is None
+
+
+ESCAPES = "\x1b[2J\u202e"
+CARD = {"id": f"m{ESCAPES}", "root": "r", "max_model_len": 9}
+HEALTH = {"name": "r", "role": "model", "fingerprint": "f", "vocabulary": "v", "stop_ids": [2], "range": None}
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("server:{url}/v1", {"data": [CARD]}),
+        ("server:{url}/v1#m", {"data": [CARD]}),
+        ("server:{url}/v1#m", {"data": [{**CARD, "id": "m", "root": ESCAPES}]}),
+        ("sglang:{url}", {"model_path": ESCAPES, "tokenizer_path": "t"}),
+        *[("remote:{url}", {**HEALTH, key: ESCAPES}) for key in ("name", "role", "fingerprint", "vocabulary")],
+        ("remote:{url}", {**HEALTH, "range": [ESCAPES, 1]}),
+    ],
+)
+def test_names_that_a_server_gives_are_plain_text_or_refused(spec: str, said: Any) -> None:
+    with RawServer(lambda asked: asked.say(said)) as server, pytest.raises(GSIError) as raised:
+        load_model(spec.format(url=server.url) + "?attempts=1")
+    assert str(raised.value).isprintable() and "x1b[2J" in str(raised.value)
+
+
+def test_the_refusal_of_a_law_is_escaped() -> None:
+    with RawServer(lambda asked: asked.say({**HEALTH, "refusal": f"no {ESCAPES}"})) as server:
+        model = load_model(f"remote:{server.url}")
+        with pytest.raises(LawMismatch, match=r"no \\x1b\[2J\\u202e$"):
+            model.supports(SamplingLaw(temperature=1.0, max_step_tokens=2))
+        model.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("text", ["8 sesame-123", "\x1b[2J", "9" * 9000])
+def test_a_judges_words_are_escaped_and_cut(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GSI_API_KEY", "sesame-123")
+
+    def answer(asked: Asked) -> None:
+        asked.say({"data": [{"id": "m"}], "choices": [{"message": {"content": text}}]})
+
+    with RawServer(answer) as server:
+        judge: Any = load_reward(f"judge:{server.url}/v1#m")
+        with pytest.raises(BackendError, match="one digit from 0 to 9 was asked for") as raised:
+            judge(Prefix("p"), [Step("s", (1,), 0.0, False)])
+        judge.close()
+    said = str(raised.value)
+    assert said.isprintable() and len(said) < 500 and "sesame" not in said
