@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from gsi_node.errors import LawMismatch
+from gsi_node.errors import LawMismatch, RewardOutOfRange
 from gsi_node.models.dialects import token_id
 from gsi_node.models.health import bound, expect, log_prob, number, reach, read_step
 from gsi_node.models.http import Patience, Transport
@@ -142,7 +142,11 @@ class RemoteReward:
         body = {"prefix": pack_prefix(prefix), "steps": [pack_step(step) for step in steps]}
 
         def read(answer: Any) -> list[float]:
-            return [number(value) for value in expect(self._health.of(answer)["rewards"], len(steps))]
+            found = [number(value) for value in expect(self._health.of(answer)["rewards"], len(steps))]
+            low, high = self.range
+            if wrong := [value for value in found if not low <= value <= high]:
+                raise Failed(f"it returned a reward of {wrong[0]}, outside of [{low}, {high}]", RewardOutOfRange)
+            return found
 
         return await self.transport.ask("/reward", body, read, f"rewarding {len(steps)} steps", entries=len(steps))
 

@@ -6,10 +6,10 @@ import time
 import zlib
 from collections.abc import Callable
 from functools import cache
-from typing import BinaryIO
+from io import BufferedIOBase
 
 OK = b"HTTP/1.1 200 OK\r\n"
-Send = Callable[[BinaryIO], None]
+Send = Callable[[BufferedIOBase], None]
 
 
 @cache
@@ -22,7 +22,7 @@ def bomb() -> bytes:
 def whole(body: bytes | Callable[[], bytes], headers: bytes = b"", status: bytes = b"200 OK") -> Send:
     """An answer of this body; headers end in a line break each."""
 
-    def send(stream: BinaryIO) -> None:
+    def send(stream: BufferedIOBase) -> None:
         data = body if isinstance(body, bytes) else body()
         stream.write(b"HTTP/1.1 %b\r\nContent-Length: %d\r\n%b\r\n%b" % (status, len(data), headers, data))
 
@@ -32,20 +32,20 @@ def whole(body: bytes | Callable[[], bytes], headers: bytes = b"", status: bytes
 def plain(data: bytes) -> Send:
     """These bytes."""
 
-    def send(stream: BinaryIO) -> None:
+    def send(stream: BufferedIOBase) -> None:
         stream.write(data)
 
     return send
 
 
-def drip(stream: BinaryIO) -> None:
+def drip(stream: BufferedIOBase) -> None:
     stream.write(OK + b"Content-Length: 4096\r\n\r\n")
     for _ in range(30):
         stream.write(b" ")
         time.sleep(0.1)
 
 
-def endless(stream: BinaryIO) -> None:
+def endless(stream: BufferedIOBase) -> None:
     stream.write(OK + b"Transfer-Encoding: chunked\r\n\r\n")
     while True:  # until the client has enough
         stream.write(b"10000\r\n" + b"[" * 65536 + b"\r\n")

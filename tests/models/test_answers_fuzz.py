@@ -204,6 +204,12 @@ def test_honest_answers_are_taken(kind: str, fuzzed: Fuzzed) -> None:
     assert check(kind, fuzzed.calls[kind])
 
 
+@pytest.mark.parametrize("value", ["-inf", 1.5, -0.1, True, "inf"])
+def test_a_reward_outside_of_its_range_is_refused(value: Any, fuzzed: Fuzzed) -> None:
+    fuzzed.say({"rewards": [0.5, value], "fingerprint": "f"})
+    assert not check("remote reward", fuzzed.calls["remote reward"])
+
+
 QUICK = settings(
     max_examples=40, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
