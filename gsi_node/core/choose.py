@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,6 +13,8 @@ import numpy as np
 from gsi_node.core.rng import Stream
 from gsi_node.core.weights import Array, Floats, normalised
 from gsi_node.types import Key
+
+_SPACES = re.compile(r"(?<![0-9]) | (?![0-9])")
 
 
 class Chooser(Protocol):
@@ -72,9 +75,9 @@ class Ballot:
 
 
 def plain_answer(answer: str) -> str:
-    """An answer without spaces and dollar signs, every fraction a \\frac."""
-    bare = "".join(answer.split()).replace("$", "").replace("\\!", "").replace("\\,", "")
-    return bare.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
+    """An answer without dollar signs and spaces, but for one between two digits ("1 1/2"); every fraction a \\frac."""
+    bare = " ".join(answer.replace("$", "").replace("\\!", "").replace("\\,", "").split())
+    return _SPACES.sub("", bare).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
 
 
 def same_text(first: str, second: str) -> bool:

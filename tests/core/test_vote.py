@@ -34,6 +34,12 @@ def test_notation_of_an_answer_is_plain() -> None:
     assert vote([r"\tfrac12", r"\dfrac 12"])[0].voters == (0, 1)
 
 
+def test_a_space_between_digits_is_part_of_an_answer() -> None:
+    assert [ballot.voters for ballot in vote(["1 1/2", "11/2", "1  1/2", " 1 1 /2 "])] == [(0, 2, 3), (1,)]
+    assert len(vote(["3 4", "34"])) == 2
+    assert len(vote(["3 n", "3n", "$3 n$"])) == 1
+
+
 def test_an_equality_of_ones_own_is_asked_of_first_answers_only() -> None:
     asked = []
 
