@@ -73,7 +73,9 @@ class _Parser(Grammar):
 
     def derivative(self) -> Node | None:
         r"""\frac{d x}{d t} and \frac{d^{2} v}{d t^{2}}: one symbol each."""
-        parts = [self.raw(), self.raw()]
+        parts = [
+            [piece for piece in self.raw() if piece.text not in "{}" and piece.text[1:] not in TEXTS] for _ in "ab"
+        ]
         signs = ("d", r"\partial")
         found = (
             all(part and part[0].text in signs for part in parts) and len(parts[1]) > 1 and parts[1][1].kind != "other"

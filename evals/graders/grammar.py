@@ -60,6 +60,10 @@ class Grammar(ABC):
             elif piece.text in ("/", r"\div", ":"):
                 self.at += 1
                 parts.append(Node("^", (self.signed(), number(-1))))
+            elif piece.text in (r"\bmod", r"\mod", r"\pmod"):
+                self.at += 1
+                whole = parts[0] if len(parts) == 1 else Node("*", tuple(parts))
+                parts = [Node("mod", (whole, self.signed()))]
             elif self.begins(piece) and not self.side_by_side(piece):
                 parts.append(self.power())
             else:
@@ -159,6 +163,10 @@ class Grammar(ABC):
     def group(self, opening: str, *closing: str) -> Node:
         self.need(opening)
         inside = self.sum()
+        if opening == "{" and self.take(r"\over"):
+            inside = Node("*", (inside, Node("^", (self.sum(), number(-1)))))
+        elif opening == "{" and self.take(r"\choose"):
+            inside = Node("binomial", (inside, self.sum()))
         if self.peek().text not in closing:
             raise Unreadable(f"{closing[0]!r} is missing before {self.peek().text or 'the end'!r}")
         self.at += 1

@@ -18,7 +18,7 @@ _FONTS = re.compile(
 _BEFORE = re.compile(
     r"(?:the )?(?:(?:final |correct |right )?(?:answer|option|choice|letter)(?: is| =|:)? ?)+", re.IGNORECASE
 )
-_LETTER = re.compile(r"[(\[]? ?([A-Za-z]) ?[)\]]? ?[.:;,)]?")
+_LETTER = re.compile(r"[(\[]? ?([A-Za-z]) ?[)\]]? ?[-.:;,)]?")
 _LED = re.compile(
     r"(?:[(\[] ?([A-Za-z]) ?[)\]](?: ?[.:;,)=]| ?-(?= ))?|([A-Za-z]) ?(?:[.:;)=]|-(?!-))) ?(.+)", re.DOTALL
 )

@@ -60,13 +60,21 @@ _SYNONYMS = (
     (re.compile(r"\\rbrace(?![a-zA-Z])"), r"\\}"),
     (re.compile(r"\\(?:varnothing)(?![a-zA-Z])"), r"\\emptyset "),
     (re.compile(r"\\cdotp?(?![a-zA-Z])"), r"\\cdot "),
+    (re.compile(r"\\langle(?![a-zA-Z])"), "("),
+    (re.compile(r"\\rangle(?![a-zA-Z])"), ")"),
 )
 _DEGREES = re.compile(r"(?:\{\})?\^ ?(?:\{ ?\\(?:circ|degree) ?\}|\\(?:circ|degree)(?![a-zA-Z]))|\\degree(?![a-zA-Z])")
 _REPEATING = re.compile(
     r"(?<![0-9.])([0-9]{0,60})\.([0-9]{0,60})\\(?:overline|bar|dot) ?(?:\{([0-9]{1,60})\}|([0-9]))"
     r"(?:([0-9]{0,60})\\dot ?(?:\{([0-9])\}|([0-9])))?"
 )
-_ABOUT = re.compile(r"\\(?:approx|simeq|sim)(?![a-zA-Z])|(?:approximately|about|roughly|approx\.?) ", re.IGNORECASE)
+_STATED = re.compile(r"\\(?:text|mathrm|mbox) ?\{ ?([-+]?[0-9][0-9.,/]*+) ?([^{}]*)\}")
+_SAID = r"(?:the )?(?:final |correct )?(?:answer|result|value|solution)(?: is|:| =)"
+_ABOUT = re.compile(
+    rf"\\(?:approx|simeq|sim)(?![a-zA-Z])|(?:approximately|about|roughly|approx\.?) "
+    rf"|{_SAID} |\\text ?\{{ ?{_SAID} ?\}}",
+    re.IGNORECASE,
+)
 _TEXT = re.compile(r"\\(?:text|mathrm|mbox|textrm|textnormal|operatorname|rm) ?\{([^{}]*)\}")
 _APPROXIMATE = re.compile(r"\\(?:approx|simeq)(?![a-zA-Z])|:=|==")
 _NAME = re.compile(
@@ -100,6 +108,9 @@ def normal(text: str) -> str:
     text = _REPEATING.sub(_repeating, text)
     text = " ".join(opened(text, _FONTS).split()).rstrip("\\").strip("`* ")
     text = text[:-1].rstrip() if text.endswith((".", ",", ";", ":")) else text
+    stated = _STATED.fullmatch(text)
+    if stated:  # \text{18} is 18, \text{18 cm} is 18\text{ cm}
+        text = stated[1] + (rf"\text{{ {stated[2]}}}" if stated[2].strip() else "")
     about = _ABOUT.match(text)
     text = text[about.end() :].strip() if about else text
     return _SPACED.sub(lambda match: match[1] + match[2].replace(" ", ""), text)

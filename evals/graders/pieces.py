@@ -9,6 +9,7 @@ from evals.graders import notation
 _GROUPED = re.compile(r"(?<![0-9,.])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9]|,[0-9])")
 _JOINING = re.compile(r"\\text ?\{ ?,? ?(?:and|or) ?\}|,? (?:and|or) |;|(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])")
 _ORDER = re.compile(r"(\\le(?![a-zA-Z])|\\ge(?![a-zA-Z])|[<>])")
+_REALS = frozenset((r"\mathbb{r}", r"\mathbb r", r"\r", "all real numbers", "all reals", "the real numbers"))
 _LETTER = re.compile(r"[A-Za-z]|\\(?:theta|alpha|beta|lambda|mu|phi)")
 _MATRIX = re.compile(
     r"(-?)\\begin ?\{([pbB]?)(?:matrix|array)\}(?:\{[lcr| ]*\})?(.*)\\end ?\{[pbB]?(?:matrix|array)\}", re.DOTALL
@@ -41,6 +42,8 @@ def _joined(text: str) -> list[str]:
 
 def as_interval(text: str) -> str:
     r"""An inequality in one letter as an interval: "x > 3" → "(3, \infty)", "-2 < x \le 7" → "(-2, 7]"; else itself."""
+    if notation.bare(text) in _REALS:
+        return r"(-\infty, \infty)"
     parts = [part.strip() for part in _ORDER.split(text)]
     if len(parts) == 3 and _LETTER.fullmatch(parts[2]) and not _LETTER.fullmatch(parts[0]):
         parts = [parts[2], {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}[parts[1]], parts[0]]
@@ -76,6 +79,14 @@ def tuple_value(text: str) -> str:
     left, equals, right = text.partition("=")
     named = re.fullmatch(r"[A-Za-z]|\( ?[A-Za-z\\]+(?: ?, ?[A-Za-z\\]+)+ ?\)", left.strip())
     return right.strip() if equals and "=" not in right and named and right.strip().startswith(("(", "[")) else text
+
+
+def by_names(text: str, several: bool) -> str:
+    """ "x = 1, y = 2" as the tuple "(1, 2)", in the order of the names; any other text as it is."""
+    named = [one for one in map(notation.named, entries(text, several)) if one is not None and len(one[0]) == 1]
+    if len(named) < 2 or len(named) != len(entries(text, several)) or len({name for name, _ in named}) != len(named):
+        return text
+    return f"({', '.join(value for _, value in sorted(named))})"
 
 
 def matrix(text: str) -> list[list[str]] | None:

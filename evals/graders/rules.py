@@ -98,7 +98,10 @@ class Rules:
         return found
 
     def _lists(self, gold: str, predicted: str) -> bool:
-        joined = [pieces.as_union(text) for text in (gold, predicted)]
+        joined = [pieces.as_union(notation.member(text)) for text in (gold, predicted)]
+        brackets = [notation.bracketed(text) for text in joined]
+        if any(brackets) and not all(brackets):
+            joined = [pieces.by_names(text, self.several) for text in joined]
         return _matched(self._entries(joined[0]), self._entries(joined[1]), self._unions)
 
     def _entries(self, text: str) -> list[str]:

@@ -20,7 +20,9 @@ ACCENTS = frozenset(
 )
 TEXTS = frozenset("text mathrm mbox textrm textnormal operatorname rm".split())
 _NAMES = (
-    FUNCTIONS | {"pi", "infinity", "inf"} | (SYMBOLS - {"star", "prime", "Re", "Im", "partial", "angle", "triangle"})
+    FUNCTIONS
+    | {"pi", "infinity", "inf", "mod"}
+    | (SYMBOLS - {"star", "prime", "Re", "Im", "partial", "angle", "triangle"})
 )
 _TOKEN = re.compile(
     r"(?P<space> +)"

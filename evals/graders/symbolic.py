@@ -171,11 +171,25 @@ def _grounds(first: Node, second: Node) -> list[tuple[list[dict[str, Fraction]],
     used = trees.operations(first) | trees.operations(second)
     if not names:
         points: list[dict[str, Fraction]] = [{}]
-    elif used & (trees.WHOLE | {"parity"}):
+    elif used & (trees.WHOLE | {"parity"}) and not _idle(first, names) and not _idle(second, names):
         points = [{name: _whole(name, index) for name in names} for index in range(3 * POINTS)]
     else:
         points = [{name: _real(name, index, "i" in used) for name in names} for index in range(POINTS)]
     return [(points, True)] if "i" in used else [(points, False), (points, True)]
+
+
+def _idle(tree: Node, names: Sequence[str]) -> bool:
+    """Whether a floor or ceiling does nothing at whole numbers, like that of x alone: its letters are real."""
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        stack.extend(node.args)
+        if node.op in ("floor", "ceil"):
+            points = [{name: _whole(name, index) for name in names} for index in range(8)]
+            found = [_value(node.args[0], point, False, DIGITS[0], Budget()) for point in points]
+            if all(isinstance(value, Fraction) and value.denominator == 1 for value in found):
+                return True
+    return False
 
 
 def _chance(name: str, index: int) -> int:

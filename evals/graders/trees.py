@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import NamedTuple
 
-WHOLE = frozenset("floor ceil factorial binomial gcd lcm sum prod".split())
+WHOLE = frozenset("floor ceil factorial binomial gcd lcm mod sum prod".split())
 """Operations on whole numbers."""
 
 

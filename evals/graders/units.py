@@ -25,7 +25,7 @@ l L liter litre | ml mL milliliter millilitre | gal gallon | acre | hectare ha |
 J joule | kJ kilojoule | cal calorie | W watt | kW kilowatt | N newton | Pa pascal | kPa | Hz hertz | V volt
 A ampere amp | K kelvin | C coulomb | mol mole | eV | keV | MeV | GeV | erg | dyne | ohm | T tesla
 F farad | pc parsec | ly lightyear
-Å angstrom | rad radian | deg degree | am a.m. a.m | pm p.m. p.m
+Å angstrom | rad radian | deg degree | am AM a.m. a.m A.M. | pm PM p.m. p.m P.M.
 $ dollar buck USD usd | ¢ cent | £ GBP | € euro EUR | ¥ yen | ₹ rupee Rs
 mph | kph kmph kmh | rpm | bit | byte | sqft
 """
@@ -72,7 +72,7 @@ CHANGING = (
 _SILENT = frozenset("of the a an each unit units total altogether".split())
 _TOKEN = re.compile(
     r"(?P<text>\\(?:text|mathrm|mbox|textrm|textnormal|rm|operatorname) ?\{(?P<said>[^{}]*)\})"
-    r"|(?P<word>[A-Za-zμÅ]+(?:\.m\.?)?)"
+    r"|(?P<word>[A-Za-zμÅ]+(?:\.[mM]\.?)?)"
     r"|(?P<power>\^ ?(?:\{ ?(?P<braced>-?[0-9]) ?\}|(?P<digit>-?[0-9])))"
     r"|(?P<over>/)|(?P<times>\\cdot(?![a-zA-Z])|\\times(?![a-zA-Z])|\*)|(?P<degree>°)|(?P<money>[£€¥₹¢＄])"
     r"|(?P<space> +)"
@@ -82,7 +82,7 @@ _TOKEN = re.compile(
 _KINDS = ("text", "word", "power", "over", "times", "degree", "money", "space", "other")
 _ANGULAR = re.compile(r"(?<!arc)(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 """Functions inside which a degree sign is a factor of π/180."""
-_FRONT = re.compile(r"(?P<sign>[-+]?) ?(?:(?:US|AU|CA) ?)?(?P<money>[£€¥₹＄]|Rs\.? ?(?=[0-9])) ?")
+_FRONT = re.compile(r"(?P<sign>[-+]?) ?(?:(?:US|AU|CA) ?)?(?P<money>[£€¥₹＄]|(?:Rs\.?|USD|EUR|GBP) ?(?=[0-9])) ?")
 
 
 class Quantity(NamedTuple):
@@ -105,7 +105,8 @@ def split(text: str, glued: bool = False) -> Quantity:
     if not front:
         return _behind(text, glued)
     rest = _behind(front["sign"] + text[front.end() :], glued)
-    name = {"＄": "$", "Rs": "₹"}.get(front["money"].strip(" ."), front["money"])
+    written = front["money"].strip(" .")
+    name = "$" if written == "＄" else _CANON.get(written, written)
     return Quantity(rest.body, {name: 1}) if rest.unit is None or name in rest.unit else Quantity(text, None)
 
 
@@ -126,6 +127,8 @@ def _behind(text: str, glued: bool) -> Quantity:
     if first and first[0].casefold() in SCALES and body.rstrip()[-1:].isdigit():
         scale = f" {first[0].casefold()}"
     unit = _unit(tail, skip=bool(scale))
+    if unit is not None and ("am" in unit or "pm" in unit):
+        body = body.rstrip().removesuffix(":00")  # seven o'clock
     numeric = body.rstrip()[-1:] in tuple("0123456789}!%.)")
     if unit is None or not body.strip() or (tail[0]["degree"] and _ANGULAR.search(body)):
         return Quantity(text, None)

@@ -198,6 +198,10 @@ class Evaluator:
             return self._factorial(args[0])
         if op == "binomial":
             return self._binomial(args[0], args[1])
+        if op == "mod":
+            if not all(isinstance(arg, Fraction) and arg.denominator == 1 for arg in args) or not args[1]:
+                raise Undefined("a remainder of what are no whole numbers")
+            return args[0] % args[1]
         if op in ("gcd", "lcm"):
             if not all(isinstance(arg, Fraction) and arg.denominator == 1 for arg in args):
                 raise Undefined(f"{op} of what is no whole number")

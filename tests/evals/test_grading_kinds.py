@@ -9,6 +9,7 @@ import pytest
 
 from evals.grading import Grader
 from evals.problems import Problem
+from evals.voting import majority
 from tests.evals.answer_pairs import DIFFERENT, EQUAL
 
 SEVERAL = {"several": True, "type": "Numerical"}
@@ -70,6 +71,13 @@ def test_a_comma_of_one_answer_groups_thousands(grader: Grader) -> None:
 def test_a_unit_that_the_data_state_apart(grader: Grader, unit: str, said: str, right: bool) -> None:
     for written in (unit, f"${unit}$", rf"$\mathrm{{{unit}}}$"):
         assert grader.grade(problem("8", "olympiad", unit=written), rf"\boxed{{{said}}}").correct is right
+
+
+def test_a_majority_finds_equal_answers_by_the_same_rules(grader: Grader) -> None:
+    said = ["12", "1 2", r"12\text{ cm}", "2^4-4", r"2\frac{1}{2}", "2 1/2", "21/2", "12 cm"]
+    grades = [grader.grade(problem("7"), rf"\boxed{{{one}}}") for one in said]
+    winner, votes = majority(problem("7"), grades, grader)
+    assert (winner, [vote["voters"] for vote in votes]) == (0, [[0, 2, 3, 7], [4, 5], [1], [6]])
 
 
 CHOICES = ["Iron", "Copper", "Lead and tin", "B or not B", "1/2"]
