@@ -15,11 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.types import Overwrite, Send
 
 from gsi_node import StrictSerializer
 from gsi_node.errors import ConfigError, UnsafeCheckpoint
 from tests.crash.test_checkpoints import Capture, asked
+from tests.graph.world import compiled
 from tests.graphs.tables import command
 
 SAMPLES: list[Any] = [
@@ -151,3 +153,37 @@ def test_the_solver_refuses_such_a_file(
     assert "error: a checkpoint" in told.err
     assert "could run code" in told.err or "can run code" in told.err
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("name", ["one argument", "json", "pickle"])
+def test_neural_jko_refuses_such_a_folder(name: str, tmp_path: Path, capsys: Capture) -> None:
+    from tests.crash.system_jko import command as train
+    from tests.crash.test_earlier_files import unpacked
+
+    folder, marker = unpacked("jko-half", tmp_path), tmp_path / "marker"
+    with sqlite3.connect(folder / "run" / "checkpoint.sqlite") as connection:
+        connection.execute("UPDATE checkpoints SET type = ?, checkpoint = ?", hostile(marker)[name])
+    connection.close()
+    assert train(folder) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: a checkpoint ")
+    assert told.count("\n") == 1
+    assert not marker.exists()
+
+
+def test_a_saver_of_ones_own_goes_on_with_it(tmp_path: Path) -> None:
+    """As README shows: the node as a root graph, stopped before one of its own nodes, and begun again elsewhere."""
+    config: Any = {"configurable": {"thread_id": "t"}}
+    whole = compiled().invoke({"messages": [HumanMessage("2 + 2")]})
+    for turn in range(2):
+        connection = sqlite3.connect(tmp_path / "run.sqlite", check_same_thread=False)
+        graph = compiled(checkpointer=SqliteSaver(connection, serde=StrictSerializer()))
+        if turn == 0:
+            graph.invoke({"messages": [HumanMessage("2 + 2")]}, config, interrupt_before=["tilt_and_accept"])
+            assert graph.get_state(config).tasks
+        else:
+            found = graph.invoke(None, config)
+            assert not graph.get_state(config).tasks
+        connection.close()
+    assert [step["token_ids"] for step in found["steps"]] == [step["token_ids"] for step in whole["steps"]]
+    assert isinstance(found["messages"][-1], AIMessage)
