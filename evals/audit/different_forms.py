@@ -205,7 +205,11 @@ def another_unit(problem: Problem, random: Random) -> str | None:
 def another_percentage(problem: Problem, random: Random) -> str | None:
     match = re.fullmatch(r"([0-9.]+) ?\\?%", plain(problem))
     return (
-        None if match is None else random.choice([f"{match[1]}0%", rf"0.{match[1].replace('.', '')}\%", f"1{match[1]}"])
+        None
+        if match is None
+        else random.choice(
+            [f"{match[1]}{5 if '.' in match[1] else 0}%", rf"0.{match[1].replace('.', '')}\%", f"1{match[1]}"]
+        )
     )
 
 
@@ -214,8 +218,14 @@ def somewhere(problem: Problem, random: Random) -> str | None:
     text = plain(problem)
     if problem.kind == "choice" or number(problem) is not None or formula(problem) is not None:
         return None
-    found = list(re.finditer("[2-8]", text))
+    found = list(re.finditer("[0-8]", text))
     if not found:
         return None
     match = random.choice(found)
     return text[: match.start()] + str(int(match[0]) + 1) + text[match.end() :]
+
+
+@kind("other money", equal=False)
+def other_money(problem: Problem, random: Random) -> str | None:
+    match = re.fullmatch(r"\\\$([0-9,.]+)", plain(problem))
+    return None if match is None else random.choice(["{} cents", "€{}", "{} thousand dollars", "1{}"]).format(match[1])

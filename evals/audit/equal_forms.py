@@ -180,3 +180,13 @@ def percentage(problem: Problem, random: Random) -> str | None:
         return None
     value = Fraction(match[1])
     return random.choice([f"{match[1]} percent", match[1], rf"\frac{{{value.numerator}}}{{{value.denominator * 100}}}"])
+
+
+@kind("money otherwise", equal=True)
+def money(problem: Problem, random: Random) -> str | None:
+    match = re.fullmatch(r"\\\$([0-9,.]+)", plain(problem))
+    return (
+        None
+        if match is None
+        else random.choice(["{}", "{} dollars", r"{}\text{{ dollars}}", "x = {}"]).format(match[1])
+    )

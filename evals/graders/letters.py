@@ -38,10 +38,7 @@ def letter(text: str, choices: list[str]) -> str | None:
     match = _LETTER.fullmatch(plain)
     if match and match[1].upper() in letters:
         return match[1].upper()
-    found = _led(plain, letters, choices)
-    if found is not None:
-        return found
-    return matches[0] if len(matches) == 1 else None
+    return matches[0] if len(matches) == 1 else _led(plain, letters, choices)
 
 
 def _led(plain: str, letters: str, choices: list[str]) -> str | None:
