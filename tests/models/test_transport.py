@@ -206,7 +206,7 @@ def test_a_pause_that_ends_after_the_deadline_is_not_waited_for() -> None:
 def test_any_retry_after_is_survived(after: str) -> None:
     busy = sends(b"{}", b"Retry-After: " + after.encode("latin-1") + b"\r\n", b"429 X")
     with RawServer(busy) as server, pytest.raises(BackendUnavailable, match="status 429"):
-        ask(transport_to(server, seconds=0.5))
+        ask(transport_to(server))
 
 
 @pytest.mark.parametrize(
