@@ -131,5 +131,5 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_text(json.dumps({**about, "format": 99}), "utf-8")
     with pytest.raises(ConfigError, match="99"):
         load(tmp_path, two_modes(1))
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="there is no such file"):
         load(tmp_path / "nowhere", two_modes(1))
