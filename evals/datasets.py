@@ -19,9 +19,9 @@ from evals.gradable import check
 from evals.layouts import LAYOUTS, generated, lines
 from evals.layouts.base import Layout, Reading, Row, shown
 from evals.problems import Problem
-from gsi_node.cli.problems import default_id
 from gsi_node.errors import ConfigError
 from gsi_node.strict_json import parsed
+from gsi_node.types import default_id
 
 DATA_DIR = "GSI_DATA_DIR"
 IDS = ("unique_id", "problem_id", "id", "idx")

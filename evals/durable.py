@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from contextlib import suppress
 from pathlib import Path
 
 from gsi_node.errors import StorageError
+from gsi_node.files import sync_folder
 
 
 def write_new(file: Path, data: bytes) -> bool:
@@ -54,18 +54,6 @@ def draft_of(file: Path) -> Path:
 def is_draft(path: Path, name: str) -> bool:
     """Whether `path` is a draft of a file called `name`, which a killed process may leave."""
     return path.name.startswith(f".{name}.") and path.name.rpartition(".")[2].isdigit()
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder outlive a loss of power. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system on which no folder can be synchronised
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def _write(file: Path, data: bytes) -> None:

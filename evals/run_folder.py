@@ -12,12 +12,13 @@ from typing import Any, NotRequired
 from pydantic import TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
-from evals.durable import is_draft, sync_folder, write_new
+from evals.durable import is_draft, write_new
 from evals.plan import GRADING_SECONDS, OWN, VOTE_SECONDS
 from evals.rows import RESULTS, STRICT, Number, Whole, first_fault, results_in
 from evals.sealed import sealed, unsealed
 from gsi_node.config import GSIConfig
 from gsi_node.errors import ConfigError, ResumeMismatch, StorageError
+from gsi_node.files import sync_folder
 from gsi_node.identity import differing_parts, same_fingerprint
 
 CONFIG = "config.json"

@@ -7,6 +7,7 @@ Symbols follow arXiv 2506.04118: x is a `Prefix`, y a `Step`. Every log-probabil
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import NamedTuple
 
 
@@ -94,3 +95,8 @@ class Usage:
             self.calls + other.calls,
             self.seconds + other.seconds,
         )
+
+
+def default_id(problem: str) -> str:
+    """What names the random streams of a problem that came without an id: a blake2b of its text."""
+    return blake2b(problem.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -28,7 +28,9 @@ COMMANDS = [
     ["-m", "gsi_node.models.convert"],
     ["-m", "evals"],
     ["-m", "evals", "run"],
+    ["-m", "evals.audit"],
 ]
+UNDERNEATH = {"evals/graders/worker.py"}  # started by the pool of the grader alone, which reads how it ends
 
 
 def sh(
@@ -143,6 +145,18 @@ def test_a_wrong_command_line_is_one_line_and_exit_code_2(command: list[str]) ->
     assert done.returncode == 2
     assert done.stderr.startswith(b"error: ")
     assert done.stderr.count(b"\n") == 1
+
+
+def test_every_command_ends_as_a_command_does() -> None:
+    """Whatever can be run as a program stands in `ending`, and in the table of commands."""
+    files = {str(path.relative_to(ROOT)): path.read_text("utf-8") for room in ("gsi_node", "evals", "graphs")
+             for path in (ROOT / room).rglob("*.py")}  # fmt: skip
+    ends = {name: text.partition('if __name__ == "__main__":')[2] for name, text in files.items()}
+    assert [name for name, end in ends.items() if end and "with ending():" not in end] == sorted(UNDERNEATH)
+    table = (ROOT / "docs" / "commands.md").read_text("utf-8")
+    for name in {name for name, end in ends.items() if end} - UNDERNEATH:
+        module = name.removesuffix(".py").removesuffix("/__main__").replace("/", ".")
+        assert name in table or f"python -m {module}" in table
 
 
 def test_the_table_of_exit_codes_and_the_helps_of_commands_name_those_that_occur() -> None:

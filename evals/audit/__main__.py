@@ -7,15 +7,13 @@ Printed are the mistakes, by kind; `--every` makes every form of every answer dr
 
 from __future__ import annotations
 
-import argparse
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
-
-from rich.console import Console
 
 from evals.audit import different_forms, different_numbers, equal_forms, equal_numbers  # noqa: F401 - enter their kinds
 from evals.audit.kinds import KINDS, Kind
@@ -23,7 +21,10 @@ from evals.datasets import load
 from evals.grading import Grader
 from evals.layouts import LAYOUTS
 from evals.problems import Problem
+from gsi_node.cli.screen import Screen
 from gsi_node.errors import ConfigError
+from gsi_node.files import write
+from gsi_node.shell import DONE, Parser, ending
 
 SHARE = 5
 """No kind makes more than one in SHARE of the pairs of its direction."""
@@ -88,22 +89,23 @@ def every(problems: Sequence[Problem], seed: int) -> Iterator[Pair]:
                 yield Pair(problem, kind.name, text, equal)
 
 
-def graded(grader: Grader, pair: Pair) -> bool:
-    """What the grader says of a pair."""
-    return bool(grader.grade(pair.problem, rf"So it is \boxed{{{pair.text}}}.").correct)
+def graded(grader: Grader, pair: Pair) -> bool | None:
+    """What the grader says of a pair; None where nobody knows."""
+    return grader.grade(pair.problem, rf"So it is \boxed{{{pair.text}}}.").correct
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Grade the pairs and print the mistakes. Raises ConfigError for a set that cannot be read."""
+    parser = Parser(prog="python -m evals.audit", description=__doc__)
     parser.add_argument("--draw", type=int, default=300, help="how many gold answers (default 300)")
     parser.add_argument("--seed", type=int, default=0, help="of the draw and of the changes (default 0)")
     parser.add_argument("--every", action="store_true", help="every form that fits, not one each way")
     parser.add_argument("--data-dir", type=Path, help="the folder of the sets (default: $GSI_DATA_DIR)")
     parser.add_argument("--out", type=Path, help="write the pairs and the grader's verdicts there, one JSON line each")
-    options = parser.parse_args()
-    console = Console(soft_wrap=True, markup=False, highlight=False)
+    options = parser.parse_args(argv)
+    console = Screen(soft_wrap=True, markup=False, highlight=False)
     problems = draw(options.draw, options.seed, options.data_dir)
-    lines, wrong = [], Counter[str]()
+    lines, wrong, unknown = [], Counter[str](), 0
     with Grader(workers=2) as grader:
         for pair in (every if options.every else pairs)(problems, options.seed):
             said = graded(grader, pair)
@@ -115,15 +117,21 @@ def main() -> None:
                 "graded": said,
             }
             lines.append(json.dumps(row | {"id": pair.problem.id}, ensure_ascii=False))
-            if said != pair.equal:
+            if said == pair.equal:
+                continue
+            how = "ungraded" if said is None else "accepted" if said else "refused "
+            if said is None:
+                unknown += 1
+            else:
                 wrong[pair.kind] += 1
-                console.print(
-                    f"{'refused ' if pair.equal else 'accepted'} {pair.problem.answer} ← {pair.text}  ({pair.kind})"
-                )
+            console.print(f"{how} {pair.problem.answer} ← {pair.text}  ({pair.kind})")
     if options.out:
-        options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    console.print(f"{len(lines)} pairs of {len(problems)} gold answers, {wrong.total()} mistakes {dict(wrong)}")
+        write(options.out, "\n".join(lines) + "\n")
+    found = f"{wrong.total()} mistakes {dict(wrong)}, {unknown} ungraded"
+    console.print(f"{len(lines)} pairs of {len(problems)} gold answers, {found}")
+    return DONE
 
 
 if __name__ == "__main__":
-    main()
+    with ending():
+        sys.exit(main())

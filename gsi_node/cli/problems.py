@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any, TextIO
 
 from gsi_node.errors import ConfigError
 from gsi_node.strict_json import parsed
+from gsi_node.types import default_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +17,6 @@ class Problem:
 
     text: str
     problem_id: str
-
-
-def default_id(text: str) -> str:
-    """The id of a problem that came without one: a blake2b of its text, the same that the GSI node takes."""
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def shown(value: object) -> str:

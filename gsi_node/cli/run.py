@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from gsi_node.cli import output, view
 from gsi_node.cli.loop import Loop
-from gsi_node.cli.problems import Problem, default_id
+from gsi_node.cli.problems import Problem
 from gsi_node.cli.screen import Screen, screen
 from gsi_node.cli.settings import first_line
 from gsi_node.cli.start import Job
@@ -31,6 +31,7 @@ from gsi_node.graph.checkpoint_file import check_file, close_checkpoints, is_fin
 from gsi_node.graph.thread_lock import ThreadLocks
 from gsi_node.identity import as_kept
 from gsi_node.shell import complain
+from gsi_node.types import default_id
 
 Plain = dict[str, Any]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
 from typing import Any
 
 from langchain_core.messages import HumanMessage
@@ -14,6 +13,7 @@ from gsi_node.graph.context import shown
 from gsi_node.graph.records import initial_record
 from gsi_node.graph.state import Plain
 from gsi_node.models.base import DecodingModel, StepModel
+from gsi_node.types import default_id
 
 State = Mapping[str, Any]
 DEFAULT = GSIConfig()
@@ -41,7 +41,7 @@ def read_problem(state: State, config: GSIConfig = DEFAULT) -> str:
 def read_problem_id(given: object, problem: str) -> str:
     """What names the random streams: a text or an integer as given, else a blake2b of the problem. ConfigError."""
     if given is None:
-        return blake2b(problem.encode(), digest_size=16).hexdigest()
+        return default_id(problem)
     if isinstance(given, bool) or not isinstance(given, str | int):
         raise ConfigError(f"problem_id: want a text or an integer, got {shown(given)}")
     try:

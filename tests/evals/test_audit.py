@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from random import Random
 
 import pytest
 
-from evals.audit.__main__ import SHARE, Pair, draw, every, graded, pairs
+from evals.audit.__main__ import SHARE, Pair, draw, every, graded, main, pairs
 from evals.audit.kinds import KINDS, Kind
 from evals.grading import Grader
 from evals.problems import Problem
 from gsi_node.errors import ConfigError
 
+ROOT = Path(__file__).resolve().parents[2]
 OWN = [
     *("17", "-4", "2400", "0", r"\frac{7}{12}", r"-\frac{9}{5}", "0.375", "6.1e-8", r"14\%", r"65^\circ", r"\$27"),
     *(
@@ -79,7 +83,7 @@ def test_a_wrong_grader_is_found(grader: Grader, monkeypatch: pytest.MonkeyPatch
     assert len(mistakes(grader, list(pairs(PROBLEMS, seed=1)))) == len(PROBLEMS)
 
 
-def self_made(correct: bool) -> object:
+def self_made(correct: bool | None) -> object:
     return type("Made", (), {"correct": correct})()
 
 
@@ -97,3 +101,19 @@ def test_three_hundred_gold_answers_of_the_sets(grader: Grader) -> None:
     made = list(pairs(problems, seed=0))
     assert (len(problems), len(made)) == (300, 600)
     assert mistakes(grader, made) == []
+
+
+def test_what_nobody_graded_is_no_mistake_and_a_broken_set_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("evals.audit.__main__.draw", lambda *about: PROBLEMS)
+    monkeypatch.setattr(Grader, "grade", lambda self, problem, response: self_made(None))
+    assert main(["--out", str(tmp_path / "pairs.jsonl")]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1].endswith(f" gold answers, 0 mistakes {{}}, {2 * len(PROBLEMS)} ungraded")
+    assert said[0].startswith("ungraded ")
+    (tmp_path / "gsm8k.jsonl").write_text("nonsense")
+    command = [sys.executable, "-m", "evals.audit", "--data-dir", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith(f"error: {tmp_path / 'gsm8k.jsonl'}, line 1: not JSON")

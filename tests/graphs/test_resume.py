@@ -14,8 +14,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from graphs.math_solver import Solve
-from gsi_node.cli.problems import default_id
 from gsi_node.errors import BackendError, ResumeMismatch
+from gsi_node.types import default_id
 from tests.graphs.tables import SETTINGS, STEPS, command, compiled, models
 from tests.graphs.test_solver import ROOT, untimed
 

@@ -17,12 +17,12 @@ from langgraph.graph import START, StateGraph
 
 from graphs.math_solver import MathSolver, SolverOutput, add_samples
 from gsi_node import GSIConfig, compile_gsi
-from gsi_node.cli.problems import default_id
 from gsi_node.core.choose import plain_answer
 from gsi_node.errors import ConfigError, ResumeMismatch
 from gsi_node.graph.compiled import CompiledWholeRun
 from gsi_node.graph.state import add_usage
 from gsi_node.rewards.table import TableReward
+from gsi_node.types import default_id
 from tests.graphs.tables import SETTINGS, compiled, models, solver
 
 ROOT = Path(__file__).resolve().parents[2]
