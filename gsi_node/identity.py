@@ -10,13 +10,21 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import date, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
 from functools import partial
 from hashlib import blake2b
-from types import CodeType, FunctionType, MethodType, ModuleType
+from pathlib import PurePath
+from types import CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
 _PART = re.compile(r"\+[a-z]+:[0-9a-f]{16}(?![0-9a-f])")
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
+_WORDED = (bytearray, range, Fraction, Decimal, Enum, date, time, timedelta, PurePath)
+"""Their repr tells them whole, in every process."""
 _DEEPEST = 6
 
 
@@ -50,12 +58,17 @@ def as_kept(kept: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Any]:
 def described(value: object, depth: int = 0) -> object:
     """What tells a function from another: its source and what it holds, that is defaults, enclosed and global values.
 
-    Of functions, methods, partials and callable objects all that is plain (numbers, texts, lists, arrays, further
-    functions of the same module …); of anything else the type's name alone. The same in every process.
+    Of functions, methods, partials and callable objects all that is plain (numbers, texts, patterns, lists, arrays,
+    dataclasses, further functions of the same module …); of anything else the type's name alone. The same in every
+    process.
     """
     if isinstance(value, _PLAIN):
         return value
     name = f"{type(value).__module__}.{type(value).__qualname__}"
+    if isinstance(value, _WORDED):
+        return name, repr(value)
+    if isinstance(value, re.Pattern):
+        return name, value.pattern, value.flags
     if depth > _DEEPEST:
         return name
     deeper: Callable[[object], object] = partial(described, depth=depth + 1)
@@ -73,11 +86,25 @@ def described(value: object, depth: int = 0) -> object:
         return _function(value, deeper)
     if isinstance(value, type | ModuleType):
         return value.__name__, _source(value) if isinstance(value, type) else None
-    if hasattr(value, "dtype") and hasattr(value, "tobytes"):  # an array of numpy
-        return name, str(value.dtype), blake2b(value.tobytes()).hexdigest()
-    if callable(value) and hasattr(value, "__dict__"):
-        return name, _source(type(value)), deeper(vars(value))
-    return name
+    if _is_array(value):
+        return name, str(value.dtype), value.shape, blake2b(value.tobytes()).hexdigest()
+    if callable(value):
+        return name, _source(type(value)), deeper(_held(value))
+    if is_dataclass(value):
+        return name, deeper({field.name: getattr(value, field.name, None) for field in fields(value)})
+    return (name, deeper(vars(value))) if isinstance(value, SimpleNamespace) else name
+
+
+def _is_array(value: object) -> bool:
+    """An array or number of numpy whose bytes are its content; those of objects are addresses."""
+    return hasattr(value, "tobytes") and getattr(getattr(value, "dtype", None), "hasobject", True) is False
+
+
+def _held(value: object) -> dict[str, object]:
+    """The attributes of an object, in its dictionary or in the slots of its classes."""
+    slots = [vars(kind).get("__slots__", ()) for kind in type(value).__mro__]
+    names = [name for given in slots for name in ((given,) if isinstance(given, str) else given)]
+    return {name: getattr(value, name) for name in names if hasattr(value, name)} | dict(getattr(value, "__dict__", {}))
 
 
 def _function(fn: FunctionType, deeper: Callable[[object], object]) -> object:
@@ -104,7 +131,9 @@ def _told(value: object, module: str) -> bool:
     """Whether a global value is described: plain ones, and functions of the same module."""
     if isinstance(value, FunctionType | type):
         return value.__module__ == module
-    return isinstance(value, (*_PLAIN, list, tuple, set, frozenset, dict)) and value is not None
+    if isinstance(value, (*_PLAIN, *_WORDED, re.Pattern, list, tuple, set, frozenset, dict)) or _is_array(value):
+        return value is not None
+    return is_dataclass(value)
 
 
 def _source(value: Any) -> str | None:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 SCALE = 2.0
+MARK = re.compile("so")
+TABLE = np.array([1.0])
 
 
 def scaled(problem: str, steps: list[str]) -> float:
     return SCALE * len(steps)
+
+
+def marked(problem: str, steps: list[str]) -> float:
+    return float(TABLE[0]) * bool(MARK.search(steps[-1]))
 
 
 class Scorer:
@@ -26,7 +36,22 @@ class Scorer:
         return self.weight
 
 
-def closed_over(weight: float) -> Callable[[str, list[str]], float]:
+class Slotted:
+    __slots__ = ("weight",)
+
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+
+    def __call__(self, problem: str, steps: list[str]) -> float:
+        return self.weight
+
+
+@dataclass
+class Settings:
+    weight: float
+
+
+def closed_over(weight: Any) -> Callable[[str, list[str]], float]:
     return lambda problem, steps: weight
 
 
@@ -53,4 +78,10 @@ MAKERS: dict[str, Callable[[float], Any]] = {
     "object": Scorer,
     "method": lambda weight: Scorer(weight).score,
     "array": looked_up,
+    "array of another shape": lambda weight: closed_over(np.zeros((1, 4) if weight == 0.5 else (2, 2))),
+    "slots": Slotted,
+    "dataclass": lambda weight: closed_over(Settings(weight)),
+    "namespace": lambda weight: closed_over(SimpleNamespace(weight=weight)),
+    "fraction": lambda weight: closed_over(Fraction(weight)),
+    "pattern": lambda weight: closed_over(re.compile(str(weight))),
 }

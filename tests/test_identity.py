@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
@@ -92,6 +94,13 @@ def test_two_lambdas_of_one_line_and_a_global_value(monkeypatch: pytest.MonkeyPa
     before = callable_reward(held.scaled).fingerprint
     monkeypatch.setattr(held, "SCALE", 3.0)
     assert callable_reward(held.scaled).fingerprint != before
+
+
+@pytest.mark.parametrize(("name", "value"), [("MARK", re.compile("thus")), ("TABLE", np.array([2.0]))])
+def test_a_global_pattern_or_array(name: str, value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = callable_reward(held.marked).fingerprint
+    monkeypatch.setattr(held, name, value)
+    assert callable_reward(held.marked).fingerprint != before
 
 
 def test_a_function_has_one_fingerprint_in_every_process() -> None:

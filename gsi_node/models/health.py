@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import inf
 from sys import float_info
@@ -76,15 +76,24 @@ def _health(answer: Any) -> Health:
     ends = None if low_high is None else (number(low_high[0], ends=True), number(low_high[1], ends=True))
     if ends is not None and not ends[0] <= ends[1]:
         raise Failed(f"it says that its rewards lie in {ends}")
+    if (ends is None) != (role != "reward"):
+        raise Failed(f"it says that it serves a {role} with the range {low_high!r:.60}")
     return Health(*texts, tuple(map(token_id, answer["stop_ids"])), ends)
 
 
-def read_step(found: Any) -> Step:
-    """A step of an answer: it has tokens, and the log-probability of what was drawn is that of something possible."""
+def read_step(found: Any, most: int, stops: Collection[int]) -> Step:
+    """A step of an answer: it has tokens, `most` at most, and ends at the first of `stops`; the log-probability of what
+    was drawn is that of something possible."""
     text, finished = found["text"], found["finished"]
     ids = tuple(map(token_id, found["token_ids"]))
     if not isinstance(text, str) or not isinstance(finished, bool) or not ids:
         raise Failed(f"it returned a step of text {text!r:.40}, finished {finished!r:.20}, with {len(ids)} tokens")
+    if len(ids) > most:
+        raise Failed(f"a step has {len(ids)} tokens where {most} were asked for at most")
+    if inside := [i for i in ids[:-1] if i in stops]:
+        raise Failed(f"a step goes on after the step end {inside[0]}")
+    if finished and ids[-1] not in stops:
+        raise Failed(f"a step is said to end the response, but its last token {ids[-1]} is no step end")
     value = log_prob(found["log_prob"])
     if value == -inf:
         raise Failed("it drew a step that it gives probability zero", InvalidLogProb)

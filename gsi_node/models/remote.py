@@ -90,8 +90,10 @@ class RemoteModel:
     async def _sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
         body = {"prefix": pack_prefix(prefix), "n": n, "key": asdict(key), "law": asdict(law)}
 
+        stops = {*self.stop_ids, *(law.stop_ids or ())}
+
         def read(answer: Any) -> list[Step]:
-            return [read_step(step) for step in expect(self._health.of(answer)["steps"], n)]
+            return [read_step(step, law.max_step_tokens, stops) for step in expect(self._health.of(answer)["steps"], n)]
 
         what, entries = f"sampling {n} steps after {len(prefix.steps)}", n * law.max_step_tokens
         return await self.transport.ask("/sample", body, read, what, entries=entries)

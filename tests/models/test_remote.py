@@ -25,7 +25,7 @@ KEY = Key(0, "p", 0, "draft")
 STEP = Step("a\n\n", (97, 10, 10), -1.0, False)
 MODEL = {"name": "m", "role": "model", "fingerprint": "F", "vocabulary": "V", "stop_ids": [10], "range": None}
 REWARD = {**MODEL, "role": "reward", "vocabulary": "", "stop_ids": [], "range": [0.0, 1.0]}
-SAMPLED = {"text": "a\n\n", "token_ids": [97, 10, 10], "log_prob": -1.0, "finished": False}
+SAMPLED = {"text": "a\n\n", "token_ids": [97, 10], "log_prob": -1.0, "finished": False}
 
 
 class Service:
@@ -159,6 +159,14 @@ def test_a_service_that_rewards_by_another_model_now_is_noticed() -> None:
         ("sample", {"steps": [{**SAMPLED, "log_prob": "-inf"}]}, InvalidLogProb, "probability zero"),
         ("sample", {"steps": [{**SAMPLED, "token_ids": [97.5]}]}, BackendError, "97.5 as a token id"),
         ("sample", {"steps": [{**SAMPLED, "token_ids": []}]}, BackendError, "with 0 tokens"),
+        ("sample", {"steps": [{**SAMPLED, "token_ids": [97] * 5}]}, BackendError, "5 tokens where 4 were asked for"),
+        ("sample", {"steps": [{**SAMPLED, "token_ids": [97, 10, 97]}]}, BackendError, "goes on after the step end 10"),
+        (
+            "sample",
+            {"steps": [{**SAMPLED, "token_ids": [97], "finished": True}]},
+            BackendError,
+            "last token 97 is no step end",
+        ),
         ("sample", {"steps": [{**SAMPLED, "finished": 1}]}, BackendError, "finished 1"),
         ("sample", {"steps": [{**SAMPLED, "text": None}]}, BackendError, "text None"),
         ("score", {"scores": [[True, 0.0]]}, InvalidLogProb, "True where a number belongs"),
@@ -178,7 +186,15 @@ def test_what_is_no_answer_is_refused(call: str, answer: Any, error: type[GSIErr
 
 
 @pytest.mark.parametrize(
-    "changes", [{"fingerprint": ""}, {"fingerprint": 3}, {"range": [1.0, 0.0]}, {"range": [0.0]}, {"stop_ids": ["a"]}]
+    "changes",
+    [
+        {"fingerprint": ""},
+        {"fingerprint": 3},
+        {"range": [1.0, 0.0]},
+        {"range": [0.0]},
+        {"range": None},
+        {"stop_ids": ["a"]},
+    ],
 )
 def test_a_service_must_say_what_it_serves(changes: dict[str, Any]) -> None:
     with running(REWARD, **changes) as service, pytest.raises(GSIError, match=service.url):
