@@ -14,9 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from evals.durable import replace_file
 from evals.rows import lines_of, row_of
 from gsi_node.errors import ConfigError, StorageError
+from gsi_node.files import write
 
 SYNC_SECONDS = 5.0
 DROPPED = "dropped-lines.txt"
@@ -134,7 +134,7 @@ class Appender:
             return
         beside = self.path.with_name(DROPPED)
         before = beside.read_bytes() if beside.exists() else b""
-        replace_file(beside, before + b"".join(dropped))
-        replace_file(self.path, b"".join(kept))  # from here on the lock is of a file without a name: take the new one's
+        write(beside, before + b"".join(dropped))
+        write(self.path, b"".join(kept))  # from here on the lock is of a file without a name: take the new one's
         old, self._file = self._file, self._locked()
         os.close(old)

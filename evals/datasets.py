@@ -17,9 +17,9 @@ from typing import Any
 
 from evals.gradable import check
 from evals.layouts import LAYOUTS, generated, lines
-from evals.layouts.base import Layout, Reading, Row, shown
+from evals.layouts.base import Layout, Reading, Row
 from evals.problems import Problem
-from gsi_node.errors import ConfigError
+from gsi_node.errors import ConfigError, shown
 from gsi_node.strict_json import parsed
 from gsi_node.types import default_id
 

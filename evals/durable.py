@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and stay when the machine loses power."""
+"""Files that the first of several processes makes, whole or not at all; they stay when the machine loses power."""
 
 from __future__ import annotations
 
@@ -30,20 +30,6 @@ def write_new(file: Path, data: bytes) -> bool:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
     return True
-
-
-def replace_file(file: Path, data: bytes) -> None:
-    """Put this content in place of the file's, synchronised. Raises StorageError; the file is then as it was."""
-    draft = draft_of(file)
-    try:
-        _write(draft, data)
-        draft.replace(file)
-        sync_folder(file.parent)
-    except OSError as error:
-        raise StorageError(f"{file}: cannot be written ({error.strerror or error})") from error
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
 
 
 def draft_of(file: Path) -> Path:

@@ -20,7 +20,6 @@ import sys
 from pathlib import Path
 
 from evals import trials
-from evals.durable import replace_file
 from evals.options import above_zero, integer, integers, number, numbers, positive
 from evals.tables import estimate, probability, short, table
 from evals.tally import Plain
@@ -28,6 +27,7 @@ from evals.thresholds import FIELDS
 from evals.trials import Search, Trial
 from gsi_node.cli.output import finite
 from gsi_node.errors import ConfigError
+from gsi_node.files import write
 from gsi_node.shell import complain
 
 
@@ -81,7 +81,7 @@ def main(options: argparse.Namespace) -> int:
         return 1
     pasted = {**trials.given(search, options.set), **best.fields}
     file = options.out / "tuned.json"
-    replace_file(file, (json.dumps(pasted, indent=1) + "\n").encode())
+    write(file, (json.dumps(pasted, indent=1) + "\n").encode())
     sys.stdout.write(f"\nThe most accurate{' within the budget' if options.budget_flops else ''}, in {file}:\n\n")
     sys.stdout.write(json.dumps(pasted, indent=1) + "\n")
     try:
@@ -94,7 +94,7 @@ def main(options: argparse.Namespace) -> int:
     )
     sys.stdout.write(_verdict(best, held, options.budget_flops))
     about: Plain = {"chosen": pasted, "trials": [t.about() for t in found], "held_out": held.about()}
-    replace_file(options.out / "tune.json", (json.dumps(finite(about), indent=1) + "\n").encode())
+    write(options.out / "tune.json", (json.dumps(finite(about), indent=1) + "\n").encode())
     return 0
 
 

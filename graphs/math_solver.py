@@ -32,9 +32,8 @@ from typing_extensions import TypedDict  # the one pydantic can describe on Pyth
 
 from gsi_node import GSIConfig, GSIContext, Reward, StepModel, compile_gsi, load_model, load_reward
 from gsi_node.core.choose import vote
-from gsi_node.errors import ConfigError, ResumeMismatch
+from gsi_node.errors import ConfigError, ResumeMismatch, shown
 from gsi_node.graph.compiled import CompiledWholeRun, WholeRunGraph
-from gsi_node.graph.context import shown
 from gsi_node.graph.inputs import read_problem, read_problem_id
 from gsi_node.graph.state import add_given_messages, add_usage
 from gsi_node.identity import differing_parts, same_fingerprint

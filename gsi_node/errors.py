@@ -86,3 +86,12 @@ class StorageError(GSIError, OSError):
 
 class Cancelled(GSIError):
     pass
+
+
+def shown(value: object, most: int = 80) -> str:
+    """A value from outside as one line of `most` characters at most; its type where it cannot be written."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of more digits than Python writes; a list in itself, too deep
+        return f"a {type(value).__name__} that cannot be written"
+    return text if len(text) <= most else text[: most - 3] + "..."

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from evals.durable import replace_file, write_new
+from evals.durable import write_new
 from gsi_node.errors import StorageError
 from gsi_node.files import write
 
-WRITERS: list[Callable[[Path, bytes], object]] = [write, write_new, replace_file]
+WRITERS: list[Callable[[Path, bytes], object]] = [write, write_new]
 
 
 def fails_on_folders(monkeypatch: pytest.MonkeyPatch, number: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from gsi_node.errors import ConfigError
+from gsi_node.errors import ConfigError, shown
 
 Row = Mapping[str, Any]
 
@@ -64,12 +64,3 @@ def plain(value: Any) -> str:
     if not text:
         raise ConfigError("the answer is empty")
     return text
-
-
-def shown(value: Any) -> str:
-    """A value as Python writes it, cut where it is long."""
-    try:
-        text = repr(value)
-    except RecursionError:
-        return f"a {type(value).__name__} nested too deeply"
-    return text if len(text) <= 60 else text[:60] + "…"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from string import ascii_uppercase
 from typing import Any
 
-from evals.layouts.base import Reading, shown
-from gsi_node.errors import ConfigError
+from evals.layouts.base import Reading
+from gsi_node.errors import ConfigError, shown
 
 
 def reading(question: str, choices: Any, answer: Any) -> Reading:

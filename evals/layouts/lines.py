@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from evals.layouts import choice
-from evals.layouts.base import Reading, Row, first, plain, question, shown
-from gsi_node.errors import ConfigError
+from evals.layouts.base import Reading, Row, first, plain, question
+from gsi_node.errors import ConfigError, shown
 
 KINDS = ("math", "olympiad", "exact")
 

@@ -6,8 +6,8 @@ from it, and `error` is an absolute tolerance.
 
 from __future__ import annotations
 
-from evals.layouts.base import Hub, Layout, Reading, Row, first, plain, question, shown
-from gsi_node.errors import ConfigError
+from evals.layouts.base import Hub, Layout, Reading, Row, first, plain, question
+from gsi_node.errors import ConfigError, shown
 
 
 def read(row: Row) -> Reading:

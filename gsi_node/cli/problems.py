@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from gsi_node.errors import ConfigError
+from gsi_node.errors import ConfigError, shown
 from gsi_node.strict_json import parsed
 from gsi_node.types import default_id
 
@@ -17,15 +17,6 @@ class Problem:
 
     text: str
     problem_id: str
-
-
-def shown(value: object) -> str:
-    """A value for a message, cut where it is long."""
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # an integer of too many digits, a deep list
-        return f"a {type(value).__name__} too large to show"
-    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def gather(problems: Sequence[str], files: Sequence[str], stdin: TextIO) -> list[Problem]:

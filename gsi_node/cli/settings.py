@@ -10,9 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from gsi_node.cli.arguments import DEFAULTS, Arguments
-from gsi_node.cli.problems import shown
 from gsi_node.config import GSIConfig
-from gsi_node.errors import ConfigError
+from gsi_node.errors import ConfigError, shown
 from gsi_node.strict_json import parsed
 
 Layer = tuple[str, Mapping[str, Any]]  # where the fields come from, and the fields

@@ -12,8 +12,8 @@ from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
 from gsi_node.cancel import iterate_interruptible, run_interruptible
-from gsi_node.errors import ConfigError, ResumeMismatch
-from gsi_node.graph.context import given_context, shown
+from gsi_node.errors import ConfigError, ResumeMismatch, shown
+from gsi_node.graph.context import given_context
 from gsi_node.graph.inputs import read_problem, read_problem_id
 from gsi_node.graph.state import add_given_messages
 

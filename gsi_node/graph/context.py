@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gsi_node.config import Count, Finite, GSIConfig
-from gsi_node.errors import ConfigError
+from gsi_node.errors import ConfigError, shown
 
 Plain = dict[str, Any]
 
@@ -89,12 +89,3 @@ def _mistakes(error: ValidationError) -> str:
         f"{', got ' + shown(mistake['input']) if mistake['loc'] else ''}"
         for mistake in error.errors(include_url=False)
     )
-
-
-def shown(value: object, most: int = 80) -> str:
-    """A value from outside as one line of `most` characters at most; its type where it cannot be written."""
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # an integer of more digits than Python writes; a list in itself, too deep
-        return f"a {type(value).__name__} that cannot be written"
-    return text if len(text) <= most else text[: most - 3] + "..."
