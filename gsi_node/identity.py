@@ -87,7 +87,8 @@ def described(value: object, depth: int = 0) -> object:
     if isinstance(value, type | ModuleType):
         return value.__name__, _source(value) if isinstance(value, type) else None
     if _is_array(value):
-        return name, str(value.dtype), value.shape, blake2b(value.tobytes()).hexdigest()
+        array: Any = value
+        return name, str(array.dtype), array.shape, blake2b(array.tobytes()).hexdigest()
     if callable(value):
         return name, _source(type(value)), deeper(_held(value))
     if is_dataclass(value):
