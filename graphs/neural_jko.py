@@ -21,12 +21,14 @@ if __name__ == "__main__":  # Ctrl-C while torch is being imported ends with one
 
 import argparse
 import json
+import signal
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -180,12 +182,18 @@ def train(node: NeuralJKO) -> Plain:
     check_file(str(path))
     try:
         with node.run.held(), closing(sqlite3.connect(path, check_same_thread=False)) as connection:
-            graph = compiled(node, connection)
-            before = graph.get_state(config)
-            begun = before.values or before.tasks
-            if begun and is_finished(before.values, before.tasks):
-                return dict(before.values)
-            return dict(graph.invoke(None if begun else {"layers": [], "metrics": []}, config))
+            graph: Any = compiled(node, connection)
+            try:
+                before = graph.get_state(config)
+                begun = before.values or before.tasks
+                if begun and is_finished(before.values, before.tasks):
+                    return dict(before.values)
+                return dict(graph.invoke(None if begun else {"layers": [], "metrics": []}, config))
+            finally:
+                with (
+                    graph.checkpointer.lock
+                ):  # after Ctrl-C a thread may still be writing: closed under it, SQLite crashes
+                    connection.close()
     except sqlite3.OperationalError as error:
         raise StorageError(f"checkpoint {path}: {error}") from error
     except sqlite3.Error as error:
@@ -255,7 +263,14 @@ def showing(bar: Progress, task: Any) -> Callable[[str, int, int, float], None]:
 
 
 def main(argv: Sequence[str]) -> int:
-    options = parse(argv)
+    options, terminated = parse(argv), False
+
+    def on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
+        nonlocal terminated
+        terminated = True
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, on_sigterm)
     try:
         return command(options, screen())
     except GSIError as error:
@@ -263,7 +278,9 @@ def main(argv: Sequence[str]) -> int:
         return WRONG_CALL if isinstance(error, ConfigError) else FAILED
     except KeyboardInterrupt:
         sys.stderr.write(f"stopped; the same command goes on from the layers in {options.out}\n")
-        return INTERRUPTED
+        return 128 + signal.SIGTERM if terminated else INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ DRAWN = [
     ("jko", "kill", 18),
     ("jko", "full", 5),
     ("jko", "size", 5),
-    ("jko", "sigint", 3),
+    ("jko", "sigint", 5),
+    ("jko", "sigterm", 5),
 ]
 
 
