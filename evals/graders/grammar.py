@@ -59,7 +59,11 @@ class Grammar(ABC):
                 parts.append(self.signed())
             elif piece.text in ("/", r"\div", ":"):
                 self.at += 1
-                parts.append(Node("^", (self.signed(), number(-1))))
+                lettered = self.peek().kind == "letter"
+                low = [self.signed()]
+                while lettered and self.peek().kind == "letter" and not self.peek().gap:  # t/RC is t/(RC)
+                    low.append(self.power())
+                parts.append(Node("^", (low[0] if len(low) == 1 else Node("*", tuple(low)), number(-1))))
             elif piece.text in (r"\bmod", r"\mod", r"\pmod"):
                 self.at += 1
                 whole = parts[0] if len(parts) == 1 else Node("*", tuple(parts))
@@ -74,7 +78,7 @@ class Grammar(ABC):
         if piece.kind != "number":
             return False
         before = self.tokens[self.at - 1]
-        if before.text in (")", "]", "}"):
+        if before.text in (")", "]", "}", "!"):
             return False
         raise Unreadable(f"{piece.text!r} stands beside {before.text!r}")
 

@@ -72,7 +72,8 @@ def _plain(text: str) -> str:
 
 
 def _squeezed(text: str) -> str:
-    return notation.squeezed(notation.bare(text)).replace("{", "").replace("}", "")
+    """Without what another way to typeset it may add: spaces, braces, dollars, fonts."""
+    return re.sub(r"[\s{}$\\＄]", "", notation.bare(_FONTS.sub(" ", text)))
 
 
 def plain_word(text: str) -> bool:

@@ -9,6 +9,8 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
+from evals.graders import wording
+
 _SIGNS = str.maketrans(
     dict.fromkeys("−–‐‑‒﹣－", "-")
     | {"×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "÷": "/", "⁄": "/", "∕": "/", "∞": r"\infty "}
@@ -60,6 +62,9 @@ _SYNONYMS = (
     (re.compile(r"\\rbrace(?![a-zA-Z])"), r"\\}"),
     (re.compile(r"\\(?:varnothing)(?![a-zA-Z])"), r"\\emptyset "),
     (re.compile(r"\\cdotp?(?![a-zA-Z])"), r"\\cdot "),
+    (re.compile(r"\\inf(?![a-zA-Z])"), r"\\infty "),
+    (re.compile(r"\\AA(?![a-zA-Z])"), "Å"),
+    (re.compile(r"\\(?:mathbf|mathrm|operatorname) ?\{ ?T ?\}|\\(?:intercal|top)(?![a-zA-Z])"), "T"),
     (re.compile(r"\\langle(?![a-zA-Z])"), "("),
     (re.compile(r"\\rangle(?![a-zA-Z])"), ")"),
 )
@@ -68,7 +73,7 @@ _REPEATING = re.compile(
     r"(?<![0-9.])([0-9]{0,60})\.([0-9]{0,60})\\(?:overline|bar|dot) ?(?:\{([0-9]{1,60})\}|([0-9]))"
     r"(?:([0-9]{0,60})\\dot ?(?:\{([0-9])\}|([0-9])))?"
 )
-_STATED = re.compile(r"\\(?:text|mathrm|mbox) ?\{ ?([-+]?[0-9][0-9.,/]*+) ?([^{}]*)\}")
+_STATED = re.compile(r"\\(?:text|mathrm|mbox) ?\{ ?([-+]?[＄£€]?[0-9][0-9.,/]*+) ?([^{}]*)\}")
 _SAID = r"(?:the )?(?:final |correct )?(?:answer|result|value|solution)(?: is|:| =)"
 _ABOUT = re.compile(
     rf"\\(?:approx|simeq|sim)(?![a-zA-Z])|(?:approximately|about|roughly|approx\.?) "
@@ -76,7 +81,7 @@ _ABOUT = re.compile(
     re.IGNORECASE,
 )
 _TEXT = re.compile(r"\\(?:text|mathrm|mbox|textrm|textnormal|operatorname|rm) ?\{([^{}]*)\}")
-_APPROXIMATE = re.compile(r"\\(?:approx|simeq)(?![a-zA-Z])|:=|==")
+_APPROXIMATE = re.compile(r"\\(?:approx|simeq|equiv)(?![a-zA-Z])|:=|==")
 _NAME = re.compile(
     r"(?:[A-Za-z]+|\\(?!pi|infty)[a-zA-Z]+|\\text ?\{[^{}]*\})(?: ?_ ?(?:[0-9A-Za-z]|\{[^{}]*\}))?'* ?"
     r"(?:\( ?[A-Za-z0-9](?: ?, ?[A-Za-z0-9])* ?\))?"
@@ -104,7 +109,7 @@ def normal(text: str) -> str:
     text = _FRACTIONS.sub(r"\\frac", _SPACES.sub(" ", _SIZES.sub(" ", text))).replace("np.arcsin", r"\arcsin ")
     for pattern, name in _SYNONYMS:
         text = pattern.sub(name, text)
-    text = _DEGREES.sub("°", text.replace(r"\%", "%"))
+    text = wording.bare(_DEGREES.sub("°", text.replace(r"\%", "%")))
     text = _REPEATING.sub(_repeating, text)
     text = " ".join(opened(text, _FONTS).split()).rstrip("\\").strip("`* ")
     text = text[:-1].rstrip() if text.endswith((".", ",", ";", ":")) else text
@@ -266,22 +271,3 @@ def signs(text: str) -> Iterator[str]:
             yield re.sub(r"\\pm(?![a-zA-Z])", sign, text).strip()
     else:
         yield text
-
-
-def based(text: str) -> tuple[str, str] | None:
-    r"""(digits, base) of a number with its base as an index, 52_8, 52_{8}, 52_{\text{eight}}; None for others."""
-    match = re.fullmatch(
-        r"\(?([0-9A-Fa-f]+)\)? ?_ ?(?:\{ ?([0-9]{1,2}) ?\}|([0-9])|\{? ?(\\text ?\{ ?[a-z]+ ?\}) ?\}?)", text
-    )
-    if match is None:
-        return None
-    names = "two three four five six seven eight nine ten eleven twelve".split()
-    said = bare(match[4] or "")
-    base = match[2] or match[3] or (str(names.index(said) + 2) if said in names else said)
-    return match[1].upper(), base
-
-
-def member(text: str) -> str:
-    r"""The set in "x \in [0, 1]"; the text itself where nothing like it stands there."""
-    match = re.fullmatch(r"[A-Za-z] ?\\in(?![a-zA-Z]) ?(.+)", text)
-    return text if match is None else match.group(1)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
+from evals.graders import spelled
 from evals.graders.units import SCALES
 
 MAX_CHARACTERS = 120
@@ -22,16 +23,7 @@ _FRAC = re.compile(rf"(?P<whole>[0-9]+ ?)?\\frac ?{_SIDE.format('top')} ?{_SIDE.
 _SLASH = re.compile(rf"(?:(?P<whole>[0-9]+) )?(?P<top>{_PLAIN}) ?/ ?(?P<low>{_PLAIN})")
 _PERCENT = re.compile(r"(?:\\text ?\{ ?(?:percent|per cent|%) ?\}|percent|per cent|%)$", re.IGNORECASE)
 _SCALE = re.compile(rf"[0-9] ?(?:\\text ?\{{ ?)?(?P<name>{'|'.join(SCALES)})s? ?\}}?$", re.IGNORECASE)
-_ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-_SPELLED = {word: number for number, word in enumerate(_ONES)} | {
-    ten + (f"-{_ONES[one]}" if one else ""): 10 * number + one
-    for number, ten in enumerate(_TENS, 2)
-    for one in range(10)
-}
+_WORDS = re.compile(r"(?:\\(?:text|mathrm|mbox|textrm) ?\{ ?)?([A-Za-z]+(?:[ -][A-Za-z]+)*) ?\}?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +43,10 @@ def read(text: str) -> Numeral | None:
     text = text.strip()
     if text.startswith(("{", "(")) and text.endswith(("}", ")")) and not re.search(r"[(){}]", text[1:-1]):
         text = text[1:-1].strip()
+    words = _WORDS.fullmatch(text)
+    if words:
+        said = spelled.read(words[1])
+        return None if said is None else Numeral(said, decimal=False, percent=False)
     percent = _PERCENT.search(text)
     text = text[: percent.start()].rstrip() if percent else text
     scale = _SCALE.search(text)
@@ -72,8 +68,6 @@ def _unsigned(text: str) -> tuple[Fraction, bool] | None:
         return _scaled(_plain(match["plain"]), power, "." in match["plain"] or power is not None)
     if match := _TEN.fullmatch(text):
         return _scaled(Fraction(1), match["power"] or match["digits"], False)
-    if text.lower() in _SPELLED:
-        return Fraction(_SPELLED[text.lower()]), False
     match = _FRAC.fullmatch(text) or _SLASH.fullmatch(text)
     if match is None:
         return None

@@ -7,17 +7,19 @@ their units, then as words, then, if it is neither, by a `Symbolic` (see evals.g
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
-from evals.graders import letters, notation, numerals, pieces, units
+from evals.graders import bases, letters, matrices, names, notation, numerals, pieces, sets, units
 from evals.graders.units import Quantity
 
 Symbolic = Callable[[str, str, Fraction | None], bool]
 """(gold, predicted, relative tolerance or None) → whether they are equal as mathematics. ValueError: unreadable."""
 
+_LISTED = re.compile(r", and |, | and ")
 MAX_ENTRIES = 200
 """Lists longer than this are equal only as texts."""
 
@@ -71,6 +73,11 @@ class Rules:
             return True
         if not gold or not predicted:
             return False
+        exact, rounded = names.approximated(predicted)
+        if rounded and not names.approximated(gold)[1]:
+            return self.equal(gold, exact) or self.equal(gold, rounded)
+        if notation.words(gold) is not None and notation.words(gold) == notation.bare(predicted):
+            return True
         single = not any(pieces.commas(text, self.several) for text in (gold, predicted))
         decided = self._numbers(gold, predicted) if single else None
         return self._lists(gold, predicted) if decided is None else decided
@@ -80,13 +87,17 @@ class Rules:
         first, second = self._quantity(gold), units.split(notation.value(predicted))
         one = numerals.read(first.body)
         other = None if one is None else numerals.read(second.body)
+        if one is not None and one.value == 0 and names.vanishing(predicted):
+            return True
         if one is None or other is None:
             return None
-        names = [name[0] for name in (notation.named(gold), notation.named(predicted)) if name]
-        if len(names) == 2 and names[0] != names[1] and all(len(name) == 1 for name in names):
+        called = [name[0] for name in (notation.named(gold), notation.named(predicted)) if name]
+        if len(called) == 2 and called[0] != called[1] and all(len(name) == 1 for name in called):
             return False  # x = 5 is another line than y = 5; longer names are spelt in many ways
         if not units.compatible(first, second) or (first.unit and other.percent and not one.percent):
             return False
+        if other.percent and not one.percent and abs(one.value) < 1:  # 0.5% is no spelling of 0.5
+            other = replace(other, value=other.value / 100, percent=False)
         return numerals.equal(one, other, rel_tol=self.rel_tol, abs_tol=self.abs_tol)
 
     def _quantity(self, gold: str) -> Quantity:
@@ -98,7 +109,7 @@ class Rules:
         return found
 
     def _lists(self, gold: str, predicted: str) -> bool:
-        joined = [pieces.as_union(notation.member(text)) for text in (gold, predicted)]
+        joined = [sets.as_union(sets.member(text)) for text in (gold, predicted)]
         brackets = [notation.bracketed(text) for text in joined]
         if any(brackets) and not all(brackets):
             joined = [pieces.by_names(text, self.several) for text in joined]
@@ -107,31 +118,36 @@ class Rules:
     def _entries(self, text: str) -> list[str]:
         """The entries of a list, one entry for anything else."""
         inside = notation.bracketed(text)
+        if inside is not None and inside[1] in ("", r"\emptyset"):
+            return [text]  # the empty set, and the set that holds it
         if inside is not None and (inside[0] == r"\{" or (self.unordered and inside[0] == "(")):
             text = inside[1]
         parts = pieces.entries(text, self.several)
         return [sign for part in parts if part for sign in notation.signs(part)] or [text]
 
     def _unions(self, gold: str, predicted: str) -> bool:
-        golds, predictions = (notation.split(notation.member(text), r"\cup") for text in (gold, predicted))
+        golds, predictions = (notation.split(sets.member(text), r"\cup") for text in (gold, predicted))
         return _matched(golds, predictions, self._entry)
 
     def _entry(self, gold: str, predicted: str) -> bool:
         """One entry: a tuple, interval or matrix by its entries, else a number, words, or an expression."""
         if self.by_text and notation.squeezed(gold) == notation.squeezed(predicted):
             return True
-        gold, predicted = (pieces.as_interval(text) for text in (gold, predicted))
-        one, other = (notation.bracketed(pieces.tuple_value(text)) for text in (gold, predicted))
-        if one is not None and other is not None:
-            if one[0] == other[0] == r"\{":
+        gold, predicted = (sets.as_interval(text) for text in (gold, predicted))
+        first, second = (notation.bracketed(pieces.tuple_value(text)) for text in (gold, predicted))
+        if first is not None and second is not None:
+            if first[0] == second[0] == r"\{":
                 return _matched(self._entries(gold), self._entries(predicted), self._unions)
-            golds, predictions = notation.split(one[1], ","), notation.split(other[1], ",")
+            golds, predictions = notation.split(first[1], ","), notation.split(second[1], ",")
             if len(golds) > 1 or len(predictions) > 1:
-                alike = (one[0], one[2]) == (other[0], other[2]) and len(golds) == len(predictions)
+                alike = (first[0], first[2]) == (second[0], second[2]) and len(golds) == len(predictions)
                 return alike and all(map(self._entry, golds, predictions))
-        matrices = [pieces.matrix(text) for text in (gold, predicted)]
-        if any(matrices):
-            return self._matrices(*matrices)
+        grids = [matrices.matrix(text) for text in (gold, predicted)]
+        if any(grids):
+            one, other = (pieces.tuple_value(text) for text in (gold, predicted))
+            return self._matrices(
+                grids[0] or matrices.vector(one, grids[1] or []), grids[1] or matrices.vector(other, grids[0] or [])
+            )
         decided = self._numbers(gold, predicted)
         return self._expression(gold, predicted) if decided is None else decided
 
@@ -148,12 +164,15 @@ class Rules:
         told = notation.words(gold)
         if told is not None:
             said = notation.bare(predicted)
-            return told == said or (len(told) == 1 and letters.letter(predicted, []) == told.upper())
+            if sorted(_LISTED.split(told)) == sorted(_LISTED.split(said)):
+                return True
+            return len(told) == 1 and letters.letter(predicted, []) == told.upper()
         if letters.plain_word(gold):
             return gold.casefold() == notation.bare(predicted)
-        based = [notation.based(text) for text in (gold, predicted)]
+        based = [bases.based(text) for text in (gold, predicted)]
         if any(based):
-            return based[0] == based[1]
+            one, other = (found or (text, "10") for found, text in zip(based, (gold, predicted), strict=True))
+            return one[1] == other[1] and (one[0] == other[0] if all(based) else self._entry(one[0], other[0]))
         ratio = [notation.split(text, ":") for text in (gold, predicted)]
         if len(ratio[0]) == len(ratio[1]) > 1:
             (a, *rest), (b, *others) = ratio
@@ -175,7 +194,7 @@ class Rules:
             apart = units.split(gold, glued=True)
             if apart.unit and units.compatible(apart, second) and self._quantities(apart, second):
                 return True
-        if (first.unit or second.unit) and (first.body != gold or second.body != predicted):
+        if (first.unit is not None or second.unit is not None) and (first.body != gold or second.body != predicted):
             return units.compatible(first, second) and self._quantities(first, second)
         if reason is not None:
             raise reason
@@ -191,11 +210,14 @@ class Rules:
         """Expressions; a name on one side only ("f(x) = 2x" and "2x"), or the same on both, is no part of them."""
         one, other = notation.named(gold), notation.named(predicted)
         if one is not None and other is not None:
-            if notation.squeezed(one[0]) == notation.squeezed(other[0]):
-                return self._entry(one[1], other[1])
+            value = names.aligned(one, other)
+            if value is not None:
+                return self._entry(one[1], value)
         elif (len(notation.sides(gold)) > 1) != (len(notation.sides(predicted)) > 1):
             values = notation.value(gold), notation.value(predicted)
             return not any(len(notation.sides(side)) > 1 for side in values) and self._entry(*values)
+        if (r"\text" in gold or r"\mathrm" in gold) != (r"\text" in predicted or r"\mathrm" in predicted):
+            gold, predicted = names.plain(gold), names.plain(predicted)
         return self.symbolic(gold, predicted, self.rel_tol)
 
 

@@ -23,7 +23,7 @@ mg milligram | g gm gram gramme | kg Kg KG kilogram kilo | lb lbs pound | oz oun
 s sec second | ms millisecond | min minute | h hr hour | day | week wk | month | yr year
 l L liter litre | ml mL milliliter millilitre | gal gallon | acre | hectare ha | pt pint | qt quart | cup
 J joule | kJ kilojoule | cal calorie | W watt | kW kilowatt | N newton | Pa pascal | kPa | Hz hertz | V volt
-A ampere amp | K kelvin | C coulomb | mol mole | eV | keV | MeV | GeV | erg | dyne | ohm | T tesla
+A ampere amp | K kelvin | C coulomb | mol mole | eV | keV | MeV | GeV | erg | dyne | ohm \\Omega | T tesla
 F farad | pc parsec | ly lightyear
 Å angstrom | rad radian | deg degree | am AM a.m. a.m A.M. | pm PM p.m. p.m P.M.
 $ dollar buck USD usd | ¢ cent | £ GBP | € euro EUR | ¥ yen | ₹ rupee Rs
@@ -37,24 +37,25 @@ _CANON = {
     for alias in names
 }
 _COMPOUND = {"mph": {"mi": 1, "h": -1}, "kph": {"km": 1, "h": -1}, "sqft": {"ft": 2}}
+_MONEY = frozenset("$ ¢ £ € ¥ ₹".split())
 _BEHIND_GAP = frozenset("mgsJNVWKLhl")
 """One-letter units: read as such only where a space parts them from the number; "5m" is five times m."""
 
-_ONES = (
+ONES = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen"
-)
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-_STEMS = (
+).split()
+TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+STEMS = (
     "third four fif six seven eigh nin ten eleven twelf thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
-)
-_ORDINALS = {f"{stem}{'' if stem == 'third' else 'th'}{end}" for stem in _STEMS.split() for end in ("", "s")} | {
-    f"{stem[:-1]}ieth{end}" for stem in _TENS.split() for end in ("", "s")
+).split()
+_ORDINALS = {f"{stem}{'' if stem == 'third' else 'th'}{end}" for stem in STEMS for end in ("", "s")} | {
+    f"{stem[:-1]}ieth{end}" for stem in TENS for end in ("", "s")
 }
-SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+SCALES = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 CHANGING = (
-    frozenset(_ONES.split())
-    | frozenset(_TENS.split())
+    frozenset(ONES)
+    | frozenset(TENS)
     | frozenset(_ORDINALS)
     | frozenset(
         "half halves quarter quarters hundredth hundredths thousandth thousandths dozen dozens gross googol or "
@@ -72,7 +73,7 @@ CHANGING = (
 _SILENT = frozenset("of the a an each unit units total altogether".split())
 _TOKEN = re.compile(
     r"(?P<text>\\(?:text|mathrm|mbox|textrm|textnormal|rm|operatorname) ?\{(?P<said>[^{}]*)\})"
-    r"|(?P<word>[A-Za-zμÅ]+(?:\.[mM]\.?)?)"
+    r"|(?P<word>[A-Za-zμÅ]+(?:\.[mM]\.?)?|\\Omega(?![a-zA-Z]))"
     r"|(?P<power>\^ ?(?:\{ ?(?P<braced>-?[0-9]) ?\}|(?P<digit>-?[0-9])))"
     r"|(?P<over>/)|(?P<times>\\cdot(?![a-zA-Z])|\\times(?![a-zA-Z])|\*)|(?P<degree>°)|(?P<money>[£€¥₹¢＄])"
     r"|(?P<space> +)"
@@ -107,11 +108,14 @@ def split(text: str, glued: bool = False) -> Quantity:
     rest = _behind(front["sign"] + text[front.end() :], glued)
     written = front["money"].strip(" .")
     name = "$" if written == "＄" else _CANON.get(written, written)
-    return Quantity(rest.body, {name: 1}) if rest.unit is None or name in rest.unit else Quantity(text, None)
+    others = rest.unit or {}
+    if name not in others and any(_CANON.get(other) in _MONEY for other in others):
+        return Quantity(text, None)
+    return Quantity(rest.body, {**others, name: 1})
 
 
 def _behind(text: str, glued: bool) -> Quantity:
-    """The unit behind a text taken off."""
+    """The unit behind a text taken off; letters before the words of a text belong to the value ("2n moves")."""
     pieces = list(_TOKEN.finditer(text))
     kinds = [_kind(piece) for piece in pieces]
     start = len(kinds)
@@ -119,7 +123,20 @@ def _behind(text: str, glued: bool) -> Quantity:
         start -= 1
     while start < len(kinds) and kinds[start] not in ("text", "word", "degree", "money"):
         start += 1
-    if start in (0, len(kinds)) or kinds[start - 1] in ("over", "times"):
+    found = _taken(text, pieces, kinds, start, glued)
+    later = next((index for index in range(start + 1, len(kinds)) if kinds[index] == "text"), None)
+    if found.unit is None and start < len(kinds) and kinds[start] == "word" and later is not None:
+        return _taken(text, pieces, kinds, later, glued)
+    return found
+
+
+def _taken(text: str, pieces: list[re.Match[str]], kinds: list[str], start: int, glued: bool) -> Quantity:
+    """What stands from the piece `start` on taken as a unit."""
+    if (
+        start in (0, len(kinds))
+        or kinds[start - 1] in ("over", "times")
+        or text[: pieces[start].start()].rstrip()[-1:] in tuple("=<>+-^_,(/")
+    ):
         return Quantity(text, None)
     tail = pieces[start:]
     body, scale = text[: tail[0].start()], ""
