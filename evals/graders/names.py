@@ -8,6 +8,8 @@ from evals.graders import notation
 
 _FUNCTION = re.compile(r"([A-Za-z]) ?\( ?([A-Za-z]) ?\)")
 _ACRONYM = re.compile(r"\\(?:text|mathrm|mbox) ?\{ ?([A-Z]{2,6}) ?\}")
+_LONE = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
+_RUN = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{2,}")
 _ROUNDED = re.compile(r"\\(?:approx|simeq)(?![a-zA-Z])")
 
 
@@ -25,8 +27,10 @@ def aligned(first: tuple[str, str], second: tuple[str, str]) -> str | None:
     one, other = functions
     if one is None or other is None or one[1] != other[1]:
         return None
-    renamed = re.sub(rf"(?<![A-Za-z\\]){other[2]}(?![A-Za-z])", one[2], second[1])
-    return None if re.search(rf"(?<![A-Za-z\\]){one[2]}(?![A-Za-z])", second[1]) else renamed
+    products = "".join(_RUN.findall(second[1]))
+    if one[2] in _LONE.findall(second[1]) or one[2] in products or other[2] in products:
+        return None
+    return _LONE.sub(lambda match: one[2] if match[0] == other[2] else match[0], second[1])
 
 
 def vanishing(text: str) -> bool:

@@ -76,7 +76,8 @@ class Rules:
         exact, rounded = names.approximated(predicted)
         if rounded and not names.approximated(gold)[1]:
             return self.equal(gold, exact) or self.equal(gold, rounded)
-        if notation.words(gold) is not None and notation.words(gold) == notation.bare(predicted):
+        told = notation.words(gold)
+        if told is not None and sorted(_LISTED.split(told)) == sorted(_LISTED.split(notation.bare(predicted))):
             return True
         single = not any(pieces.commas(text, self.several) for text in (gold, predicted))
         decided = self._numbers(gold, predicted) if single else None
@@ -164,9 +165,7 @@ class Rules:
         told = notation.words(gold)
         if told is not None:
             said = notation.bare(predicted)
-            if sorted(_LISTED.split(told)) == sorted(_LISTED.split(said)):
-                return True
-            return len(told) == 1 and letters.letter(predicted, []) == told.upper()
+            return told == said or (len(told) == 1 and letters.letter(predicted, []) == told.upper())
         if letters.plain_word(gold):
             return gold.casefold() == notation.bare(predicted)
         based = [bases.based(text) for text in (gold, predicted)]

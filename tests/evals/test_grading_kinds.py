@@ -10,7 +10,7 @@ import pytest
 from evals.grading import Grader
 from evals.problems import Problem
 from evals.voting import majority
-from tests.evals.answer_pairs import DIFFERENT, EQUAL
+from tests.evals import answer_forms, answer_pairs
 
 SEVERAL = {"several": True, "type": "Numerical"}
 
@@ -45,14 +45,14 @@ def grader() -> Iterator[Grader]:
         yield grader
 
 
-@pytest.mark.parametrize(("gold", "predicted"), cases(EQUAL))
+@pytest.mark.parametrize(("gold", "predicted"), cases(answer_pairs.EQUAL) + cases(answer_forms.EQUAL))
 def test_equal(grader: Grader, gold: str, predicted: str) -> None:
     grade = grader.grade(problem(gold), rf"So it is \boxed{{{predicted}}}.")
     assert (grade.correct, grade.reason) == (True, None)
     assert grader.same(problem(gold), predicted, gold)
 
 
-@pytest.mark.parametrize(("gold", "predicted"), cases(DIFFERENT))
+@pytest.mark.parametrize(("gold", "predicted"), cases(answer_pairs.DIFFERENT) + cases(answer_forms.DIFFERENT))
 def test_different(grader: Grader, gold: str, predicted: str) -> None:
     assert grader.grade(problem(gold), rf"So it is \boxed{{{predicted}}}.").correct is False
 
@@ -80,7 +80,7 @@ def test_a_majority_finds_equal_answers_by_the_same_rules(grader: Grader) -> Non
     assert (winner, [vote["voters"] for vote in votes]) == (0, [[0, 2, 3, 7], [4, 5], [1], [6]])
 
 
-CHOICES = ["Iron", "Copper", "Lead and tin", "B or not B", "1/2"]
+CHOICES = ["Iron", "Copper", "Lead and tin", "B or not B", "1/2", "$2.50 ", r"\frac12"]
 
 
 @pytest.mark.parametrize(
@@ -121,6 +121,8 @@ def test_a_letter_in_usual_forms(grader: Grader, said: str) -> None:
         "Options B",
         "B. and C",
         "A B",
+        "B - $2.50",
+        r"B - \frac{1}{2}",
     ],
 )
 def test_what_is_not_the_letter_alone(grader: Grader, said: str) -> None:
@@ -132,5 +134,5 @@ def test_what_is_not_the_letter_alone(grader: Grader, said: str) -> None:
 @pytest.mark.parametrize("at", range(len(CHOICES)))
 def test_a_letter_with_its_own_text_whatever_the_text_says(grader: Grader, at: int) -> None:
     for form in ("{}. {}", "({}) {}", "{} - {}", "{}: {}", "{} {}"):
-        said = form.format("ABCDE"[at], CHOICES[at])
-        assert grader.grade(problem("ABCDE"[at], "choice", choices=CHOICES), rf"\boxed{{{said}}}").correct, said
+        said = form.format("ABCDEFG"[at], CHOICES[at])
+        assert grader.grade(problem("ABCDEFG"[at], "choice", choices=CHOICES), rf"\boxed{{{said}}}").correct, said
