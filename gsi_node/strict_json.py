@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import math
+import tomllib
+from pathlib import Path
 from typing import Any
 
 from gsi_node.errors import ConfigError
@@ -36,6 +38,22 @@ def parsed(data: bytes | str, place: str, *, names: bool = True) -> Any:
     except ValueError as error:
         told = str(error) if isinstance(error, _Odd) else "an integer of more than 4300 digits"
         raise ConfigError(f"{place}: {told}") from error
+
+
+def read_settings(path: Path, place: str) -> Any:
+    """The value in a file of settings: JSON, or TOML by its name. Raises ConfigError that begins with `place`."""
+    try:
+        text = path.read_text("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{place}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{place}: not UTF-8 text (byte {error.start})") from error
+    if path.suffix.lower() != ".toml":
+        return parsed(text, place)
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: not TOML, or an integer of more than 4300 digits
+        raise ConfigError(f"{place}: not TOML: {error}") from error
 
 
 class _Odd(ValueError):

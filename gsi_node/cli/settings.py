@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from pydantic import ValidationError
 from gsi_node.cli.arguments import DEFAULTS, Arguments
 from gsi_node.config import GSIConfig
 from gsi_node.errors import ConfigError, shown
-from gsi_node.strict_json import parsed
+from gsi_node.strict_json import read_settings
 
 Layer = tuple[str, Mapping[str, Any]]  # where the fields come from, and the fields
 
@@ -64,18 +63,7 @@ def typed(value: str) -> str | None:
 
 def read_fields(name: str) -> dict[str, Any]:
     """The table of fields in a JSON or TOML file."""
-    path = Path(name)
-    try:
-        text = path.read_text("utf-8-sig")
-        values = tomllib.loads(text) if path.suffix.lower() == ".toml" else parsed(text, f"--config {name}")
-    except ConfigError:
-        raise
-    except OSError as error:
-        raise ConfigError(f"--config {name}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"--config {name}: not UTF-8 text (byte {error.start})") from error
-    except (ValueError, RecursionError) as error:  # ValueError: not TOML, or an integer of more than 4300 digits
-        raise ConfigError(f"--config {name}: not TOML: {error}") from error
+    values = read_settings(Path(name), f"--config {name}")
     if not isinstance(values, dict):
         raise ConfigError(f"--config {name}: want an object of GSIConfig fields, got {type(values).__name__}")
     for field, value in values.items():

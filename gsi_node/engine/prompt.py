@@ -6,8 +6,6 @@ placeholders, cut at them, its own pieces are encoded with control tokens, and t
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +16,7 @@ from gsi_node.engine.codec import Codec, Ids
 from gsi_node.engine.reading import BROKEN, first_line
 from gsi_node.errors import ConfigError
 from gsi_node.paths import expanded
+from gsi_node.strict_json import read_settings
 
 _TEXT = "GSITEXT{}7F3A"
 _SLOT = "{problem}"
@@ -67,6 +66,8 @@ def prompt_format(
     empty one. messages: earlier turns, {"role", "content"}, between it and the problem. template: a completion prompt
     with one "{problem}", instead; control tokens in it mean what they say, those in all other texts do not.
     """
+    for what, text in (("system_prompt", system_prompt), ("template", template)):
+        _refuse_halves(text or "", what)
     if template is not None:
         if system_prompt is not None or messages:
             raise ConfigError(f"{codec.name}: template has no place for system_prompt or messages; write them into it")
@@ -99,12 +100,7 @@ def prompt_format(
 
 def read_prompt(file: str) -> dict[str, Any]:
     """The fields of a prompt file (JSON, or TOML by its name): those of FIELDS. Raises ConfigError."""
-    path = expanded(file)
-    try:
-        text = path.read_text("utf-8")
-        found = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
-    except (OSError, ValueError) as error:  # both decoders raise ValueErrors
-        raise ConfigError(f"prompt file {file} cannot be read: {error}") from error
+    found = read_settings(expanded(file), f"prompt file {file}")
     if not isinstance(found, dict):
         raise ConfigError(f"prompt file {file}: want an object with {', '.join(FIELDS)}")
     for name, value in found.items():
@@ -120,7 +116,17 @@ def _turn(message: Any) -> tuple[str, str]:
     role, content = message["role"], message["content"]
     if role not in ("user", "assistant") or not isinstance(content, str):
         raise ConfigError(f"messages: the role is user or assistant and the content a text, got {message!r:.80}")
+    _refuse_halves(content, "messages")
     return role, content
+
+
+def _refuse_halves(text: str, what: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"{what}: half of a surrogate pair ({text[error.start]!a}) at character {error.start}, which is no text"
+        ) from error
 
 
 def _completion(codec: Codec, template: str) -> PromptFormat:

@@ -107,7 +107,7 @@ def _exceptions() -> Iterator[tuple[str, int | None]]:
         elif pattern.count(":") == 1:
             pattern, _, port = pattern.partition(":")
         digits = port.removeprefix(":")
-        yield pattern, int(digits) if digits.isdecimal() else None
+        yield pattern, int(digits) if digits.isdecimal() and len(digits) < 6 else None
 
 
 def _proxy(scheme: str) -> str | None:

@@ -59,6 +59,9 @@ def test_what_has_no_place_is_refused(options: dict[str, Any], words: str) -> No
         ids_of(**options)
 
 
+HALF = "a\ud800"
+
+
 @pytest.mark.parametrize("suffix", [".json", ".toml"])
 def test_a_file_says_what_the_spec_would(suffix: str, tmp_path: Path, miniatures: Miniatures) -> None:
     file = tmp_path / f"prompt{suffix}"
@@ -81,10 +84,10 @@ def test_templates_in_the_spec(miniatures: Miniatures) -> None:
 
 def test_wrong_files(tmp_path: Path, miniatures: Miniatures) -> None:
     file = tmp_path / "p.json"
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="p.json: No such file"):
         read_prompt(str(file))
     for content, words in (
-        ("{", "cannot be read"),
+        ("{", "p.json: not JSON"),
         ("[]", "want an object"),
         ('{"sytem_prompt": "x"}', "the fields are system_prompt"),
         ('{"use_chat_template": "no"}', "use_chat_template = 'no'"),
@@ -92,6 +95,15 @@ def test_wrong_files(tmp_path: Path, miniatures: Miniatures) -> None:
         file.write_text(content, "utf-8")
         with pytest.raises(ConfigError, match=words):
             read_prompt(str(file))
-    file.write_text('{"system_prompt": "x"}', "utf-8")
+    for name in ("p.json", "p.toml"):
+        (tmp_path / name).write_text(f"{'a = ' if name == 'p.toml' else ''}{'[' * 100_000}", "utf-8")
+        with pytest.raises(ConfigError, match=f"{name}: (JSON nested too deeply|not TOML: maximum recursion)"):
+            read_prompt(str(tmp_path / name))
+    halves = {"system_prompt": HALF, "template": HALF + "{problem}", "messages": [SHOTS[0] | {"content": HALF}]}
+    for option, value in halves.items():
+        file.write_text(json.dumps({option: value}), "utf-8")
+        with pytest.raises(ConfigError, match=rf"{option}: half of a surrogate pair \('.ud800'\) at character 1"):
+            load_model(f"hf:{miniatures.folder()}?prompt={file}")
+    file.write_bytes(b'\xef\xbb\xbf{"system_prompt": "x"}')  # a byte order mark, as some editors write it
     with pytest.raises(ConfigError, match="both set system_prompt"):
         load_model(f"hf:{miniatures.folder()}?prompt={file}&system_prompt=y")

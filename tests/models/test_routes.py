@@ -76,6 +76,7 @@ def test_other_machines_by_the_proxy(host: str, monkeypatch: pytest.MonkeyPatch)
         ("gpu:8000", ["http://gpu:8000"], ["http://gpu:8001", "http://gpu"]),
         ("http://gpu", ["http://gpu:8000"], ["http://gpus"]),
         ("gpu:443", ["https://gpu"], ["http://gpu"]),
+        ("gpu:" + "9" * 5000, ["http://gpu"], ["http://gpus"]),
         ("", [], ["http://gpu"]),
         (",, ,10.0.0/33,[,:::,1.2.3.4/x,.", [], ["http://gpu", "http://1.2.3.4", "http://[fd00::1]"]),
     ],
