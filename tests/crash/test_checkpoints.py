@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -44,18 +45,23 @@ def solved(capsys: Capture, file: Path) -> tuple[Any, str]:
 
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_a_run_that_dies_before_the_checkpoint_after_its_writes_goes_on(
-    channel: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    channel: str, tmp_path: Path, capsys: Capture
 ) -> None:
     stored = AsyncSqliteSaver.aput_writes
 
     async def dying(self: Any, config: Any, writes: Any, task_id: str, task_path: str = "") -> None:
         await stored(self, config, writes, task_id, task_path)
         if not config["configurable"].get("checkpoint_ns") and any(name == channel for name, _ in writes):
-            raise sqlite3.OperationalError("gone")
+            os._exit(137)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(AsyncSqliteSaver, "aput_writes", dying)
-        assert command(asked(tmp_path / "died.sqlite")) == 1
+    child = os.fork()
+    if child == 0:
+        AsyncSqliteSaver.aput_writes = dying  # type: ignore[method-assign]
+        try:
+            command(asked(tmp_path / "died.sqlite"))
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 137
     assert capsys.readouterr().out == ""
     whole, _ = solved(capsys, tmp_path / "whole.sqlite")
     assert len(whole["samples"]) == 2
