@@ -164,14 +164,16 @@ def test_one_process_at_a_time_and_the_dead_hold_nothing(tmp_path: Path) -> None
             os.write(told, b"!")
             signal.pause()
         os._exit(1)
-    assert os.read(ready, 1) == b"!"
-    second = Run(gaussian(2), ONE, tmp_path)  # to look is allowed
-    assert second.finished() == []
-    for work in (second.complete, lambda: second.flow([])):
-        with pytest.raises(InUse, match=f"process {child} is at work there"):
-            work()
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    try:
+        assert os.read(ready, 1) == b"!"
+        second = Run(gaussian(2), ONE, tmp_path)  # to look is allowed
+        assert second.finished() == []
+        for work in (second.complete, lambda: second.flow([])):
+            with pytest.raises(InUse, match=f"process {child} is at work there"):
+                work()
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
     second.complete()
     assert len(second.finished()) == 1
 
