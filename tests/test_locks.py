@@ -128,6 +128,20 @@ def test_an_audit_without_a_report_says_so(tmp_path: Path) -> None:
     assert audited(tmp_path / "none.json") == (1, "NOT audited: pip-audit wrote no report; what it says is above\n")
 
 
+def test_make_locked_installs_by_hash_and_without_dependencies(tmp_path: Path) -> None:
+    told = subprocess.run(
+        ["make", "--dry-run", "locked", f"VENV={tmp_path / 'env'}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    installs = [line.partition(" pip install ")[2] for line in told.stdout.splitlines() if " pip install " in line]
+    assert len(installs) == 4 and all("--no-deps" in line for line in installs)
+    assert ["--require-hashes" in line for line in installs] == [True, True, True, False]
+    assert installs[-1].endswith("--editable .")
+
+
 def test_what_security_md_rests_on_exists() -> None:
     named = re.findall(r"`(tests/[\w/.]+)`", (ROOT / "SECURITY.md").read_text("utf-8"))
     assert named and [path for path in named if not (ROOT / path).exists()] == []

@@ -147,6 +147,21 @@ def test_a_wrong_command_line_is_one_line_and_exit_code_2(command: list[str]) ->
     assert done.stderr.count(b"\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (["graphs/math_solver.py", "--draft", "hf:/nowhere", "2 + 3"], 2),
+        (["-m", "evals", "run", "--data", "pocket", "--limit", "1", "--draft", "hf:/nowhere", "--out"], 2),
+        (["-m", "gsi_node.rewards.calibration", "prm:/nowhere", "/dev/null", "--out"], 1),
+    ],
+    ids=["solver", "evals", "calibration"],
+)
+def test_what_cannot_be_loaded_has_the_code_that_the_table_says(command: list[str], code: int, tmp_path: Path) -> None:
+    done = sh('"$@"', [*command, str(tmp_path / "out")] if command[-1] == "--out" else command)
+    assert done.returncode == code
+    assert b"error: model folder /nowhere does not exist" in done.stderr and b"Traceback" not in done.stderr
+
+
 def test_every_command_ends_as_a_command_does() -> None:
     """Whatever can be run as a program stands in `ending`, and in the table of commands."""
     files = {str(path.relative_to(ROOT)): path.read_text("utf-8") for room in ("gsi_node", "evals", "graphs")
