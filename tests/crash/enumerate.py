@@ -122,6 +122,8 @@ def survived(system: System, whole: Any, at: int, fate: str, folder: Path, size:
     wrong = _ending(life, fate)
     if wrong:
         return f"{wrong}\n{life.errors[-1500:]}"
+    if life.code == 0 and system.result(folder, life.out) != whole:
+        return f"exit code 0 without the whole result\n{life.out[-600:]}\n{life.errors[-500:]}"
     for turn in ("begun again", "asked once more"):
         again = live(system, folder)
         if again.code != 0:
