@@ -59,10 +59,12 @@ class Grammar(ABC):
                 parts.append(self.signed())
             elif piece.text in ("/", r"\div", ":"):
                 self.at += 1
-                lettered = self.peek().kind == "letter"
+                lettered = self.lettered()
                 low = [self.signed()]
-                while lettered and self.peek().kind == "letter" and not self.peek().gap:  # t/RC is t/(RC)
-                    low.append(self.power())
+                while (
+                    lettered and self.lettered() and (self.tokens[self.at - 1].kind == "command" or not self.peek().gap)
+                ):
+                    low.append(self.power())  # t/RC is t/(RC)
                 parts.append(Node("^", (low[0] if len(low) == 1 else Node("*", tuple(low)), number(-1))))
             elif piece.text in (r"\bmod", r"\mod", r"\pmod"):
                 self.at += 1
@@ -73,13 +75,18 @@ class Grammar(ABC):
             else:
                 return parts[0] if len(parts) == 1 else Node("*", tuple(parts))
 
+    def lettered(self) -> bool:
+        """Whether a letter stands there, Latin or Greek."""
+        piece = self.peek()
+        return piece.kind == "letter" or (piece.kind == "command" and piece.text[1:] in SYMBOLS)
+
     def side_by_side(self, piece: Token) -> bool:
         """Whether a number follows a number, or a letter: that is no product."""
         if piece.kind != "number":
             return False
         before = self.tokens[self.at - 1]
-        if before.text in (")", "]", "}", "!"):
-            return False
+        if before.text in (")", "]", "}", "!") or (before.kind == "letter" and self.peek(1).text == "^"):
+            return False  # n2^n is a product, x2 nothing
         raise Unreadable(f"{piece.text!r} stands beside {before.text!r}")
 
     def begins(self, piece: Token) -> bool:

@@ -9,17 +9,20 @@ from evals.graders import notation
 _FUNCTION = re.compile(r"([A-Za-z]) ?\( ?([A-Za-z]) ?\)")
 _ACRONYM = re.compile(r"\\(?:text|mathrm|mbox) ?\{ ?([A-Z]{2,6}) ?\}")
 _LONE = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
+_INDEXED = re.compile(r"_(?:\{[^{}]*\}|.)$")
 _RUN = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{2,}")
+_LISTED = re.compile(r", and |, | and ")
+_ARTICLE = re.compile(r"(?:an?|the) (?=[^ ])")
 _ROUNDED = re.compile(r"\\(?:approx|simeq)(?![a-zA-Z])")
 
 
 def aligned(first: tuple[str, str], second: tuple[str, str]) -> str | None:
-    """The second's value where both (name, value) speak of the same: y and f(x), or f(t) with t called x.
+    """The second's value where both (name, value) speak of the same: y and f(x), m and m_{max}, f(t) with t called x.
 
     None where the names differ.
     """
     names = [notation.squeezed(name) for name, _ in (first, second)]
-    if names[0] == names[1]:
+    if names[0] == names[1] or any(_INDEXED.sub("", name) == other for name, other in (names, names[::-1])):
         return second[1]
     functions = [_FUNCTION.fullmatch(name) for name in names]
     if "y" in names and any(functions):
@@ -51,3 +54,8 @@ def approximated(text: str) -> tuple[str, str]:
 def plain(text: str) -> str:
     r"""Acronyms out of their \text: "\text{MR} = \text{MC}" → "MR = MC"."""
     return _ACRONYM.sub(r" \1 ", text)
+
+
+def listed(text: str) -> list[str]:
+    """The words that a text lists, without articles, in one order: "the cat and a dog" → ["cat", "dog"]."""
+    return sorted(_ARTICLE.sub("", part, count=1) if _ARTICLE.match(part) else part for part in _LISTED.split(text))

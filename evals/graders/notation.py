@@ -51,7 +51,7 @@ _SPACED = re.compile(r"(?<![0-9.,/])(?<![0-9.,/] )([0-9]{1,3})((?: [0-9]{3})+)(?
 _SIZES = re.compile(
     r"\\(?:left|right|middle|[bB]igg?[lrm]?|displaystyle|textstyle|limits)(?![a-zA-Z])\.?|(?<!\\)\\[!()\[\]]"
 )
-_FRACTIONS = re.compile(r"\\[dtc]frac(?![a-zA-Z])")
+_FRACTIONS = re.compile(r"\\[dtc](frac|binom)(?![a-zA-Z])")
 _SYNONYMS = (
     (re.compile(r"\\(?:leqslant|leqq|leq)(?![a-zA-Z])|<="), r"\\le "),
     (re.compile(r"\\(?:geqslant|geqq|geq)(?![a-zA-Z])|>="), r"\\ge "),
@@ -106,7 +106,7 @@ def normal(text: str) -> str:
     text = _VULGAR.sub(_vulgar, _RAISED.sub(_power, _LOWERED.sub(_index, text)))
     text = _COMMANDED.sub(lambda match: f"\\{_GREEK[match[0]]} ", text)
     text = _dollars(_THOUSANDS.sub("", text).replace("**", "" if text.startswith("**") else "^"))
-    text = _FRACTIONS.sub(r"\\frac", _SPACES.sub(" ", _SIZES.sub(" ", text))).replace("np.arcsin", r"\arcsin ")
+    text = _FRACTIONS.sub(r"\\\1", _SPACES.sub(" ", _SIZES.sub(" ", text))).replace("np.arcsin", r"\arcsin ")
     for pattern, name in _SYNONYMS:
         text = pattern.sub(name, text)
     text = wording.bare(_DEGREES.sub("°", text.replace(r"\%", "%")))

@@ -7,7 +7,6 @@ their units, then as words, then, if it is neither, by a `Symbolic` (see evals.g
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -19,7 +18,6 @@ from evals.graders.units import Quantity
 Symbolic = Callable[[str, str, Fraction | None], bool]
 """(gold, predicted, relative tolerance or None) → whether they are equal as mathematics. ValueError: unreadable."""
 
-_LISTED = re.compile(r", and |, | and ")
 MAX_ENTRIES = 200
 """Lists longer than this are equal only as texts."""
 
@@ -77,7 +75,7 @@ class Rules:
         if rounded and not names.approximated(gold)[1]:
             return self.equal(gold, exact) or self.equal(gold, rounded)
         told = notation.words(gold)
-        if told is not None and sorted(_LISTED.split(told)) == sorted(_LISTED.split(notation.bare(predicted))):
+        if told is not None and names.listed(told) == names.listed(notation.bare(predicted)):
             return True
         single = not any(pieces.commas(text, self.several) for text in (gold, predicted))
         decided = self._numbers(gold, predicted) if single else None

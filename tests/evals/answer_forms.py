@@ -58,6 +58,7 @@ EQUAL: dict[str, list[tuple[str, str]]] = {
         ("f(x) = 3x - 2", r"f(x) = 3x - 2 \text{ for all } x \in \mathbb{R}"),
         ("f(x) = 4", r"f(x) \equiv 4"),
         ("0", "a + b = 0"),
+        (r"s_{\max} = 4n", "s = 4n"),
         ("PQ = RS", r"\text{PQ} = \text{RS}"),
         ("17", r"\text{The total is } 17"),
         ("17", r"\text{Ann is 17 years old}"),
@@ -82,8 +83,12 @@ EQUAL: dict[str, list[tuple[str, str]]] = {
         (r"47^\circ", r"47\text{°}"),
         (r"\frac{6!}{4}", r"\frac{6!}{2!\,2!}"),
         (r"e^{-\frac{t}{RC}}", "e^{-t/RC}"),
+        (r"\frac{hc}{\mu kT}", r"hc/\mu kT"),
+        (r"k \cdot 3^k - 1", "k3^k-1"),
+        (r"\binom{9}{k}", r"\dbinom{9}{k}"),
         ("(2, \\infty)", r"(2, +\inf)"),
         (r"\text{Ann and Ben}", "Ben and Ann"),
+        (r"\text{hexagon}", r"\text{a hexagon}"),
     ],
 }
 
@@ -117,6 +122,7 @@ DIFFERENT: dict[str, list[tuple[str, str]]] = {
         ("f(x) = ax", "f(a) = ax"),
         ("f(x) = 3x - 2", "f(t) = 3t + 2"),
         ("0", "x - 2 = 0"),
+        ("s_1 = 4n", "s_2 = 4n"),
         ("17", r"\text{The total is not } 17"),
         (r"\text{odd}", r"\text{The number is not odd}"),
         ("PQ = RS", r"\text{PQ} = \text{QS}"),
@@ -129,5 +135,8 @@ DIFFERENT: dict[str, list[tuple[str, str]]] = {
         (r"\text{(C)}", r"\text{(C) or (D)}"),
         (r"e^{-\frac{t}{RC}}", "e^{-tC/R}"),
         (r"\text{Ann and Ben}", "Ann"),
+        (r"\text{hexagon}", r"\text{not a hexagon}"),
+        ("k^3", "k3"),
+        (r"\frac{1}{2x}", "1/2x"),
     ],
 }
