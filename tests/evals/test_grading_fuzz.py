@@ -103,13 +103,13 @@ ANSWERS = st.one_of(
 
 
 def verdict(gold: str, predicted: str) -> bool | Literal["unreadable"]:
-    start = time.process_time()
+    start = time.thread_time()
     try:
         return RULES.equal(gold, predicted)
     except ValueError:
         return "unreadable"
     finally:
-        assert time.process_time() - start < SECONDS
+        assert time.thread_time() - start < SECONDS
 
 
 def plain(text: str) -> bool:
@@ -182,12 +182,12 @@ def test_the_worst_texts_cost_bounded_time_and_memory(name: str) -> None:
 
 
 def bounded(compare: Callable[[str, str], bool], gold: str, predicted: str) -> None:
-    start = time.process_time()
+    start = time.thread_time()
     try:
         assert compare(gold, predicted) in (True, False)
     except ValueError as error:
         assert 0 < len(str(error)) < 2500
-    assert time.process_time() - start < SECONDS
+    assert time.thread_time() - start < SECONDS
 
 
 def test_units_again_and_again_are_graded_at_once_and_in_this_process() -> None:
@@ -196,9 +196,9 @@ def test_units_again_and_again_are_graded_at_once_and_in_this_process() -> None:
     with Grader(seconds=1.5) as grader:
         grade = grader.grade(Problem("p", "?", "5", "math"), said)
         assert (grade.correct, grade.reason) == (True, None)
-    start = time.process_time()
+    start = time.thread_time()
     assert RULES.equal("5", last_boxed(said) or "")
-    assert time.process_time() - start < 0.5
+    assert time.thread_time() - start < 0.5
 
 
 def test_a_box_is_found_in_a_time_linear_in_the_response() -> None:
@@ -206,7 +206,7 @@ def test_a_box_is_found_in_a_time_linear_in_the_response() -> None:
         times = []
         for length in (100_000, 800_000):
             text = piece * (length // len(piece))
-            start = time.process_time()
+            start = time.thread_time()
             last_boxed(text)
-            times.append(time.process_time() - start)
+            times.append(time.thread_time() - start)
         assert times[1] < 40 * times[0] + 0.5, piece

@@ -80,9 +80,9 @@ def test_no_text_costs_more_than_the_limit(grader: Grader, gold: str, response: 
 def test_a_short_response_is_read_here_in_no_time() -> None:
     grader = Grader()
     for text in ("{", "}", r"\boxed{", r"\boxed", r"\boxed ", "\\", r"\boxed{}"):
-        begun = time.process_time()
+        begun = time.thread_time()
         grader.grade(MATH, text * (SHORT_RESPONSE // len(text)))
-        assert time.process_time() - begun < 0.2
+        assert time.thread_time() - begun < 0.2
 
 
 def test_a_response_beyond_all_measure_is_wrong_unseen(grader: Grader) -> None:
