@@ -8,15 +8,15 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from gsi_node.shell import Parser, complain, ending
+from gsi_node.host.shell import Parser, complain, ending
 
 COMMANDS = {
-    "run": "solve a data set with several methods, numbers of candidates and seeds; resumable",
-    "report": "accuracies, intervals, paired tests, costs and plots of a run folder",
-    "compare": "two run folders, row by row",
-    "tune": "search beta, threshold, log_c and n on a calibration split",
-    "paper": "the published settings as ready commands, with the published figures",
-    "jko": "neural JKO sampling against ground truth, its sampling floor, HMC and MALA",
+    "run": ("evals.run.command", "solve a data set with several methods, numbers of candidates and seeds; resumable"),
+    "report": ("evals.report.command", "accuracies, intervals, paired tests, costs and plots of a run folder"),
+    "compare": ("evals.report.compare", "two run folders, row by row"),
+    "tune": ("evals.tune.command", "search beta, threshold, log_c and n on a calibration split"),
+    "paper": ("evals.report.paper", "the published settings as ready commands, with the published figures"),
+    "jko": ("evals.jko.command", "neural JKO sampling against ground truth, its sampling floor, HMC and MALA"),
 }
 
 
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle OpenMP threads sleep: the models take turns
     given = list(sys.argv[1:] if argv is None else argv)
     if not given or given[0] in ("-h", "--help"):
-        known = "\n".join(f"  {name:8} {text}" for name, text in COMMANDS.items())
+        known = "\n".join(f"  {name:8} {text}" for name, (_, text) in COMMANDS.items())
         sys.stdout.write(f"usage: python -m evals COMMAND …\n\n{__doc__}\n\n{known}\n\nCOMMAND --help lists options\n")
         return 0 if given else 2
     name = given[0]
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _called(name: str, argv: Sequence[str]) -> int:
-    module = import_module(f"evals.{name}")
+    module = import_module(COMMANDS[name][0])
     parser = Parser(
         prog=f"python -m evals {name}",
         description=(module.__doc__ or "").strip(),

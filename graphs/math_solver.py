@@ -275,7 +275,7 @@ graph = build_graph().compile(name="math_solver")
 
 if __name__ == "__main__":
     from gsi_node.cli.run import run
-    from gsi_node.shell import ending
+    from gsi_node.host.shell import ending
 
     with ending():
         sys.exit(run(ARGUMENTS, MathSolver, SAMPLE_PROBLEMS))

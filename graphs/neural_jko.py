@@ -15,7 +15,7 @@ from __future__ import annotations
 import sys
 
 if __name__ == "__main__":  # Ctrl-C while torch is being imported ends with one line, too
-    from gsi_node.shell import prepare
+    from gsi_node.host.shell import prepare
 
     prepare()
 
@@ -37,18 +37,18 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from typing_extensions import TypedDict
 
 from gsi_node.cli.arguments import positive
-from gsi_node.cli.screen import screen
 from gsi_node.errors import ConfigError, GSIError, StorageError
-from gsi_node.files import write
 from gsi_node.graph.checkpoint_file import check_file, is_finished
 from gsi_node.graph.serde import StrictSerializer
+from gsi_node.host.files import write
+from gsi_node.host.screen import screen
+from gsi_node.host.shell import FAILED, INTERRUPTED, WRONG_CALL, Parser, complain, ending
 from gsi_node.neural_jko.config import PRESETS, configured
 from gsi_node.neural_jko.metrics import energy_distance, log_z, log_z_lower, mode_weights, sampling_floor
 from gsi_node.neural_jko.run import Run
 from gsi_node.neural_jko.stack import Stack
 from gsi_node.neural_jko.targets import TARGETS, KnownTarget, Mixture, Target, named
 from gsi_node.neural_jko.train import generator_for
-from gsi_node.shell import FAILED, INTERRUPTED, WRONG_CALL, Parser, complain, ending
 
 Plain = dict[str, Any]
 CHECKPOINT = "checkpoint.sqlite"

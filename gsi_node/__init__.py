@@ -8,31 +8,31 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
-    "GSIConfig": "config",
+    "GSIConfig": "step.config",
     "GSIContext": "graph.context",
     "GSIError": "errors",
     "GSIInput": "graph.state",
     "GSIOutput": "graph.state",
     "GSIState": "graph.state",
-    "METHODS": "methods",
+    "METHODS": "step.methods",
     "Key": "types",
-    "Method": "methods",
+    "Method": "step.methods",
     "Prefix": "types",
-    "Reward": "rewards.base",
+    "Reward": "protocols",
     "SamplingLaw": "types",
     "Score": "types",
     "Step": "types",
-    "StepModel": "models.base",
+    "StepModel": "protocols",
     "StrictSerializer": "graph.serde",
     "calibrate_log_c": "core.accept",
     "calibrate_log_ratio_clip": "core.accept",
     "callable_reward": "rewards.callables",
     "compile_gsi": "graph.build",
     "create_gsi": "graph.build",
-    "exact_step_law": "law",
+    "exact_step_law": "step.law",
     "last_boxed": "answer",
-    "load_model": "load",
-    "load_reward": "load",
+    "load_model": "specs.load",
+    "load_reward": "specs.load",
 }
 
 __all__ = [
@@ -65,19 +65,18 @@ __all__ = [
 
 if TYPE_CHECKING:
     from gsi_node.answer import last_boxed
-    from gsi_node.config import GSIConfig
     from gsi_node.core.accept import calibrate_log_c, calibrate_log_ratio_clip
     from gsi_node.errors import GSIError
     from gsi_node.graph.build import compile_gsi, create_gsi
     from gsi_node.graph.context import GSIContext
     from gsi_node.graph.serde import StrictSerializer
     from gsi_node.graph.state import GSIInput, GSIOutput, GSIState
-    from gsi_node.law import exact_step_law
-    from gsi_node.load import load_model, load_reward
-    from gsi_node.methods import METHODS, Method
-    from gsi_node.models.base import StepModel
-    from gsi_node.rewards.base import Reward
+    from gsi_node.protocols import Reward, StepModel
     from gsi_node.rewards.callables import callable_reward
+    from gsi_node.specs.load import load_model, load_reward
+    from gsi_node.step.config import GSIConfig
+    from gsi_node.step.law import exact_step_law
+    from gsi_node.step.methods import METHODS, Method
     from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
 
 

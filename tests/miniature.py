@@ -23,7 +23,7 @@ from transformers import (
 
 from gsi_node.engine.loading import load_pretrained
 from gsi_node.models.transformers import TransformersModel
-from gsi_node.rewards.prm import TransformersPRM
+from gsi_node.rewards.prm.in_process import TransformersPRM
 
 SPECIAL = ("<pad>", "<unk>", "<bos>", "<eos>", "<|im_start|>", "<|im_end|>")
 STEP_ENDS = ("\n\n", ".\n\n", "\n\n\n")

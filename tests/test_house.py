@@ -18,16 +18,12 @@ ROOT = Path(__file__).resolve().parents[1]
 MAX_LINES = 300
 HEAVY = ("torch", "transformers", "langgraph", "langchain_core", "matplotlib", "sympy", "reasoning_gym")
 OUTSIDE = ("graphs", "evals", "tests")
-DECIDING = (
-    "gsi_node.methods",
-    "gsi_node.stages",
-    "gsi_node.speculate",
-    "gsi_node.law",
-)  # pure: they see backends through protocols only
-BACKENDS = ("gsi_node.models", "gsi_node.rewards", "gsi_node.engine")
+DECIDING = ("gsi_node.step",)  # pure: it sees backends through protocols only
+BACKENDS = ("gsi_node.models", "gsi_node.rewards", "gsi_node.engine", "gsi_node.text", "gsi_node.pocket")
 JKO = ("gsi_node.neural_jko",)  # the second system: it shares core with the first, and nothing else
-BASES = ("gsi_node.models.base", "gsi_node.rewards.base")
-TABLES = ("gsi_node.models.table", "gsi_node.rewards.table")  # finite and numpy only: the law of a step sums over them
+BASES = ("gsi_node.protocols",)
+TABLES = ("gsi_node.tables",)  # finite and numpy only: the law of a step sums over them
+TOOLS = ("gsi_node.tools.obvious",)  # a benchmark's other side, which works on plain transformers models
 
 
 def within(name: str, rooms: tuple[str, ...]) -> bool:
@@ -53,20 +49,20 @@ def imported(module: str, source: str, package: bool) -> Iterator[str]:
 def refusal(module: str, name: str) -> str | None:
     """Why `module` may not import `name`; None if it may."""
     ours = within(name, ("gsi_node",))
-    base = within(name, BASES) or (within(module, ("gsi_node.law",)) and within(name, TABLES))
+
     if within(name, OUTSIDE):
         return "the package knows nothing of what is built on it"
     if within(name, ("langgraph",)) and not within(module, ("gsi_node.graph",)):
         return "only gsi_node.graph imports langgraph"
     if within(module, JKO):
-        if ours and not within(name, (*JKO, "gsi_node.core", "gsi_node.types", "gsi_node.errors", "gsi_node.files")):
-            return "neural JKO shares core, types, errors and files only"
+        if ours and not within(name, (*JKO, "gsi_node.core", "gsi_node.types", "gsi_node.errors", "gsi_node.host")):
+            return "neural JKO shares core, types, errors and host only"
         if within(name, ("transformers", "matplotlib")):
             return "neural JKO needs torch only"
         return None
     if within(name, JKO):
         return "nothing in the package is built on neural JKO"
-    if within(name, ("torch", "transformers")) and not within(module, BACKENDS):
+    if within(name, ("torch", "transformers")) and not within(module, (*BACKENDS, *TOOLS)):
         return "only backends import torch and transformers"
     if within(module, BASES) and within(name, HEAVY):
         return "a protocol costs nothing to import"
@@ -79,11 +75,11 @@ def refusal(module: str, name: str) -> str | None:
             return "core imports types and errors only"
         if within(name, HEAVY):
             return "core needs numpy only"
-    if within(module, BACKENDS) and within(name, ("gsi_node.graph", *DECIDING)):
+    if within(module, (*BACKENDS, *TABLES)) and within(name, ("gsi_node.graph", *DECIDING)):
         return "a backend imports its own base and core only"
     if within(module, DECIDING) and within(name, ("gsi_node.graph",)):
         return "stages and methods are pure: the graph is built on them"
-    if within(module, ("gsi_node.graph", *DECIDING)) and within(name, BACKENDS) and not base:
+    if within(module, ("gsi_node.graph", *DECIDING)) and within(name, BACKENDS):
         return "only graphs, evals and one load function construct backends"
     return None
 
@@ -122,22 +118,22 @@ def test_imports_point_one_way() -> None:
     ("module", "source"),
     [
         ("gsi_node.core.weights", "import torch"),
-        ("gsi_node.core.weights", "from gsi_node.models.base import StepModel"),
+        ("gsi_node.core.weights", "from gsi_node.protocols import StepModel"),
         ("gsi_node.core.weights", "from ..models import base"),
         ("gsi_node.types", "from gsi_node.errors import GSIError"),
-        ("gsi_node.stages", "def late():\n    from gsi_node.models.transformers import load"),
-        ("gsi_node.stages", "import langgraph.graph"),
-        ("gsi_node.methods", "from gsi_node import graph"),
-        ("gsi_node.models.table", "from gsi_node.stages import draft"),
-        ("gsi_node.models.table", "from langgraph.types import Send"),
-        ("gsi_node.models.base", "import torch.nn as nn"),
-        ("gsi_node.graph.nodes", "from gsi_node.rewards.verifier import VerifierReward"),
-        ("gsi_node.graph.nodes", "import evals.run"),
-        ("gsi_node.rewards.prm", "from tests.oracle import law"),
-        ("gsi_node.neural_jko.run", "from gsi_node.stages import draft"),
+        ("gsi_node.step.stages", "def late():\n    from gsi_node.models.transformers import load"),
+        ("gsi_node.step.stages", "import langgraph.graph"),
+        ("gsi_node.step.methods", "from gsi_node import graph"),
+        ("gsi_node.tables.models", "from gsi_node.step.stages import draft"),
+        ("gsi_node.tables.models", "from langgraph.types import Send"),
+        ("gsi_node.protocols", "import torch.nn as nn"),
+        ("gsi_node.graph.nodes", "from gsi_node.rewards.verifier.reward import VerifierReward"),
+        ("gsi_node.graph.nodes", "import evals.run.command"),
+        ("gsi_node.rewards.prm.in_process", "from tests.oracle import law"),
+        ("gsi_node.neural_jko.run", "from gsi_node.step.stages import draft"),
         ("gsi_node.neural_jko.run", "from langgraph.graph import StateGraph"),
         ("gsi_node.neural_jko.flow", "import transformers"),
-        ("gsi_node.stages", "from gsi_node.neural_jko import stack"),
+        ("gsi_node.step.stages", "from gsi_node.neural_jko import stack"),
         ("gsi_node.core.accept", "from gsi_node.neural_jko.rejection import Rejection"),
     ],
 )
@@ -149,10 +145,10 @@ def test_a_planted_wrong_import_is_found(module: str, source: str) -> None:
     ("module", "source"),
     [
         ("gsi_node.core.weights", "import numpy as np\nfrom gsi_node.types import Key\nfrom . import rng"),
-        ("gsi_node.stages", "from gsi_node.models.base import StepModel\nfrom gsi_node.core import weights"),
-        ("gsi_node.models.transformers", "import torch\nfrom gsi_node.models.base import AsyncTwins"),
-        ("gsi_node.graph.build", "from langgraph.graph import StateGraph\nfrom gsi_node.stages import draft"),
-        ("gsi_node.rewards.prm", "import transformers\nfrom gsi_node.rewards.base import AsyncTwin"),
+        ("gsi_node.step.stages", "from gsi_node.protocols import StepModel\nfrom gsi_node.core import weights"),
+        ("gsi_node.models.transformers", "import torch\nfrom gsi_node.protocols import AsyncTwins"),
+        ("gsi_node.graph.build", "from langgraph.graph import StateGraph\nfrom gsi_node.step.stages import draft"),
+        ("gsi_node.rewards.prm.in_process", "import transformers\nfrom gsi_node.protocols import AsyncTwin"),
         ("gsi_node.neural_jko.rejection", "import torch\nfrom gsi_node.core.accept import weight_log_accept"),
     ],
 )

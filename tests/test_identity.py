@@ -15,14 +15,14 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
 from gsi_node import callable_reward
-from gsi_node.config import GSIConfig
 from gsi_node.errors import ResumeMismatch
 from gsi_node.graph.build import compile_gsi
 from gsi_node.identity import as_kept, differing_parts, fingerprint_of, same_fingerprint
-from gsi_node.load import load_model, load_reward
-from gsi_node.models.table import TableModel, TokenTable
-from gsi_node.rewards.families import FAMILIES, first, second
-from gsi_node.rewards.table import TableReward
+from gsi_node.rewards.prm.families import FAMILIES, first, second
+from gsi_node.specs.load import load_model, load_reward
+from gsi_node.step.config import GSIConfig
+from gsi_node.tables.models import TableModel, TokenTable
+from gsi_node.tables.rewards import TableReward
 from gsi_node.types import Prefix
 from tests import held
 from tests.held import MAKERS

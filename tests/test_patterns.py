@@ -26,7 +26,7 @@ import gsi_node.core.choose
 import gsi_node.rewards
 
 LENGTH = 20_000
-"""Ten times the longest answer (evals.grading.MAX_CHARACTERS) and step (verifier.MAX_CHARACTERS) that is read."""
+"""Ten times the longest answer (evals.graders.grading.MAX_CHARACTERS) and step (verifier.MAX_CHARACTERS) that is read."""
 SECONDS = 1.0
 CALLS = frozenset("compile search match fullmatch findall finditer split sub subn".split())
 
@@ -228,9 +228,11 @@ PATTERNS = patterns()
 
 def test_they_are_found() -> None:
     assert len(PATTERNS) > 80
-    assert {"evals.graders.notation._NAME", "gsi_node.rewards.notation._TOKEN", "gsi_node.answer._TOKEN"} <= set(
-        PATTERNS
-    )
+    assert {
+        "evals.graders.notation._NAME",
+        "gsi_node.rewards.verifier.notation._TOKEN",
+        "gsi_node.answer._TOKEN",
+    } <= set(PATTERNS)
 
 
 @pytest.mark.parametrize("where", PATTERNS)

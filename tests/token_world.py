@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gsi_node.models.table import TokenTable
+from gsi_node.tables.models import TokenTable
 from gsi_node.types import Prefix
 
 TOKENS = ("a", "b", ".\n\n", "")

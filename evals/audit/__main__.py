@@ -17,14 +17,14 @@ from typing import NamedTuple
 
 from evals.audit import different_forms, different_numbers, equal_forms, equal_numbers  # noqa: F401 - enter their kinds
 from evals.audit.kinds import KINDS, Kind
-from evals.datasets import load
-from evals.grading import Grader
-from evals.layouts import LAYOUTS
-from evals.problems import Problem
-from gsi_node.cli.screen import Screen
+from evals.data.datasets import load
+from evals.data.layouts import LAYOUTS
+from evals.data.problems import Problem
+from evals.graders.grading import Grader
 from gsi_node.errors import ConfigError
-from gsi_node.files import write
-from gsi_node.shell import DONE, Parser, ending
+from gsi_node.host.files import write
+from gsi_node.host.screen import Screen
+from gsi_node.host.shell import DONE, Parser, ending
 
 SHARE = 5
 """No kind makes more than one in SHARE of the pairs of its direction."""

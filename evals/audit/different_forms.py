@@ -20,7 +20,7 @@ from evals.audit.kinds import (
     united,
     word,
 )
-from evals.problems import Problem
+from evals.data.problems import Problem
 
 
 @kind("a letter in the other case", equal=False)

@@ -12,7 +12,7 @@ from evals.audit.kinds import (
     plain,
     whole,
 )
-from evals.problems import Problem
+from evals.data.problems import Problem
 
 CHANGING = (
     "tenths thirds halves factorial quadrillion squared dozen million hundredths below or~more percent~less "

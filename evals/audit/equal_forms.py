@@ -18,7 +18,7 @@ from evals.audit.kinds import (
     united,
     word,
 )
-from evals.problems import Problem
+from evals.data.problems import Problem
 
 ORDERS = (r"\le", "≤", r"\leq", "<=")
 

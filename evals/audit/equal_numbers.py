@@ -12,7 +12,7 @@ from evals.audit.kinds import (
     plain,
     whole,
 )
-from evals.problems import Problem
+from evals.data.problems import Problem
 
 UNITS = ("{} cm", r"{}\text{{ cm}}", "{} km/h", "{} dollars", r"{} \text{{ apples}}", "{} m²", "{} square inches")
 

@@ -14,7 +14,7 @@ from fractions import Fraction
 from random import Random
 from string import ascii_uppercase
 
-from evals.problems import Problem
+from evals.data.problems import Problem
 
 Rewrite = Callable[[Problem, Random], str | None]
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from json import dumps, loads
 from typing import Any
 
-from evals.layouts.generated import create
+from evals.data.layouts.generated import create
 
 
 @lru_cache(maxsize=64)

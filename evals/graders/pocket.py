@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gsi_node.models.pocket.check import grade
+from gsi_node.pocket.world.check import grade
 
 
 @dataclass(frozen=True, slots=True)

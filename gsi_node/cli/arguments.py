@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gsi_node.shell import Parser
+from gsi_node.host.shell import Parser
 
 SETTINGS = {
     "method": "how a step is decided: gsi, rsd-n, sbon-base …; --list-methods explains them (default gsi)",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich import box
 from rich.table import Table
 
-from gsi_node.cli.screen import screen
-from gsi_node.methods import (
+from gsi_node.host.screen import screen
+from gsi_node.step.methods import (
     METHODS,
     Accept,
     Method,

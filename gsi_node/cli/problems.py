@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from gsi_node.errors import ConfigError, shown
-from gsi_node.strict_json import parsed
+from gsi_node.host.strict_json import parsed
 from gsi_node.types import default_id
 
 

@@ -22,15 +22,15 @@ from pydantic import ValidationError
 from gsi_node.cli import output, view
 from gsi_node.cli.loop import Loop
 from gsi_node.cli.problems import Problem
-from gsi_node.cli.screen import Screen, screen
-from gsi_node.cli.settings import first_line
 from gsi_node.cli.start import Job
-from gsi_node.config import GSIConfig, completed
 from gsi_node.errors import ConfigError, GSIError, ResumeMismatch
 from gsi_node.graph.checkpoint_file import check_file, close_checkpoints, is_finished, open_checkpoints
 from gsi_node.graph.thread_lock import ThreadLocks
+from gsi_node.host.screen import Screen, screen
+from gsi_node.host.shell import complain
 from gsi_node.identity import as_kept
-from gsi_node.shell import complain
+from gsi_node.step.config import GSIConfig, completed
+from gsi_node.step.settings import first_line
 from gsi_node.types import default_id
 
 Plain = dict[str, Any]

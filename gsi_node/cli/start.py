@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gsi_node.cli.arguments import Arguments, parse
-from gsi_node.shell import ending
+from gsi_node.host.shell import ending
 
 if TYPE_CHECKING:
     from gsi_node.cli.problems import Problem
-    from gsi_node.config import GSIConfig
+    from gsi_node.step.config import GSIConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def start(argv: Sequence[str], command: Sequence[str] | None = None) -> Job:
         arguments = parse(argv)
 
         from gsi_node.cli.problems import gather
-        from gsi_node.cli.settings import settings
+        from gsi_node.step.settings import settings
 
         if arguments.list_methods:
             from gsi_node.cli.methods import list_methods

@@ -12,8 +12,8 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from gsi_node.config import GSIConfig
-from gsi_node.methods import mean_weight_ratio, reward_reaches_delta
+from gsi_node.step.config import GSIConfig
+from gsi_node.step.methods import mean_weight_ratio, reward_reaches_delta
 
 Plain = dict[str, Any]
 

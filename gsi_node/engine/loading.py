@@ -21,9 +21,9 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as hf_logging
 
 from gsi_node.engine.gguf import find_gguf, load_gguf
-from gsi_node.engine.reading import check_index, first_line, reading
 from gsi_node.errors import BackendUnavailable, ConfigError
-from gsi_node.paths import expanded
+from gsi_node.host.paths import expanded
+from gsi_node.text.reading import check_index, first_line, reading
 
 DTYPES = {
     "float64": torch.float64,

@@ -9,15 +9,14 @@ from typing import Any
 from langgraph.graph import END, START
 from langgraph.types import Checkpointer
 
-from gsi_node.config import GSIConfig
 from gsi_node.errors import ConfigError, VocabularyMismatch
 from gsi_node.graph.compiled import CompiledWholeRun, WholeRunGraph
 from gsi_node.graph.context import GSIContext
-from gsi_node.graph.moment import Models
 from gsi_node.graph.nodes import GSINodes, StageNode
 from gsi_node.graph.state import GSIInput, GSIOutput, GSIState, extended_schema
-from gsi_node.models.base import StepModel, TokenModel
-from gsi_node.rewards.base import Reward
+from gsi_node.protocols import Reward, StepModel, TokenModel
+from gsi_node.step.config import GSIConfig
+from gsi_node.step.context import Models
 
 DEFAULT = GSIConfig()
 

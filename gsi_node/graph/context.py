@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gsi_node.config import Count, Finite, GSIConfig
 from gsi_node.errors import ConfigError, shown
+from gsi_node.step.config import Count, Finite, GSIConfig
 
 Plain = dict[str, Any]
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from langchain_core.messages import HumanMessage
 
-from gsi_node.config import GSIConfig
 from gsi_node.errors import ConfigError, shown
 from gsi_node.graph.records import initial_record
 from gsi_node.graph.state import Plain
-from gsi_node.models.base import DecodingModel, StepModel
+from gsi_node.protocols import DecodingModel, StepModel
+from gsi_node.step.config import GSIConfig
 from gsi_node.types import default_id
 
 State = Mapping[str, Any]

@@ -17,14 +17,10 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.runtime import get_runtime
 from langgraph.types import Overwrite
 
-from gsi_node import stages
 from gsi_node.answer import last_boxed
-from gsi_node.calls import Stage, arun, run
-from gsi_node.config import GSIConfig, completed
 from gsi_node.errors import BackendUnavailable, ResumeMismatch
 from gsi_node.graph.context import overridden, overrides_in
 from gsi_node.graph.inputs import read_initial_steps, read_problem, read_problem_id
-from gsi_node.graph.moment import Models, Moment
 from gsi_node.graph.records import (
     lost_draft,
     pack_step,
@@ -35,8 +31,12 @@ from gsi_node.graph.records import (
 )
 from gsi_node.graph.state import Plain, plain_bill
 from gsi_node.identity import as_kept, differing_parts
-from gsi_node.models.base import TokenModel
-from gsi_node.speculate import speculate
+from gsi_node.protocols import TokenModel
+from gsi_node.step import stages
+from gsi_node.step.calls import Stage, arun, run
+from gsi_node.step.config import GSIConfig, completed
+from gsi_node.step.context import Models, Moment
+from gsi_node.step.speculate import speculate
 from gsi_node.types import Score, Step, Usage
 
 State = Mapping[str, Any]

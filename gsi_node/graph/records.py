@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gsi_node.graph.state import Plain
-from gsi_node.methods import Weighed
+from gsi_node.step.methods import Weighed
 from gsi_node.types import Prefix, Score, Step
 
 

@@ -11,8 +11,8 @@ from langgraph.channels import BinaryOperatorAggregate, DeltaChannel, EphemeralV
 from langgraph.graph.message import Messages, add_messages
 from typing_extensions import TypedDict  # the one pydantic can describe on Python 3.11: LangGraph's tools ask it to
 
-from gsi_node.calls import Bill
 from gsi_node.errors import ConfigError, shown
+from gsi_node.step.calls import Bill
 
 Plain = dict[str, Any]  # a dict of JSON-plain values
 

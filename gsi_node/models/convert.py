@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gsi_node.errors import ConfigError, GSIError, StorageError
-from gsi_node.shell import FAILED, WRONG_CALL, Parser, complain, ending
+from gsi_node.host.shell import FAILED, WRONG_CALL, Parser, complain, ending
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 

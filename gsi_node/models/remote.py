@@ -1,4 +1,4 @@
-"""The client of `python -m gsi_node.serve` as a StepModel and as a Reward: exact numbers, and the same keyed draws."""
+"""The client of `python -m gsi_node.service` as a StepModel and a Reward: exact numbers, and the same keyed draws."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 from gsi_node.errors import LawMismatch, RewardOutOfRange
-from gsi_node.models.dialects import token_id
-from gsi_node.models.health import bound, expect, log_prob, number, reach, read_step
-from gsi_node.models.http import Patience, Transport
-from gsi_node.models.replica import Failed
+from gsi_node.models.servers.dialects import token_id
+from gsi_node.models.servers.health import bound, expect, log_prob, number, reach, read_step
+from gsi_node.models.servers.http import Patience, Transport
+from gsi_node.models.servers.replica import Failed
 from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
 
 

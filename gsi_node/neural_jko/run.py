@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gsi_node.errors import ConfigError, GSIError, ResumeMismatch
-from gsi_node.files import PART, read_object, write
+from gsi_node.host.files import PART, read_object, write
 from gsi_node.neural_jko import train
 from gsi_node.neural_jko.check import refuse_device
 from gsi_node.neural_jko.config import JKOConfig

@@ -15,7 +15,7 @@ from safetensors.torch import save as as_bytes
 from torch import Tensor
 
 from gsi_node.errors import ConfigError
-from gsi_node.files import read_object, write
+from gsi_node.host.files import read_object, write
 from gsi_node.neural_jko.check import Evaluator
 from gsi_node.neural_jko.flow import Flow, Solver, Velocity
 from gsi_node.neural_jko.identity import DENSITY, density_of, first_difference

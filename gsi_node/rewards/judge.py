@@ -15,8 +15,8 @@ from langchain_core.runnables import Runnable, RunnableLambda
 
 from gsi_node.errors import BackendError, ConfigError, SpecError
 from gsi_node.identity import described, fingerprint_of
-from gsi_node.models.equals import listed
-from gsi_node.models.http import Failed, Patience, Transport
+from gsi_node.models.servers.equals import listed
+from gsi_node.models.servers.http import Failed, Patience, Transport
 from gsi_node.rewards.constant import ConstantWatch
 from gsi_node.types import Prefix, Step
 

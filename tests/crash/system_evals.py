@@ -7,14 +7,14 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from evals import run
-from evals.plan import Plan, Setting, Task
-from evals.rows import read_rows
-from evals.solve import Solver
-from evals.workers import Done, Event, Ready, done
+from evals.rows.row import read_rows
+from evals.run import command as run
+from evals.run.plan import Plan, Setting, Task
+from evals.run.solve import Solver
+from evals.run.workers import Done, Event, Ready, done
+from tests.evals.run.test_run import plain
 from tests.evals.tables import command as evals_run
 from tests.evals.tables import load_part, problems
-from tests.evals.test_run import plain
 
 READY = "rows.pickle"
 

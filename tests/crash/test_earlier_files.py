@@ -10,12 +10,12 @@ from typing import Any
 import ormsgpack
 import pytest
 
-from evals.rows import read_rows
+from evals.rows.row import read_rows
 from graphs import neural_jko
 from tests.crash import system_jko
 from tests.crash.test_checkpoints import Capture, asked, solved
+from tests.evals.run.test_run import plain
 from tests.evals.tables import command as evals_run
-from tests.evals.test_run import plain
 from tests.graphs.tables import command
 
 FIXTURES = Path(__file__).parent / "fixtures"

@@ -60,7 +60,7 @@ def hostile(marker: Path) -> dict[str, tuple[str, bytes]]:
         "snapshot": ("msgpack", ormsgpack.packb([within])),
         "in a message": ("msgpack", ormsgpack.packb(ormsgpack.Ext(5, ormsgpack.packb(message)))),
         "a harmless class that is not ours": ("msgpack", calling(0, "decimal", "Decimal", "1")),
-        "a class of ours by another name": ("msgpack", calling(0, "gsi_node.load", "load_model", "pocket:draft")),
+        "a class of ours by another name": ("msgpack", calling(0, "gsi_node.specs.load", "load_model", "pocket:draft")),
         "array": ("msgpack", calling(6, "<f8", "x", b"")),
         "unknown extension": ("msgpack", ormsgpack.packb(ormsgpack.Ext(99, b"\xc0"))),
         "pickle": ("pickle", pickle.dumps(Decimal(1))),

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from evals import run
-from evals.rows import read_rows
-from gsi_node.shell import Parser
+from evals.rows.row import read_rows
+from evals.run import command as run
+from gsi_node.host.shell import Parser
 from tests.crash import worker_points
+from tests.evals.run.test_run import plain
 from tests.evals.tables import SETTINGS, problems
-from tests.evals.test_run import plain
 
 Capture = pytest.CaptureFixture[str]
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from gsi_node.models.transformers import TransformersModel
-from gsi_node.rewards.prm import TransformersPRM
+from gsi_node.rewards.prm.in_process import TransformersPRM
 from gsi_node.types import Key, Prefix, SamplingLaw, Step
 from tests.miniature import Miniatures
 

@@ -20,9 +20,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from gsi_node.engine import gguf as module
 from gsi_node.errors import BackendUnavailable, ConfigError
-from gsi_node.load import load_model
 from gsi_node.models import convert
 from gsi_node.models.transformers import TransformersModel
+from gsi_node.specs.load import load_model
 from gsi_node.types import Key, Prefix, SamplingLaw
 
 LAW = SamplingLaw(max_step_tokens=8)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gsi_node.errors import BackendUnavailable, GSIError
-from gsi_node.load import load_model, load_reward
+from gsi_node.specs.load import load_model, load_reward
 from tests.miniature import Miniatures
 
 Edit = Callable[[Path], object]

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from gsi_node.errors import InvalidLogProb, RewardOutOfRange
-from gsi_node.load import load_model, load_reward
 from gsi_node.models.transformers import TransformersModel
-from gsi_node.rewards.prm import TransformersPRM
+from gsi_node.rewards.prm.in_process import TransformersPRM
+from gsi_node.specs.load import load_model, load_reward
 from gsi_node.types import Key, Prefix, SamplingLaw, Step
 from tests.miniature import Miniatures
 

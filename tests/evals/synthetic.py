@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from evals.plan import OWN
-from evals.rows import to_line
-from evals.sealed import sealed
-from gsi_node.config import GSIConfig
-from gsi_node.models.pocket.world import Problem, problems
+from evals.rows.row import to_line
+from evals.rows.sealed import sealed
+from evals.run.plan import OWN
+from gsi_node.pocket.world.problems import Problem, problems
+from gsi_node.step.config import GSIConfig
 
 Plain = dict[str, Any]
 SKILL = {"gsi": 0.8, "gsi-ic": 0.82, "rsd-n": 0.72, "sbon-draft": 0.55, "sbon-base": 0.84, "draft": 0.35, "base": 0.78}

@@ -14,9 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from evals import run
+from evals.run import command as run
 from gsi_node.errors import BackendError, BackendUnavailable
-from gsi_node.shell import Parser
+from gsi_node.host.shell import Parser
 from gsi_node.types import Key, Prefix, SamplingLaw, Step
 from tests.graph.world import Slow, models, steps_then_answer
 

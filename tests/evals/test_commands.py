@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evals.__main__ import main as evals
-from gsi_node.cli.settings import read_fields, validated
-from gsi_node.config import GSIConfig
 from gsi_node.errors import ConfigError
+from gsi_node.step.config import GSIConfig
+from gsi_node.step.settings import read_fields, validated
 from tests.evals.synthetic import campaign, write
 from tests.graph.world import environment
 
@@ -106,9 +106,9 @@ def test_a_grader_that_is_not_installed_is_named_before_models_are_loaded(tmp_pa
     (tmp_path / "p.jsonl").write_text('{"problem": "2?", "answer": 2}\n')
     argv = ["--data", str(tmp_path / "p.jsonl"), "--out", str(tmp_path / "run"), "--draft", "absent"]
     code = (
-        "import evals.grading as g; g.find_spec = lambda name: None\n"
-        "from evals.plan import Setting; from evals.solve import Solver; from evals.run import plan_of\n"
-        "from evals.run import add_arguments; from gsi_node.shell import Parser\n"
+        "import evals.graders.grading as g; g.find_spec = lambda name: None\n"
+        "from evals.run.plan import Setting; from evals.run.solve import Solver; from evals.run.command import plan_of\n"
+        "from evals.run.command import add_arguments; from gsi_node.host.shell import Parser\n"
         "parser = Parser(); add_arguments(parser)\n"
         f"Solver(plan_of(parser.parse_args({argv!r})), Setting(), lambda role, spec: 1 / 0)"
     )

@@ -16,8 +16,8 @@ from graphs.math_solver import MathSolver
 from gsi_node import load_model
 from gsi_node.errors import ConfigError, GSIError
 from gsi_node.graph.build import compile_gsi
-from gsi_node.models.base import DecodingModel
-from gsi_node.models.table import EOS_ID
+from gsi_node.protocols import DecodingModel
+from gsi_node.tables.models import EOS_ID
 from gsi_node.types import Key, Prefix, SamplingLaw
 from tests.graph.test_specdec import graph as of_tokens
 from tests.graph.world import compiled, config, models, thread

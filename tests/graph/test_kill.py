@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from gsi_node.rewards.table import TableReward
+from gsi_node.tables.rewards import TableReward
 from tests.graph.world import compiled, environment, models, thread
 
 CHILD = """
@@ -40,7 +40,7 @@ def scanning_graph(saver: Any, folder: Path, delay: float) -> Any:
 
 def miniature_graph(saver: Any, folder: Path, delay: float) -> Any:
     """Miniature transformers in float64, whose caches are cold after a resume."""
-    from gsi_node.load import load_model
+    from gsi_node.specs.load import load_model
 
     parts = {role: load_model(f"hf:{folder / role}?dtype=float64") for role in ("draft", "base")}
     reward = TableReward(lambda prefix, step: 0.9 if len(step.text) % 3 else 0.2, name="length")

@@ -12,13 +12,13 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
-from gsi_node import stages
 from gsi_node.errors import ConfigError
 from gsi_node.graph.build import compile_gsi
-from gsi_node.law import exact_step_law
-from gsi_node.methods import METHODS
-from gsi_node.models.table import TableModel
-from gsi_node.rewards.table import TableReward
+from gsi_node.step import stages
+from gsi_node.step.law import exact_step_law
+from gsi_node.step.methods import METHODS
+from gsi_node.tables.models import TableModel
+from gsi_node.tables.rewards import TableReward
 from tests.graph.world import compiled, config, plain, thread
 
 OF_STEPS = [name for name in METHODS if METHODS[name].propose != "specdec"]  # the others need tables of tokens

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from gsi_node.config import GSIConfig
 from gsi_node.errors import ConfigError, GSIError, InvalidLogProb, LawMismatch, RewardOutOfRange, VocabularyMismatch
 from gsi_node.graph.build import create_gsi
-from gsi_node.models.table import TableModel
-from gsi_node.rewards.table import TableReward
+from gsi_node.step.config import GSIConfig
+from gsi_node.tables.models import TableModel
+from gsi_node.tables.rewards import TableReward
 from gsi_node.types import SamplingLaw
 from tests.graph.world import compiled, config, models
 

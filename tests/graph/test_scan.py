@@ -9,9 +9,9 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
 from gsi_node.errors import ConfigError
-from gsi_node.law import exact_step_law
-from gsi_node.models.table import TableModel
-from gsi_node.rewards.table import UNBOUNDED, TableReward
+from gsi_node.step.law import exact_step_law
+from gsi_node.tables.models import TableModel
+from gsi_node.tables.rewards import UNBOUNDED, TableReward
 from tests.graph.test_node import BASE, DRAFT, REWARD, frequencies
 from tests.graph.test_persistence import Crash, crash_once
 from tests.graph.world import compiled, config, models, plain, thread

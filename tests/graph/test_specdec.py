@@ -8,8 +8,8 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
 from gsi_node.errors import ConfigError
-from gsi_node.rewards.table import TableReward
-from gsi_node.speculate import SpeculativeModel
+from gsi_node.step.speculate import SpeculativeModel
+from gsi_node.tables.rewards import TableReward
 from gsi_node.types import Key, Prefix, SamplingLaw
 from tests.graph.test_persistence import Crash, crash_once
 from tests.graph.world import compiled, models, plain, thread

@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gsi_node.config import GSIConfig
 from gsi_node.graph.build import compile_gsi
-from gsi_node.models.table import TableModel
-from gsi_node.rewards.table import TableReward
+from gsi_node.step.config import GSIConfig
+from gsi_node.tables.models import TableModel
+from gsi_node.tables.rewards import TableReward
 from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
 
 

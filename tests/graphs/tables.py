@@ -16,9 +16,9 @@ from gsi_node import GSIConfig
 from gsi_node.cli.run import run
 from gsi_node.cli.start import start
 from gsi_node.errors import BackendError, SpecError
-from gsi_node.models.table import TableModel
-from gsi_node.rewards.table import TableReward
-from gsi_node.shell import ending
+from gsi_node.host.shell import ending
+from gsi_node.tables.models import TableModel
+from gsi_node.tables.rewards import TableReward
 from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
 
 SETTINGS = GSIConfig(n=3, beta=4.0, threshold=0.6)

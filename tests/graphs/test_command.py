@@ -16,11 +16,11 @@ import pytest
 from graphs.math_solver import SAMPLE_PROBLEMS
 from gsi_node.cli.arguments import parse
 from gsi_node.cli.output import finite
-from gsi_node.cli.settings import settings
 from gsi_node.cli.start import start
-from gsi_node.config import GSIConfig
-from gsi_node.methods import METHODS
-from gsi_node.rewards.table import TableReward
+from gsi_node.step.config import GSIConfig
+from gsi_node.step.methods import METHODS
+from gsi_node.step.settings import settings
+from gsi_node.tables.rewards import TableReward
 from tests.graphs.tables import Table, command, compiled, models
 from tests.graphs.test_solver import untimed
 from tests.token_world import tables

@@ -21,7 +21,7 @@ from gsi_node.core.choose import plain_answer
 from gsi_node.errors import ConfigError, ResumeMismatch
 from gsi_node.graph.compiled import CompiledWholeRun
 from gsi_node.graph.state import add_usage
-from gsi_node.rewards.table import TableReward
+from gsi_node.tables.rewards import TableReward
 from gsi_node.types import default_id
 from tests.graphs.tables import SETTINGS, compiled, models, solver
 

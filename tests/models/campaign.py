@@ -16,15 +16,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from gsi_node.config import GSIConfig
 from gsi_node.errors import GSIError
 from gsi_node.graph.build import compile_gsi
-from gsi_node.models.dialects import Dialect
-from gsi_node.models.http import Patience, Transport
-from gsi_node.models.server import ServerModel
-from gsi_node.models.tokens import Tokens
-from gsi_node.models.vllm import VLLM
-from gsi_node.rewards.table import TableReward
+from gsi_node.models.servers.dialects import Dialect
+from gsi_node.models.servers.http import Patience, Transport
+from gsi_node.models.servers.model import ServerModel
+from gsi_node.models.servers.vllm import VLLM
+from gsi_node.step.config import GSIConfig
+from gsi_node.tables.rewards import TableReward
+from gsi_node.text.tokens import Tokens
 from gsi_node.types import Key, Prefix, SamplingLaw, Step
 from tests.miniature import miniature_tokenizer
 from tests.models.serving import KINDS, MODEL, Bigram, Faults, Server

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gsi_node.load import load_model
-from gsi_node.models.base import StepModel
-from gsi_node.models.table import EOS_ID, TableModel
+from gsi_node.protocols import StepModel
+from gsi_node.specs.load import load_model
+from gsi_node.tables.models import EOS_ID, TableModel
 from gsi_node.types import Key, Prefix, SamplingLaw, Step
 from tests.miniature import Miniatures
 

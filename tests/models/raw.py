@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from gsi_node.models.http import Patience, Transport
+from gsi_node.models.servers.http import Patience, Transport
 
 OK = b"HTTP/1.1 200 OK\r\n"
 

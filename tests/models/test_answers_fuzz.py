@@ -16,14 +16,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gsi_node.errors import GSIError
-from gsi_node.load import load_reward
-from gsi_node.models.answers import Unreadable, message, read_json, retry_after, shown
-from gsi_node.models.http import Patience, Transport
 from gsi_node.models.remote import RemoteModel, RemoteReward
-from gsi_node.models.server import ServerModel
-from gsi_node.models.sglang import SGLang
-from gsi_node.models.tokens import Tokens
-from gsi_node.models.vllm import VLLM
+from gsi_node.models.servers.answers import Unreadable, message, read_json, retry_after, shown
+from gsi_node.models.servers.http import Patience, Transport
+from gsi_node.models.servers.model import ServerModel
+from gsi_node.models.servers.sglang import SGLang
+from gsi_node.models.servers.vllm import VLLM
+from gsi_node.specs.load import load_reward
+from gsi_node.text.tokens import Tokens
 from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
 from tests.miniature import miniature_tokenizer
 from tests.models.raw import Asked, RawServer, answered

@@ -1,4 +1,4 @@
-"""Every backend under the one contract of gsi_node/models/base.py, and planted mistakes that it must notice."""
+"""Every backend under the one contract of gsi_node/protocols.py, and planted mistakes that it must notice."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gsi_node.engine.batch import Batch, Group
 from gsi_node.engine.rows import KV
 from gsi_node.errors import ConfigError
 from gsi_node.models import transformers as module
-from gsi_node.models.base import StepModel
+from gsi_node.protocols import StepModel
 from gsi_node.types import Key, Prefix, SamplingLaw
 from tests.miniature import Miniatures
 from tests.models import contract

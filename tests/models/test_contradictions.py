@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsi_node.errors import BackendError, GSIError, InvalidLogProb
-from gsi_node.models.dialects import Dialect, Draw
-from gsi_node.models.probe import connect
-from gsi_node.models.replica import Failed
-from gsi_node.models.server import ServerModel
-from gsi_node.models.sglang import SGLang
-from gsi_node.models.tempered import ROUNDING, Token
-from gsi_node.models.tokens import Tokens
-from gsi_node.models.vllm import VLLM
+from gsi_node.models.servers.dialects import Dialect, Draw
+from gsi_node.models.servers.model import ServerModel
+from gsi_node.models.servers.probe import connect
+from gsi_node.models.servers.replica import Failed
+from gsi_node.models.servers.sglang import SGLang
+from gsi_node.models.servers.tempered import ROUNDING, Token
+from gsi_node.models.servers.vllm import VLLM
+from gsi_node.text.tokens import Tokens
 from gsi_node.types import Key, Prefix, SamplingLaw
 from tests.miniature import miniature_tokenizer
 from tests.models.serving import MODEL, Bigram, Server

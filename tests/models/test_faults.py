@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from gsi_node.config import GSIConfig
 from gsi_node.errors import (
     BackendError,
     BackendUnavailable,
@@ -20,10 +19,11 @@ from gsi_node.errors import (
     SpecError,
 )
 from gsi_node.graph.build import compile_gsi
-from gsi_node.models.http import Patience
-from gsi_node.models.sglang import SGLang
-from gsi_node.models.tokens import Tokens
-from gsi_node.rewards.table import TableReward
+from gsi_node.models.servers.http import Patience
+from gsi_node.models.servers.sglang import SGLang
+from gsi_node.step.config import GSIConfig
+from gsi_node.tables.rewards import TableReward
+from gsi_node.text.tokens import Tokens
 from gsi_node.types import Key
 from tests.miniature import miniature_tokenizer
 from tests.models.campaign import FINAL, KEY, LAW, NAMES, PREFIX, QUICK, both, reach, solve_twice

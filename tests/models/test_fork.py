@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gsi_node.models.http import Transport
+from gsi_node.models.servers.http import Transport
 from tests.models.raw import Asked, RawServer, transport_to
 from tests.models.test_stopping import KINDS, Silent, client
 

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsi_node.errors import BackendError, BackendUnavailable, GSIError, InvalidLogProb, SpecError
-from gsi_node.load import load_model, load_reward
 from gsi_node.models.remote import RemoteModel
-from gsi_node.models.table import TableModel
+from gsi_node.specs.load import load_model, load_reward
+from gsi_node.tables.models import TableModel
 from gsi_node.types import Key, Prefix, SamplingLaw, Step
-from tests.serve.running import running as serving
+from tests.service.running import running as serving
 
 LAW = SamplingLaw(max_step_tokens=4)
 KEY = Key(0, "p", 0, "draft")

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from gsi_node.errors import BackendError, BackendUnavailable, GSIError, LawMismatch, SpecError
-from gsi_node.load import load_model
-from gsi_node.models.server import ServerModel
-from gsi_node.models.tokens import Tokens
+from gsi_node.models.servers.model import ServerModel
+from gsi_node.specs.load import load_model
+from gsi_node.text.tokens import Tokens
 from gsi_node.types import Key, Prefix, SamplingLaw
 from tests.miniature import miniature_tokenizer
 from tests.models.serving import MODEL, Bigram, Server

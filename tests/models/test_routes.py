@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from gsi_node.errors import ConfigError, GSIError, SpecError
-from gsi_node.load import load_model, load_reward
-from gsi_node.models.http import Patience, Transport
-from gsi_node.models.routes import route_to
+from gsi_node.models.servers.http import Patience, Transport
+from gsi_node.models.servers.routes import route_to
+from gsi_node.specs.load import load_model, load_reward
 from tests.models.raw import Asked, RawServer, ask, transport_to
 
 VARIABLES = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"]
@@ -136,7 +136,7 @@ def test_a_broken_proxy_is_a_typed_error_that_shows_no_password(
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h", "SOCKS5"])
 def test_a_socks_proxy_without_its_library_names_the_extra(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", f"{scheme}://127.0.0.1:1080")
-    monkeypatch.setattr("gsi_node.models.routes.find_spec", lambda name: None)
+    monkeypatch.setattr("gsi_node.models.servers.routes.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"ALL_PROXY names a SOCKS proxy.*pip install 'gsi-node\[socks\]'.*NO_PROXY"):
         load_model("server:http://far.example/v1#m")
 

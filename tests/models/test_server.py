@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, LawMismatch, SpecError, VocabularyMismatch
-from gsi_node.load import load_model
-from gsi_node.models.probe import connect
-from gsi_node.models.server import ServerModel
-from gsi_node.models.tokens import Tokens
+from gsi_node.models.servers.model import ServerModel
+from gsi_node.models.servers.probe import connect
+from gsi_node.specs.load import load_model
+from gsi_node.text.tokens import Tokens
 from gsi_node.types import Key, Prefix, SamplingLaw
 from tests.miniature import Miniatures, miniature_tokenizer
 from tests.models import contract

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from gsi_node.config import GSIConfig
 from gsi_node.graph.build import compile_gsi
-from gsi_node.load import load_model, load_reward
+from gsi_node.specs.load import load_model, load_reward
+from gsi_node.step.config import GSIConfig
 
 PROBLEMS = (
     "Tom has 3 boxes with 4 pencils each. He gives 5 pencils away. How many pencils does he have left?",

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gsi_node.calls import run
 from gsi_node.core.choose import KeyedChooser
 from gsi_node.models.transformers import TransformersModel
-from gsi_node.speculate import SpeculativeModel, speculate
+from gsi_node.step.calls import run
+from gsi_node.step.speculate import SpeculativeModel, speculate
 from gsi_node.types import Key, Prefix, SamplingLaw
 from tests.miniature import build_miniature
 

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from gsi_node.cancel import iterate_interruptible, run_cancellable
-from gsi_node.load import load_reward
-from gsi_node.models.http import Patience, Transport
-from gsi_node.models.server import ServerModel
-from gsi_node.models.tokens import Tokens
-from gsi_node.models.vllm import VLLM
+from gsi_node.models.servers.http import Patience, Transport
+from gsi_node.models.servers.model import ServerModel
+from gsi_node.models.servers.vllm import VLLM
+from gsi_node.specs.load import load_reward
+from gsi_node.text.tokens import Tokens
 from gsi_node.types import Key, Prefix, SamplingLaw, Step
 from tests.miniature import miniature_tokenizer
 from tests.models.raw import Asked, RawServer, answered

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gsi_node.errors import InvalidLogProb, LawMismatch
-from gsi_node.models import tempered as module
-from gsi_node.models.tempered import Token, tempered, tempered_sum
+from gsi_node.models.servers import tempered as module
+from gsi_node.models.servers.tempered import Token, tempered, tempered_sum
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:

@@ -16,8 +16,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gsi_node import files
 from gsi_node.errors import ConfigError, InUse, ResumeMismatch, StorageError
+from gsi_node.host import files
 from gsi_node.neural_jko.run import Run
 from gsi_node.neural_jko.stack import Stack, load
 from gsi_node.neural_jko.targets import OwnTarget

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gsi_node.rewards.verifier import VerifierReward
+from gsi_node.rewards.verifier.reward import VerifierReward
 from gsi_node.types import Prefix, Step
 
 PRIOR = 0.375

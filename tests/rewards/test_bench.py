@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gsi_node.errors import SpecError
-from gsi_node.rewards.bench import main
+from gsi_node.tools.bench_reward import main
 from tests.miniature import build_miniature
 
 

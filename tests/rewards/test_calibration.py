@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from gsi_node.errors import ConfigError, RewardOutOfRange
-from gsi_node.rewards.calibration import CalibratedReward, Calibration, calibrate, isotonic, main, platt
 from gsi_node.rewards.callables import callable_reward
-from gsi_node.rewards.verifier import VerifierReward
+from gsi_node.rewards.verifier.reward import VerifierReward
+from gsi_node.rewards.wrappers.calibration import CalibratedReward, Calibration, calibrate, isotonic, main, platt
 from gsi_node.types import Prefix, Step
 
 REWARD = callable_reward(lambda problem, steps: float(steps[-1]), name="number", fingerprint="number")
@@ -193,7 +193,7 @@ def test_the_command_says_in_one_line_what_is_wrong(tmp_path: Path) -> None:
         (["verifier", str(good), "--out", str(tmp_path / "file" / "c.json")], 1, "cannot be written: File exists"),
     ]
     script = (
-        "import json, sys\nfrom gsi_node.rewards.calibration import main\nfrom gsi_node.shell import ending\n"
+        "import json, sys\nfrom gsi_node.rewards.wrappers.calibration import main\nfrom gsi_node.host.shell import ending\n"
         "for argv in json.loads(sys.argv[1]):\n"
         "    try:\n        with ending(): sys.exit(main(argv))\n"
         "    except SystemExit as stop: sys.stderr.write(f'{stop.code}\\n')"

@@ -11,12 +11,12 @@ import pytest
 
 from gsi_node import Reward, callable_reward
 from gsi_node.errors import BackendError, ConfigError, RewardOutOfRange
-from gsi_node.rewards.cached import CachedReward
 from gsi_node.rewards.callables import Function
 from gsi_node.rewards.constant import CANDIDATES
-from gsi_node.rewards.ensemble import Ensemble
-from gsi_node.rewards.table import TableReward
-from gsi_node.rewards.verifier import VerifierReward
+from gsi_node.rewards.verifier.reward import VerifierReward
+from gsi_node.rewards.wrappers.cached import CachedReward
+from gsi_node.rewards.wrappers.ensemble import Ensemble
+from gsi_node.tables.rewards import TableReward
 from gsi_node.types import Prefix, Step
 
 PREFIX = Prefix("p", (Step("one\n\n", (1,), 0.0, False),))

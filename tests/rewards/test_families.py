@@ -17,9 +17,9 @@ from transformers import (
 )
 
 from gsi_node.errors import BackendUnavailable, ConfigError
-from gsi_node.load import REWARDS
-from gsi_node.rewards.families import FAMILIES, QWEN_SYSTEM
-from gsi_node.rewards.prm import TransformersPRM, family_of
+from gsi_node.rewards.prm.families import FAMILIES, QWEN_SYSTEM
+from gsi_node.rewards.prm.in_process import TransformersPRM, family_of
+from gsi_node.specs.load import REWARDS
 from gsi_node.types import Prefix, Step
 from tests.miniature import miniature_tokenizer
 from tests.rewards.family_models import build_family, family_tokenizer

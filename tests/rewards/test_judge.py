@@ -12,9 +12,9 @@ from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage
 
 from gsi_node.errors import BackendError, ConfigError, SpecError
-from gsi_node.load import load_reward
-from gsi_node.rewards.base import Reward
+from gsi_node.protocols import Reward
 from gsi_node.rewards.judge import JudgeReward
+from gsi_node.specs.load import load_reward
 from gsi_node.types import Prefix, Step
 
 PREFIX = Prefix("What is $step 2+2?", (Step("two", (1,), 0.0, False),))

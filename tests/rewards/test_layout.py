@@ -6,10 +6,10 @@ import pytest
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from gsi_node.engine.codec import Codec
 from gsi_node.errors import ConfigError
-from gsi_node.rewards.families import FAMILIES
-from gsi_node.rewards.layout import Layout, Wish, bos, marker, start_of_text
+from gsi_node.rewards.prm.families import FAMILIES
+from gsi_node.rewards.prm.layout import Layout, Wish, bos, marker, start_of_text
+from gsi_node.text.codec import Codec
 from tests.miniature import CHARACTERS
 from tests.rewards.family_models import family_tokenizer
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from gsi_node.errors import ConfigError, RewardOutOfRange
-from gsi_node.load import load_reward
-from gsi_node.rewards.noisy import NoisyReward
-from gsi_node.rewards.table import TableReward
+from gsi_node.rewards.wrappers.noisy import NoisyReward
+from gsi_node.specs.load import load_reward
+from gsi_node.tables.rewards import TableReward
 from gsi_node.types import Prefix, Step
 
 TEXTS = [f"step {i}\n\n" for i in range(2000)]

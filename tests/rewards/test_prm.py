@@ -13,8 +13,8 @@ import torch
 from transformers import AutoModelForTokenClassification
 
 from gsi_node.errors import BackendUnavailable, ConfigError, RewardOutOfRange
-from gsi_node.rewards.base import Reward
-from gsi_node.rewards.prm import TransformersPRM
+from gsi_node.protocols import Reward
+from gsi_node.rewards.prm.in_process import TransformersPRM
 from gsi_node.types import Prefix, Step
 from tests.miniature import CONTEXT, Miniatures
 

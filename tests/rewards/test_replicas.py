@@ -11,8 +11,8 @@ import pytest
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 
 from gsi_node.errors import BackendError, BackendUnavailable, SpecError
-from gsi_node.load import load_reward
 from gsi_node.rewards.judge import JudgeReward
+from gsi_node.specs.load import load_reward
 from gsi_node.types import Prefix, Step
 from tests.models.raw import Asked, RawServer
 from tests.rewards.family_models import build_family

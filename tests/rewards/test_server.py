@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, GSIError, RewardOutOfRange, SpecError
-from gsi_node.load import load_reward
-from gsi_node.rewards.base import Reward
-from gsi_node.rewards.families import FAMILIES, Read, first, only, second
-from gsi_node.rewards.prm import TransformersPRM
-from gsi_node.rewards.server import ServedReward
+from gsi_node.protocols import Reward
+from gsi_node.rewards.prm.families import FAMILIES, Read, first, only, second
+from gsi_node.rewards.prm.in_process import TransformersPRM
+from gsi_node.rewards.prm.served import ServedReward
+from gsi_node.specs.load import load_reward
 from gsi_node.types import Prefix, Step
 from tests.rewards.family_models import build_family
 from tests.rewards.pooling import MODEL, PoolingServer, logit, probability

@@ -8,9 +8,10 @@ from fractions import Fraction
 import pytest
 
 from gsi_node.errors import ConfigError
-from gsi_node.rewards import arithmetic, notation, relations, sides, verifier
-from gsi_node.rewards.base import Reward
-from gsi_node.rewards.verifier import VerifierReward
+from gsi_node.protocols import Reward
+from gsi_node.rewards.verifier import arithmetic, notation, relations, sides
+from gsi_node.rewards.verifier import reward as verifier
+from gsi_node.rewards.verifier.reward import VerifierReward
 from gsi_node.types import Prefix, Step
 from tests.rewards.notations import FAILS, HOLDS, PRIOR, UNCHECKED, reward
 

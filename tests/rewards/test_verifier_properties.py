@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gsi_node.models.pocket.world import problems
+from gsi_node.pocket.world.problems import problems
 from tests.rewards.notations import PRIOR, reward
 
 SECONDS = 0.5  # CPU time allowed for one hostile step; a slow machine needs a tenth of it

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gsi_node.models.pocket import path
+from gsi_node.pocket import path
 from tests.vllm.servers import Fleet, VLLMServer
 
 VARIABLE = "GSI_VLLM_PYTHON"

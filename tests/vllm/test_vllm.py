@@ -12,12 +12,12 @@ from typing import Any, cast
 
 import pytest
 
-from gsi_node.config import GSIConfig
 from gsi_node.errors import BackendUnavailable
 from gsi_node.graph.build import compile_gsi
-from gsi_node.load import load_model, load_reward
-from gsi_node.models.server import ServerModel
-from gsi_node.rewards.server import ServedReward
+from gsi_node.models.servers.model import ServerModel
+from gsi_node.rewards.prm.served import ServedReward
+from gsi_node.specs.load import load_model, load_reward
+from gsi_node.step.config import GSIConfig
 from gsi_node.types import Prefix, SamplingLaw, Step
 from tests.miniature import Miniatures
 from tests.models import contract

@@ -1,0 +1,10 @@
+"""The sets known by name, one small file each."""
+
+from __future__ import annotations
+
+from evals.data.layouts import gsm8k, math500, minerva_math, mmlu_stem, olympiadbench
+from evals.data.layouts.base import Layout
+
+LAYOUTS: dict[str, Layout] = {
+    module.LAYOUT.name: module.LAYOUT for module in (math500, olympiadbench, minerva_math, mmlu_stem, gsm8k)
+}

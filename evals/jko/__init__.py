@@ -1,0 +1,1 @@
+"""Neural JKO sampling against ground truth."""

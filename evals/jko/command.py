@@ -1,0 +1,157 @@
+"""Neural JKO sampling against ground truth, its sampling floor, published values, HMC and MALA.
+
+    python -m evals jko --targets 8modes,8peaky,mustache,funnel,gmm10 --out DIR
+
+Trains one model a target and seed in DIR/TARGET/seed-N (resumable), draws samples, and writes DIR/jko.json and
+DIR/jko.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from evals.jko import mcmc as jko_mcmc
+from evals.jko.table import markdown
+from gsi_node.cli.arguments import positive
+from gsi_node.errors import ConfigError, GSIError
+from gsi_node.host.files import read_object, write
+from gsi_node.host.screen import Screen, screen
+from gsi_node.host.shell import FAILED, INTERRUPTED, WRONG_CALL, Parser, complain, ending
+from gsi_node.neural_jko.config import PRESETS, configured
+from gsi_node.neural_jko.lock import held
+from gsi_node.neural_jko.metrics import energy_distance, log_z, log_z_lower, mode_error, mode_weights, sampling_floor
+from gsi_node.neural_jko.run import Run
+from gsi_node.neural_jko.targets import KnownTarget, Mixture, named
+from gsi_node.neural_jko.train import generator_for
+
+Row = dict[str, Any]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--targets", default="8modes,8peaky,mustache,funnel,gmm10", help="names, separated by commas")
+    parser.add_argument("--out", required=True, type=Path, help="folder; the same command goes on in it")
+    parser.add_argument("--seeds", default="0,1,2", help="one model a seed")
+    parser.add_argument("--samples", type=positive, default=5000, help="draws, compared with as many of the truth")
+    parser.add_argument("--preset", default="cpu", choices=list(PRESETS), help="cpu, or the paper's setting for a GPU")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--baselines", default="mala,hmc", help="of mala, hmc; or none")
+    parser.add_argument("--chain-steps", type=positive, default=1000, help="transitions of a MALA chain; HMC: a tenth")
+
+
+def main(options: argparse.Namespace) -> int:
+    console = screen()
+    try:
+        seeds = integers("--seeds", options.seeds)
+        targets = [named(name) for name in options.targets.split(",")]
+        baselines = [] if options.baselines == "none" else options.baselines.split(",")
+        unknown = [name for name in baselines if name not in jko_mcmc.ALGORITHMS]
+        if unknown or options.samples < 2:
+            raise ConfigError(f"--baselines: no {', '.join(unknown)}" if unknown else "--samples: want at least 2")
+        rows: list[Row] = []
+        with held(options.out):
+            for target in targets:
+                rows += rows_of(target, seeds, baselines, options, console)
+                write(options.out / "jko.json", json.dumps(rows, indent=1) + "\n")
+            text = markdown(rows)
+            write(options.out / "jko.md", text)
+        sys.stdout.write(text)
+        return 0
+    except GSIError as error:
+        complain(str(error))
+        return WRONG_CALL if isinstance(error, ConfigError) else FAILED
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; the same command goes on\n")
+        return INTERRUPTED
+
+
+def integers(option: str, text: str) -> list[int]:
+    """Integers with commas between. Raises ConfigError."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"{option} {text[:60]!r}: want integers with commas between") from error
+
+
+def rows_of(
+    target: KnownTarget, seeds: Sequence[int], baselines: Sequence[str], options: argparse.Namespace, console: Screen
+) -> list[Row]:
+    """One row a sampler and seed, and one for the floor; each is kept in a file of its own once it is known."""
+    n, folder = options.samples, options.out / target.name
+
+    def floor() -> Row:
+        mean, spread = sampling_floor(target, n, generator_for(0, "floor", n), repeats=10)
+        return {"target": target.name, "method": "truth", "energy_distance": mean, "std": spread, "n": n}
+
+    rows = [kept(folder / f"floor-{n}.json", floor)]
+    for seed in seeds:
+        config = configured(options.preset, target.name, seed=seed)
+        run = Run(target, config, folder / f"seed-{seed}", device=options.device)
+        console.show(f"{target.name}, seed {seed}: {len(run.finished())} of {len(config.plan())} layers exist")
+        rows.append(kept(folder / f"seed-{seed}" / f"row-{n}.json", partial(jko_row, run, n, seed)))
+        for name in baselines:
+            steps = max(1, options.chain_steps // (jko_mcmc.LEAPFROGS if name == "hmc" else 1))
+            path = folder / f"{name}-{steps}-{seed}-{n}.json"
+            rows.append(kept(path, partial(mcmc_row, name, target, n, steps, seed)))
+    return rows
+
+
+def kept(path: Path, make: Callable[[], Row]) -> Row:
+    """The row in a file, made and written where there is none."""
+    row = read_object(path)
+    if row is None:
+        row = make()
+        write(path, json.dumps(row, indent=1) + "\n")
+    elif not {"target", "method", "n"} <= row.keys():
+        raise ConfigError(f"{path}: no row of this table; remove it, and it is measured again")
+    return row
+
+
+def jko_row(run: Run, n: int, seed: int) -> Row:
+    """Train what is missing, draw n samples, compare. `seconds` … are of training; sampling_… of these draws."""
+    stack = run.complete()
+    start, before = time.perf_counter(), stack.evaluate.count
+    particles = stack.sample(n, generator_for(seed, "evaluation", n, stack.device), log_g=True)
+    spent, log_w = time.perf_counter() - start, particles.log_weights()
+    return {
+        **compared("neural JKO", named(run.target.name), particles.x.cpu(), seed),
+        "log_z_lower": log_z_lower(log_w).value,
+        "log_z": log_z(log_w).value,
+        **{key: sum(r[key] for r in run.finished()) for key in ("seconds", "cpu_seconds", "evaluations")},
+        "sampling_seconds": spent,
+        "sampling_evaluations": stack.evaluate.count - before,
+    }
+
+
+def mcmc_row(name: str, target: KnownTarget, n: int, steps: int, seed: int) -> Row:
+    chains = jko_mcmc.run(name, target, n, steps, seed)
+    about = {key: getattr(chains, key) for key in ("seconds", "evaluations", "step_size", "acceptance")}
+    return {**compared(name.upper(), target, chains.x, seed), **about, "steps": steps}
+
+
+def compared(method: str, target: KnownTarget, x: torch.Tensor, seed: int) -> Row:
+    """Samples against as many of the truth (drawn afresh for each seed, the same ones for every method)."""
+    if not bool(torch.isfinite(x).all()):
+        raise ConfigError(f"{method} on {target.name}: samples that are not finite")
+    truth = target.sample(len(x), generator_for(seed, "truth", len(x)))
+    row: Row = {"target": target.name, "method": method, "seed": seed, "n": len(x)}
+    row["energy_distance"] = energy_distance(x, truth)
+    if isinstance(target, Mixture):
+        weights = mode_weights(x, target.means)
+        row |= {"mode_weights": weights, "mode_error": mode_error(weights)}
+    return row
+
+
+if __name__ == "__main__":
+    shell = Parser(prog="python -m evals.jko.command", description=(__doc__ or "").split("\n\n")[0])
+    add_arguments(shell)
+    with ending():
+        sys.exit(main(shell.parse_args()))

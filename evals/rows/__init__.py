@@ -1,0 +1,1 @@
+"""Rows of a run: their type, their checksum, their file."""

@@ -1,0 +1,194 @@
+"""Models and rewards that count, for the row being solved, what each was asked: the same protocols around another.
+
+The row's meter and the spans of its calls travel in context variables, which LangGraph's threads and asyncio's tasks
+copy, so rows in flight together are told apart.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from evals.run.cost import Ids, Size, Work, sizes_of
+from gsi_node.cancel import run_cancellable
+from gsi_node.core.weights import Array
+from gsi_node.protocols import Reward, TokenModel
+from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
+
+Meter = dict[str, Work]  # by role
+Span = tuple[float, float]  # begin and end of a call, time.perf_counter seconds
+METER: ContextVar[Meter | None] = ContextVar("evals_meter", default=None)
+SPANS: ContextVar[list[Span] | None] = ContextVar("evals_spans", default=None)
+
+
+@contextmanager
+def timed() -> Iterator[None]:
+    """Note when the call within began and ended, where a row is being solved."""
+    spans, began = SPANS.get(), time.perf_counter()
+    try:
+        yield
+    finally:
+        if spans is not None:
+            spans.append((began, time.perf_counter()))
+
+
+def covered(spans: Iterable[Span]) -> float:
+    """Seconds in at least one span: what two models do at the same time counts once."""
+    total, until = 0.0, float("-inf")
+    for began, ended in sorted(spans):
+        total += max(0.0, ended - max(began, until))
+        until = max(until, ended)
+    return total
+
+
+def ids_of(steps: Sequence[Step]) -> list[Ids]:
+    """The token ids of each step."""
+    return [step.token_ids for step in steps]
+
+
+def distinct(steps: Sequence[Step]) -> list[Ids]:
+    """The same, each once: equal candidates need to be scored or judged only once."""
+    return list(dict.fromkeys(ids_of(steps)))
+
+
+class _Metered:
+    """What model and reward share. Whatever is not wrapped is the inner object's own."""
+
+    def __init__(self, inner: Any, role: str) -> None:
+        self.inner = inner
+        self.role = role
+        self.sizes: tuple[Size, ...] | None = sizes_of(inner)
+
+    @property
+    def name(self) -> str:
+        return str(getattr(self.inner, "name", type(self.inner).__name__))
+
+    @property
+    def fingerprint(self) -> str:
+        return str(self.inner.fingerprint)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "inner":  # asked before __init__ set it (copying, unpickling)
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+    def count(
+        self, prefix: Prefix, rows: Sequence[Ids], *, judged: bool = False, fed_already: int | None = None
+    ) -> None:
+        """Add a request to the row's meter, where there is one and the model's size is known."""
+        meter = METER.get()
+        if meter is None or not self.sizes or not any(size.layers for size in self.sizes):
+            return
+        before = tuple(step.token_ids for step in prefix.steps)
+        work = meter.setdefault(self.role, Work())
+        prompt = self._prompt_length(prefix.problem)
+        if fed_already is None:
+            work.add(prompt, before, rows, judged=judged)
+        else:
+            work.look_on(prompt, before, rows[0], fed_already)
+
+    def _prompt_length(self, problem: str) -> int:
+        """Tokens of the rendered prompt; of the plain problem where the backend does not say."""
+        if hasattr(self.inner, "prefix_ids"):
+            return len(self.inner.prefix_ids(Prefix(problem)))
+        return len(self.inner.encode(problem)) if hasattr(self.inner, "encode") else len(problem.split())
+
+
+class MeteredModel(_Metered):
+    """A StepModel around a StepModel."""
+
+    inner: Any  # a StepModel, perhaps a TokenModel
+
+    @property
+    def vocabulary(self) -> str:
+        return str(self.inner.vocabulary)
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        return tuple(self.inner.stop_ids)
+
+    def supports(self, law: SamplingLaw) -> None:
+        self.inner.supports(law)
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        return tuple(self.inner.encode(text))
+
+    def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
+        with timed():
+            steps: list[Step] = self.inner.sample(prefix, n, key, law)
+        self.count(prefix, ids_of(steps))
+        return steps
+
+    def score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
+        with timed():
+            scores: list[Score] = self.inner.score(prefix, steps, law)
+        self.count(prefix, distinct(steps))
+        return scores
+
+    async def asample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
+        twin = getattr(self.inner, "asample", None)
+        asked = run_cancellable(self.inner.sample, prefix, n, key, law) if twin is None else twin(prefix, n, key, law)
+        with timed():
+            steps: list[Step] = await asked
+        self.count(prefix, ids_of(steps))
+        return steps
+
+    async def ascore(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
+        twin = getattr(self.inner, "ascore", None)
+        asked = run_cancellable(self.inner.score, prefix, steps, law) if twin is None else twin(prefix, steps, law)
+        with timed():
+            scores: list[Score] = await asked
+        self.count(prefix, distinct(steps))
+        return scores
+
+
+class MeteredTokenModel(MeteredModel):
+    """A TokenModel around a TokenModel."""
+
+    def next_log_probs(
+        self, prefix: Prefix, rows: Sequence[Ids], starts: Sequence[int], law: SamplingLaw
+    ) -> list[Array]:
+        """For speculative decoding: each row is fed from `start` on, what lies before having been fed already."""
+        with timed():
+            laws: list[Array] = self.inner.next_log_probs(prefix, rows, starts, law)
+        for row, start in zip(rows, starts, strict=True):
+            self.count(prefix, [row], fed_already=start)
+        return laws
+
+    def step_of(self, token_ids: Sequence[int], log_prob: float) -> Step:
+        step: Step = self.inner.step_of(token_ids, log_prob)
+        return step
+
+
+class MeteredReward(_Metered):
+    """A Reward around a Reward."""
+
+    inner: Reward
+
+    @property
+    def range(self) -> tuple[float, float]:
+        return self.inner.range
+
+    def __call__(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
+        with timed():
+            rewards = self.inner(prefix, steps)
+        self.count(prefix, distinct(steps), judged=True)
+        return rewards
+
+    async def acall(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
+        twin = getattr(self.inner, "acall", None)
+        asked = run_cancellable(self.inner.__call__, prefix, steps) if twin is None else twin(prefix, steps)
+        with timed():
+            rewards: list[float] = await asked
+        self.count(prefix, distinct(steps), judged=True)
+        return rewards
+
+
+def metered(role: str, inner: Any) -> MeteredModel | MeteredReward:
+    """The model or reward of a role, counting."""
+    if role == "reward":
+        return MeteredReward(inner, role)
+    return MeteredTokenModel(inner, role) if isinstance(inner, TokenModel) else MeteredModel(inner, role)

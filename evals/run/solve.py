@@ -1,0 +1,171 @@
+"""One row: a problem solved by one method with one n and seed, graded and counted. What every worker holds."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from evals.data.problems import Grade, Problem, Ungraded
+from evals.graders.grading import Grader, check_installed
+from evals.graders.voting import majority
+from evals.rows.row import Row
+from evals.run.cost import forget_peak, peak_memory_bytes
+from evals.run.metering import METER, SPANS, Meter, Span, covered, metered
+from evals.run.plan import MAJORITY, Plan, Setting, Task
+from evals.run.record import blank_row, failed_row, grade_fields, plain_step
+from gsi_node.cancel import run_cancellable
+from gsi_node.errors import Cancelled
+from gsi_node.graph.build import compile_gsi
+from gsi_node.graph.state import add_usage
+from gsi_node.specs.load import load_model, load_reward
+
+Plain = dict[str, Any]
+Load = Callable[[str, str], Any]  # (role, spec) -> the model or reward
+
+
+def load_part(role: str, spec: str) -> Any:
+    """The model or reward of a spec."""
+    return load_reward(spec) if role == "reward" else load_model(spec)
+
+
+class Solver:
+    """The models of a plan, a compiled graph a method, and threads for the rows in flight. A context manager.
+
+    With one row in flight each row begins with empty prefix caches, so its seconds do not depend on the rows before.
+    """
+
+    def __init__(self, plan: Plan, setting: Setting, load: Load = load_part, threads: int = 1) -> None:
+        """Loads the models: raises GSIError. threads: torch's, where a model needs torch."""
+        check_installed({problem.kind for problem in plan.problems})
+        self.plan = plan
+        self.setting = setting
+        self.parts: Plain = dict.fromkeys(("draft", "base", "reward"))
+        for role in plan.roles:
+            self.parts[role] = metered(role, load(role, plan.specs[role]))
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(threads)
+        self._graphs: dict[str, Any] = {method: self._compiled(method) for method in plan.methods}
+        self._grader = Grader(workers=1, seconds=plan.grading_seconds)
+        self._grader.__enter__()
+        self._threads = ThreadPoolExecutor(setting.concurrency, thread_name_prefix="row")
+
+    def fingerprints(self) -> dict[str, str]:
+        """Of the models, by role."""
+        return {role: self.parts[role].fingerprint for role in self.plan.roles}
+
+    def submit(self, task: Task) -> Future[Row]:
+        """Begin a row, in a thread."""
+        return self._threads.submit(self._row, task)
+
+    def finished(self, task: Task, future: Future[Row]) -> Row:
+        """The row of a future that is done; where it failed, a row that says why."""
+        error = future.exception()
+        return future.result() if error is None else failed_row(self.plan, self.setting, task, error)
+
+    def close(self) -> None:
+        self._threads.shutdown(cancel_futures=True)
+        self._grader.__exit__(None, None, None)
+
+    def _compiled(self, method: str) -> Any:
+        return compile_gsi(**self.parts, config=self.plan.config(method, self.plan.ns[0], self.plan.seeds[0]))
+
+    def _row(self, task: Task) -> Row:
+        if self.setting.concurrency == 1:
+            self._forget()
+        meter: Meter = {}
+        spans: list[Span] = []
+        tokens = METER.set(meter), SPANS.set(spans)
+        started = time.perf_counter()
+        try:
+            outcomes = self._outcomes(task)
+        finally:
+            METER.reset(tokens[0])
+            SPANS.reset(tokens[1])
+        seconds = time.perf_counter() - started
+        memory = peak_memory_bytes()
+        problem = self.plan.problems[task.place]
+        chosen, grade, votes = self._judged(task, problem, outcomes)
+        usage: Plain = {}
+        for outcome in outcomes:
+            usage = add_usage(usage, outcome["usage"])
+        row: Row = {**blank_row(self.plan, self.setting, task), **grade_fields(grade)}
+        row |= {
+            "response": chosen["response"],
+            "stop_reason": chosen["stop_reason"],
+            "acceptance_rate": None if votes is not None else chosen["acceptance_rate"],
+            "steps": [plain_step(step) for step in chosen["steps"]],
+            "usage": usage,
+            "flops": self._flops(meter, usage),
+            "seconds": seconds,
+            "models_seconds": covered(spans),
+            "peak_memory_bytes": memory,
+        }
+        if votes is not None:
+            row["votes"] = votes
+        return row
+
+    def _outcomes(self, task: Task) -> list[Plain]:
+        """What the graph said, within the seconds a row may take. Raises Cancelled beyond them."""
+        solve = partial(self._majority if task.method in MAJORITY else self._once, task)
+        seconds = self.setting.row_seconds
+        return solve() if seconds is None else asyncio.run(_within(seconds, solve))
+
+    def _once(self, task: Task) -> list[Plain]:
+        return [self._invoke(task, self.plan.stream_id(task), task.n)]
+
+    def _majority(self, task: Task) -> list[Plain]:
+        """n whole responses, each from streams of its own."""
+        name = self.plan.stream_id(task)
+        return [self._invoke(task, name + (f"/{j}" if j else ""), 1) for j in range(task.n)]
+
+    def _invoke(self, task: Task, stream_id: str, n: int) -> Plain:
+        asked = {"problem": self.plan.problems[task.place].problem, "problem_id": stream_id}
+        outcome: Plain = self._graphs[task.method].invoke(asked, context={"n": n, "seed": task.seed})
+        return outcome
+
+    def _judged(self, task: Task, problem: Problem, outcomes: list[Plain]) -> tuple[Plain, Grade, list[Plain] | None]:
+        """The response that counts, its grade, and the votes where there was a vote; the first where nobody knows who
+        won it."""
+        if task.method not in MAJORITY:
+            return outcomes[0], self._grader.grade(problem, outcomes[0]["response"]), None
+        grader = self._grader.limited(self.plan.vote_seconds)
+        grades = [grader.grade(problem, outcome["response"]) for outcome in outcomes]
+        try:
+            winner, votes = majority(problem, grades, grader)
+        except Ungraded as error:
+            return outcomes[0], Grade(None, None, str(error)), []
+        return outcomes[winner], grades[winner], votes
+
+    def _flops(self, meter: Meter, usage: Mapping[str, Plain]) -> dict[str, float]:
+        """By role: of a model of known size that was asked; 0 where a known model was not, or is no network."""
+        found: dict[str, float] = {}
+        for role in usage:
+            sizes, work = self.parts[role].sizes, meter.get(role)
+            if sizes is not None:
+                found[role] = sum(size.flops(work) for size in sizes) if work is not None else 0.0
+        return found
+
+    def _forget(self) -> None:
+        """Empty the prefix caches, and begin the count of memory anew."""
+        for part in self.parts.values():
+            engine = getattr(part, "engine", None)
+            if engine is not None:
+                engine.cache.clear()
+        forget_peak()
+
+
+async def _within(seconds: float, solve: Callable[[], list[Plain]]) -> list[Plain]:
+    """What `solve` returns; Cancelled, which reaches the models, where it takes longer."""
+    clock = asyncio.timeout(seconds)
+    try:
+        async with clock:
+            return await run_cancellable(solve)
+    except TimeoutError as error:
+        if clock.expired():
+            raise Cancelled(f"the row took longer than --row-seconds {seconds:g}") from error
+        raise

@@ -1,0 +1,1 @@
+"""Settings found on a calibration split."""

@@ -1,0 +1,172 @@
+"""The trials of `evals tune`: runs of one setting, its threshold moved until the wanted share of steps falls back."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scipy import stats as scipy_stats
+
+from evals import __main__ as harness
+from evals.report import stats
+from evals.report.tally import Plain, Row, Setting, tally
+from evals.rows.row import read_rows
+from evals.run.folder import CONFIG, read_config
+from evals.tune.thresholds import FIELDS, batches, clip, threshold
+from gsi_node.errors import ConfigError
+from gsi_node.host.shell import complain
+from gsi_node.step.config import GSIConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One setting, measured. fields: of GSIConfig, for --config. wanted: the fallback share asked for. flops: mean
+    forward FLOPs a problem, None where unknown. runs: how many it took."""
+
+    fields: Plain
+    wanted: float
+    fallback: Plain
+    accuracy: Plain
+    flops: float | None
+    problems: int
+    runs: int
+
+    def about(self) -> Plain:
+        """All of it, JSON-plain."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What all trials share: where they are written, the data, the models, and when to stop."""
+
+    out: Path
+    method: str
+    shared: tuple[str, ...]
+    rounds: int
+    tolerance: float
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> Search:
+        """From the command line. Raises ConfigError where it has no goal, or one that cannot be."""
+        if options.target_fallback is None and options.budget_flops is None:
+            raise ConfigError("tune needs a goal: --target-fallback SHARE, --budget-flops F, or both")
+        shares = options.fallbacks if options.target_fallback is None else [options.target_fallback]
+        if not all(0.0 <= share < 1.0 for share in shares):
+            raise ConfigError(f"--target-fallback: want a share in [0, 1), got {', '.join(map(str, shares))}")
+        if options.rounds < 1:
+            raise ConfigError(f"--rounds: want at least 1, got {options.rounds}")
+        shared = ["--data", options.data, "--limit", str(options.limit), "--seeds", options.seeds]
+        shared += ["--draft", options.draft, "--base", options.base, "--reward", options.reward]
+        shared += ["--workers", str(options.workers), "--concurrency", str(options.concurrency)]
+        shared += ["--record", "candidates"]
+        if options.data_dir is not None:
+            shared += ["--data-dir", str(options.data_dir)]
+        for given in options.set:
+            shared += ["--set", given]
+        return cls(options.out, options.method, tuple(shared), options.rounds, options.tolerance)
+
+    def rows(self, name: str, split: str, fields: Plain) -> list[Row]:
+        """The rows of one run under OUT, made where they are not there yet. Where it fails, its exit code is ours."""
+        folder = self.out / name
+        sets = [
+            part for key, value in fields.items() if key not in ("method", "n") for part in ("--set", f"{key}={value}")
+        ]
+        what = ["--methods", fields["method"], "--n", str(fields["n"]), "--split", split, "--out", str(folder)]
+        code = harness.main(["run", *self.shared, *what, *sets])
+        if code not in (0, 3):
+            complain(f"the run in {folder} ended with exit code {code}; the same command goes on from there")
+            raise SystemExit(code)
+        found: list[Any] = read_rows(folder)
+        return found
+
+
+def calibrated(search: Search, beta: float, n: int, share: float) -> Trial:
+    """Rerun with the threshold that the last run's batches call for until the share agrees, or the rounds are over.
+
+    The run nearest to the wanted share counts. Fixed point: the batches' law depends on the threshold only through the
+    steps committed before them.
+    """
+    fields: Plain = {"method": search.method, "n": n, "beta": beta}
+    name = FIELDS[search.method]
+    label = f"{search.method}-beta{beta:g}-n{n}-fallback{share:g}"
+    if search.method == "expgsi":  # every candidate's ratio is known in a gsi run only: expgsi stops early
+        rows = search.rows(f"gsi-beta{beta:g}-n{n}", "calibration", {**fields, "method": "gsi"})
+        fields["log_ratio_clip"] = round(clip(batches(rows)), 4)
+    fields[name] = _first(name, beta)
+    nearest: Trial | None = None
+    for number in range(1, search.rounds + 1):
+        rows = search.rows(f"{label}-run{number}", "calibration", fields)
+        trial = measured(rows, dict(fields), share, number)
+        if nearest is None or _gap(trial) < _gap(nearest):
+            nearest = trial
+        if _gap(trial) <= search.tolerance:
+            break
+        moved = round(threshold(search.method, batches(rows), share), 4)
+        if moved == fields[name]:
+            break
+        fields[name] = moved
+    assert nearest is not None
+    return nearest
+
+
+def given(search: Search, sets: Sequence[str]) -> Plain:
+    """The fields named by --set, as the runs read them: a pasted configuration must hold them too."""
+    config = read_config(min(file.parent for file in search.out.glob(f"*/{CONFIG}")))["config"]
+    return {name: config[name] for name in (text.partition("=")[0].strip() for text in sets) if name in config}
+
+
+def held_out(search: Search, best: Trial) -> Trial:
+    """The chosen setting on the other half of the data."""
+    return measured(search.rows("held-out", "heldout", best.fields), best.fields, best.wanted, 1)
+
+
+def measured(rows: Sequence[Row], fields: Plain, wanted: float, runs: int) -> Trial:
+    """Fallback share, accuracy and FLOPs of a run's rows. Raises ConfigError where no step was decided."""
+    temperature = rows[0]["temperature"] if rows else 0.7
+    found = tally(Setting("", fields["method"], fields["n"], temperature), rows) if rows else {}
+    accepted = found.get("acceptance")
+    if accepted is None:
+        raise ConfigError("the run decided no step: are all its rows errors? (evals report shows them)")
+    fallback = {
+        **accepted,
+        "value": 1 - accepted["value"],
+        "low": 1 - accepted["high"],
+        "high": 1 - accepted["low"],
+    }
+    flops = None if found["flops"] is None else found["flops"]["total"]["value"]
+    return Trial(fields, wanted, fallback, found["accuracy"], flops, found["problems"], runs)
+
+
+def best(found: Sequence[Trial], budget: float | None) -> Trial | None:
+    """The most accurate within the budget, the cheapest of equals; None where none is within it."""
+    able = [t for t in found if budget is None or (t.flops is not None and t.flops <= budget)]
+    return max(able, key=lambda t: (t.accuracy["value"], -(t.flops or 0.0)), default=None)
+
+
+def frontier(found: Sequence[Trial]) -> list[Trial]:
+    """Those that no other beats in accuracy at the same or a lower cost."""
+    known = [t for t in found if t.flops is not None]
+    front = stats.pareto([t.flops or 0.0 for t in known], [t.accuracy["value"] for t in known])
+    return [known[i] for i in front]
+
+
+def unpaired_p(one: Trial, other: Trial) -> float:
+    """Two-sided p of equal accuracies on different problems, by the normal law of their difference."""
+    se = math.hypot(one.accuracy["se"], other.accuracy["se"])
+    gap = abs(one.accuracy["value"] - other.accuracy["value"])
+    return 1.0 if se == 0.0 else float(2 * scipy_stats.norm.sf(gap / se))
+
+
+def _gap(trial: Trial) -> float:
+    return abs(float(trial.fallback["value"]) - trial.wanted)
+
+
+def _first(name: str, beta: float) -> float:
+    """Where the search begins: the default settings."""
+    config = GSIConfig(beta=beta)
+    return config.resolved_log_c if name == "log_c" else float(getattr(config, name))

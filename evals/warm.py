@@ -1,9 +1,0 @@
-"""Imported once by the server that forks the workers: everything heavy that a worker needs, and no tensor touched."""
-
-from __future__ import annotations
-
-import evals.solve
-import gsi_node.models.transformers
-import gsi_node.rewards.prm
-
-LOADED = (evals.solve, gsi_node.models.transformers, gsi_node.rewards.prm)

@@ -1,0 +1,134 @@
+"""What a service of `python -m gsi_node.service` says: of itself, and in its answers, number by number."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from math import inf
+from sys import float_info
+from typing import Any
+
+from gsi_node.errors import BackendError, InvalidLogProb, SpecError
+from gsi_node.models.servers.dialects import token_id
+from gsi_node.models.servers.equals import equal
+from gsi_node.models.servers.http import Transport
+from gsi_node.models.servers.replica import Failed
+from gsi_node.models.servers.tempered import ROUNDING
+from gsi_node.types import Step
+
+MINUS_INFINITY = "-inf"  # JSON has no −inf, and null would look like a missing number
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a service says of itself: one model or one reward. range: the reward's; None for a model."""
+
+    name: str
+    role: str
+    fingerprint: str
+    vocabulary: str
+    stop_ids: tuple[int, ...]
+    range: tuple[float, float] | None
+
+    def of(self, answer: Any) -> Mapping[str, Any]:
+        """The answer, which must come from what was served at start-up: every answer carries its fingerprint."""
+        found = answer.get("fingerprint")
+        if found is None:
+            raise Failed(
+                "its answer has no fingerprint", fix="Serve with this version of gsi_node.service", again=False
+            )
+        if found != self.fingerprint:
+            raise Failed(
+                f"{found!r:.80} answered for {self.fingerprint!r:.80}, another {self.role} than at start-up",
+                fix="Serve one model at every address; begin a new run if this one is meant",
+                again=False,
+            )
+        content: Mapping[str, Any] = answer
+        return content
+
+
+def reach(transport: Transport, role: str) -> Health:
+    """What the services serve: all of them the same. Raises BackendUnavailable where none can be reached, SpecError
+    where they differ or serve something else."""
+
+    async def look(one: Transport) -> Health:
+        health = await one.ask("/health", None, _health, "asking what it serves")
+        if health.role != role:
+            raise SpecError(f"remote:{one.name} serves a {health.role} ({health.name}), but a {role} is asked for")
+        return health
+
+    def same(kept: Health, found: Health, url: str) -> None:
+        for name in ("range", "stop_ids", "vocabulary", "fingerprint"):
+            here, there = getattr(found, name), getattr(kept, name)
+            if here != there:
+                raise SpecError(
+                    f"remote:{url} serves {here!r:.100} as its {name}, and {transport.name} began with {there!r:.100}: "
+                    "serve one model at every address; begin a new run if this one is meant"
+                )
+
+    return transport.wait(equal(transport, look, same))
+
+
+def _health(answer: Any) -> Health:
+    name, role, fingerprint, vocabulary = (answer[key] for key in ("name", "role", "fingerprint", "vocabulary"))
+    texts = (name, role, fingerprint, vocabulary)
+    if not all(isinstance(text, str) and text.isprintable() for text in texts) or not fingerprint:
+        raise Failed(f"it says that it serves {texts!r:.200}", fix="Is this a service of gsi_node.service?")
+    low_high = answer["range"]
+    ends = None if low_high is None else (number(low_high[0], ends=True), number(low_high[1], ends=True))
+    if ends is not None and not ends[0] <= ends[1]:
+        raise Failed(f"it says that its rewards lie in {ends}")
+    if (ends is None) != (role != "reward"):
+        raise Failed(f"it says that it serves a {role} with the range {low_high!r:.60}")
+    return Health(*texts, tuple(map(token_id, answer["stop_ids"])), ends)
+
+
+def read_step(found: Any, most: int, stops: Collection[int]) -> Step:
+    """A step of an answer: it has tokens, `most` at most, and ends at the first of `stops`; the log-probability of what
+    was drawn is that of something possible."""
+    text, finished = found["text"], found["finished"]
+    ids = tuple(map(token_id, found["token_ids"]))
+    if not isinstance(text, str) or not isinstance(finished, bool) or not ids:
+        raise Failed(f"it returned a step of text {text!r:.40}, finished {finished!r:.20}, with {len(ids)} tokens")
+    if len(ids) > most:
+        raise Failed(f"a step has {len(ids)} tokens where {most} were asked for at most")
+    if inside := [i for i in ids[:-1] if i in stops]:
+        raise Failed(f"a step goes on after the step end {inside[0]}")
+    if finished and ids[-1] not in stops:
+        raise Failed(f"a step is said to end the response, but its last token {ids[-1]} is no step end")
+    value = log_prob(found["log_prob"])
+    if value == -inf:
+        raise Failed("it drew a step that it gives probability zero", InvalidLogProb)
+    return Step(text, ids, value, finished)
+
+
+def expect(found: Any, wanted: int) -> Any:
+    if not isinstance(found, list) or len(found) != wanted:
+        raise Failed(f"it returned {len(found)} results for {wanted}", BackendError)
+    return found
+
+
+def number(value: Any, *, ends: bool = False) -> float:
+    """The number that a service wrote; ends: of a range, which may be infinite."""
+    written = {MINUS_INFINITY: -inf, "inf": inf} if ends else {MINUS_INFINITY: -inf}
+    if isinstance(value, str) and value in written:
+        return written[value]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= float_info.max:  # NaN is not
+        raise Failed(f"it returned {value!r:.60} where a number belongs", InvalidLogProb)
+    return float(value)
+
+
+def log_prob(value: Any) -> float:
+    """A log-probability in nats: at most 0, or above it by what rounding explains, which is read as 0."""
+    found = number(value)
+    if found > ROUNDING:
+        raise Failed(f"it returned {value!r:.60} as a log-probability", InvalidLogProb)
+    return min(0.0, found)
+
+
+def bound(value: Any) -> float:
+    """A certified bound in nats: at least 0."""
+    found = number(value)
+    if not found >= 0.0:
+        raise Failed(f"it returned {value!r:.60} as the bound of an error", InvalidLogProb)
+    return found

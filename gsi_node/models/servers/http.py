@@ -1,0 +1,297 @@
+"""Asking servers over HTTP: bounded retries, replicas, typed errors. An async client on one loop, with a sync face.
+
+An answer is read inside the attempt, so a broken answer is asked for again like a broken connection. All attempts of a
+request share one deadline: a request ends in an answer or in an error that names the server, the request and what to
+change. Neither keys nor prompts are logged or written into errors; a server's own words are escaped and cut there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import wait as wait_for
+from copy import copy
+from dataclasses import dataclass, replace
+from math import inf, isfinite
+from typing import Any, TypeVar
+
+import httpx
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_exponential_jitter,
+)
+
+from gsi_node.cancel import check_cancelled
+from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, GSIError, SpecError
+from gsi_node.models.servers import answers
+from gsi_node.models.servers.answers import Unreadable
+from gsi_node.models.servers.background import background_loop
+from gsi_node.models.servers.connections import Answer, Connections
+from gsi_node.models.servers.replica import Failed as Failed
+from gsi_node.models.servers.replica import Replica
+from gsi_node.models.servers.routes import key_in, route_to
+
+T = TypeVar("T")
+_log = logging.getLogger("gsi_node.server")
+_BUSY = (408, 425, 429, 500, 502, 503, 504)
+_LONG = 600  # characters of what went wrong, a server's words among them
+_LOOK = 0.1  # seconds between two looks of a waiting thread at whether its run is gone
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """deadline: seconds a request may take, all its attempts and pauses together. timeout: seconds of one attempt.
+    attempts: at most. first_wait, longest_wait: seconds between attempts, doubled each time. longest_retry_after:
+    seconds; a server that asks for more is given up. Raises ConfigError."""
+
+    timeout: float = 120.0
+    attempts: int = 9
+    deadline: float = 300.0
+    first_wait: float = 0.1
+    longest_wait: float = 4.0
+    longest_retry_after: float = 60.0
+
+    def __post_init__(self) -> None:
+        for name in ("timeout", "deadline"):
+            seconds = getattr(self, name)
+            if not (isfinite(seconds) and seconds > 0):
+                raise ConfigError(f"{name} is {seconds}; give a number of seconds above 0")
+        if self.attempts < 1:
+            raise ConfigError(f"attempts is {self.attempts}; give at least 1")
+
+
+class Transport:
+    """The replicas of one model. Safe to use from threads and from any event loop, and in a forked child.
+
+    check: asked with the transport of one replica, before a replica that failed is used again, and before an answer
+    over a new connection is: raises where it is not what it was, for a server may come back as another.
+    """
+
+    def __init__(self, urls: Sequence[str], *, patience: Patience, api_key_env: str = "GSI_API_KEY") -> None:
+        """Raises SpecError for an address, ConfigError for a key or a proxy that cannot be used; both are read now."""
+        self.replicas = [Replica(*route_to(url)) for url in urls]
+        self.name = " | ".join(replica.url for replica in self.replicas)
+        self.api_key_env = api_key_env
+        self._patience = patience
+        self._key = key_in(api_key_env)
+        self._connections = Connections(self._key, patience.timeout)
+        self.check: Callable[[Transport], Awaitable[None]] | None = None
+        self._checking = False
+
+    def only(self, replica: Replica, *, url: str | None = None, timeout: float = inf, attempts: int = 3) -> Transport:
+        """This transport for one replica (at `url`) alone, without `check`, over the same connections; close the whole.
+
+        timeout, attempts: at most.
+        """
+        one, patience = copy(self), self._patience
+        one.replicas, one.check = [Replica(url or replica.url, replica.proxy)], None
+        one.name = one.replicas[0].url
+        timeout, attempts = min(timeout, patience.timeout), min(attempts, patience.attempts)
+        one._patience = replace(patience, timeout=timeout, attempts=attempts)
+        return one
+
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`, run on the client's loop; for threads. Raises Cancelled once the caller's run is gone,
+        and ends the request then."""
+        future = asyncio.run_coroutine_threadsafe(work, background_loop())
+        try:
+            while not wait_for((future,), _LOOK).done:
+                check_cancelled()
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    async def join(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`, run on the client's loop; cancelled with the awaiting task."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, background_loop()))
+
+    def deadline(self) -> float:
+        """When a request that begins now must have ended, by time.monotonic()."""
+        return time.monotonic() + self._patience.deadline
+
+    def shown(self, text: str, most: int = 200) -> str:
+        """A server's words as they may stand in an error or a log: escaped, cut, without the key."""
+        return answers.shown(text, self._key, most)
+
+    async def ask(
+        self,
+        path: str,
+        body: Any,
+        read: Callable[[Any], T],
+        what: str,
+        *,
+        entries: int = 0,
+        deadline: float | None = None,
+    ) -> T:
+        """read(the JSON answer to `body` posted to `path`; GET where body is None). what: names the request.
+
+        `read` runs in a thread, and raises Failed for an answer that cannot be used. entries: how many numbers a right
+        answer lists at most; one that takes more bytes than that and 1 MiB is not read. deadline: by time.monotonic(),
+        for several requests that share one. Raises BackendUnavailable, BackendError, ConfigError.
+        """
+        patience, started = self._patience, time.monotonic()
+        until = started + patience.deadline if deadline is None else deadline
+        most = answers.BASE + answers.ENTRY * entries
+        content = _written(body, f"{self.name}: {what}")
+        pause = wait_exponential_jitter(
+            max=patience.longest_wait, jitter=patience.first_wait, multiplier=patience.first_wait
+        )
+
+        def wait(state: RetryCallState) -> float:
+            failed = state.outcome.exception() if state.outcome else None
+            return max(float(pause(state)), failed.after if isinstance(failed, Failed) else 0.0)
+
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(patience.attempts) | stop_before_delay(until - started),
+            wait=wait,
+            retry=retry_if_exception(lambda error: isinstance(error, Failed) and error.again),
+            reraise=True,
+        )
+        try:
+            async for attempt in retrying:
+                with attempt:
+                    return await self._once(path, content, read, most, until)
+        except Failed as failed:
+            if self._checking and failed.again:  # within an attempt: it fails as the check did, and is tried again
+                raise
+            tries = retrying.statistics.get("attempt_number", 1)
+            spent = time.monotonic() - started
+            raise failed.kind(
+                f"{self.name}: {what}: {self.shown(failed.problem, _LONG)} (attempt {tries} of {patience.attempts}, "
+                f"{spent:.1f} of {until - started:.4g} s). {failed.fix}"
+            ) from None  # the cause may quote the server, or the key
+        raise AssertionError("tenacity ends in a result or an error")
+
+    def close(self) -> None:
+        """Close the connections; a later request opens new ones."""
+        self.wait(self.aclose())
+
+    async def aclose(self) -> None:
+        """`close`, on the client's loop."""
+        await self._connections.aclose()
+
+    async def _once(self, path: str, content: bytes | None, read: Callable[[Any], T], most: int, until: float) -> T:
+        if self._connections.elsewhere:
+            for replica in self.replicas:
+                replica.begin_anew()
+        started = time.monotonic()
+        replica = min(self.replicas, key=lambda r: (max(0.0, r.resting - started), r.outstanding))
+        replica.outstanding += 1
+        try:
+            async with asyncio.timeout(max(0.0, until - started)):
+                if replica.checked is None:
+                    await self._verify(replica, time.monotonic())
+                async with asyncio.timeout(self._patience.timeout):
+                    answer = await self._fetch(replica, path, content, most)
+                await self._verify(replica, answer.opened)
+                async with asyncio.timeout(self._patience.timeout):
+                    result = await asyncio.to_thread(self._read, answer, read, most)
+        except (Failed, TimeoutError) as error:
+            within = min(self._patience.timeout, max(0.0, until - started))
+            failed = error if isinstance(error, Failed) else _late(f"answer within {within:.3g} s")
+            if len(self.replicas) > 1:
+                failed.problem = f"{replica.url}: {failed.problem}"
+            if failed.down:
+                replica.set_aside()
+                if len(self.replicas) > 1:
+                    said = self.shown(failed.problem, _LONG)
+                    _log.warning("%s is set aside for %.1f s: %s", replica.url, replica.rest, said)
+            raise failed from None
+        finally:
+            replica.outstanding -= 1
+        replica.rest = replica.resting = 0.0
+        return result
+
+    async def _verify(self, replica: Replica, since: float) -> None:
+        if (check := self.check) is not None:
+            one = self.only(replica, attempts=1)
+            one._checking = True
+            await replica.verify(lambda: check(one), since)
+
+    async def _fetch(self, replica: Replica, path: str, content: bytes | None, most: int) -> Answer:
+        """One request; Failed for an answer that has no body to read."""
+        try:
+            answer = await self._connections.fetch(replica.url + path, replica.proxy, content, most)
+        except httpx.TimeoutException as error:
+            raise _late("connection" if isinstance(error, httpx.ConnectTimeout) else "answer") from error
+        except httpx.RequestError as error:
+            raise Failed(
+                f"the connection failed ({type(error).__name__})",
+                BackendUnavailable,
+                fix="Start the server, or mend its address in the spec",
+                down=True,
+            ) from error
+        except Unreadable as error:
+            raise _unreadable(error) from error
+        if answer.status != 200:
+            raise self._refused(answer, path)
+        return answer
+
+    def _read(self, answer: Answer, read: Callable[[Any], T], most: int) -> T:
+        """read(the JSON of an answer); Failed for whatever it raises: the one catch-all around every reader."""
+        try:
+            return read(answers.read_json(answer.body, answer.encoding, most))
+        except Unreadable as error:
+            raise _unreadable(error) from error
+        except (Failed, GSIError):
+            raise
+        except Exception as error:
+            raise Failed(
+                f"the answer has another shape than expected ({type(error).__name__}: {self.shown(str(error), 80)})",
+                fix="Check that the server speaks this API, and its version",
+            ) from error
+
+    def _refused(self, answer: Answer, path: str) -> Failed:
+        """What a status other than 200 means."""
+        status, said = answer.status, self.shown(answers.message(answer.body, answer.encoding))
+        said = f": {said}" if said else ""
+        if status in _BUSY:
+            after = answers.retry_after(answer.retry_after)
+            again = after <= self._patience.longest_retry_after
+            fix = "Send fewer requests at a time, or add replicas" if status == 429 else "Look into the server's log"
+            return Failed(f"status {status}{said}", BackendUnavailable, fix=fix, again=again, after=after, down=True)
+        if status in (401, 403):
+            fix = f"Set the environment variable {self.api_key_env} to the server's key (?api_key_env=NAME for another)"
+            return Failed(f"status {status}: the server wants a key, or another one", ConfigError, fix=fix, again=False)
+        if status == 404:
+            fix = "Check MODEL and the path in the spec against what the server lists (GET /v1/models)"
+            return Failed(f"status 404 for {path}{said}", SpecError, fix=fix, again=False)
+        if 300 <= status < 400:
+            fix = "Write the address that it redirects to: none is followed, since a key must not reach another server"
+            return Failed(f"status {status}, a redirect", SpecError, fix=fix, again=False)
+        if any(word in said.lower() for word in ("context", "too long", "maximum model length", "max_model_len")):
+            fix = "Lower max_steps, max_tokens or max_step_tokens, or start the server with a longer context"
+            return Failed(f"the request does not fit{said}", ConfigError, fix=fix, again=False)
+        return Failed(f"status {status}{said}", BackendError, fix="Change what the server names", again=False)
+
+
+def _unreadable(error: Unreadable) -> Failed:
+    return Failed(str(error), fix="Look into the server's log, and at proxies before it", down=True)
+
+
+def _late(what: str) -> Failed:
+    return Failed(
+        f"no {what}",
+        BackendUnavailable,
+        fix="Raise ?timeout=SECONDS (an attempt) or ?deadline=SECONDS (all of them), or look whether the server is "
+        "overloaded",
+        down=True,
+    )
+
+
+def _written(body: Any, what: str) -> bytes | None:
+    """A request's body; ConfigError for a text or number that JSON has no place for."""
+    if body is None:
+        return None
+    try:
+        return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except ValueError as error:  # half of a character, NaN
+        raise ConfigError(f"{what}: the request cannot be written as JSON ({type(error).__name__})") from None

@@ -1,0 +1,248 @@
+"""A language model behind vLLM (server:…) or SGLang (sglang:…) as a StepModel. Token ids in and out.
+
+Servers give log-probabilities at temperature 1 (or, vLLM with processed logprobs, at the sampling temperature for
+sampled tokens): tempered.py turns those of the k most likely tokens into log π under the law, with a certified bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from hashlib import blake2b
+from math import fsum, inf
+from types import TracebackType
+from typing import Literal, Self
+
+from gsi_node.core.rng import Stream
+from gsi_node.errors import ConfigError, InvalidLogProb, LawMismatch
+from gsi_node.identity import fingerprint_of
+from gsi_node.models.servers.dialects import Dialect, Draw
+from gsi_node.models.servers.http import Transport
+from gsi_node.models.servers.replica import Failed
+from gsi_node.models.servers.sglang import SGLang
+from gsi_node.models.servers.tempered import Token, check_temperature, tempered_sum
+from gsi_node.models.servers.vllm import VLLM
+from gsi_node.text.tokens import Ids, Tokens
+from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
+
+DIALECTS: dict[str, Dialect] = {"server": VLLM(), "sglang": SGLang()}
+Reported = Literal["raw", "processed", "unknown"]
+
+
+class ServerModel:
+    """π on a server. Threads and event loops may share one object; requests run side by side.
+
+    model: the served name, "" where the server has only one. top_k: how many tokens the server lists at a position
+    (vLLM's default cap is 20). names: under which its answers may come. served: what the server calls the model where
+    no name is asked for. context: tokens the server takes, None where unknown. reported: whether sampled tokens'
+    log-probabilities are those at temperature 1 ("raw") or under the sampling law ("processed"). unscored: why the
+    server cannot score, if it cannot. The last five, and `findings`, are what probe.py found out.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        dialect: Dialect,
+        tokens: Tokens,
+        *,
+        model: str,
+        top_k: int = 20,
+        context: int | None = None,
+        reported: Reported = "raw",
+    ) -> None:
+        if top_k < 1:
+            raise ConfigError(f"top_k is {top_k}; at least 1 token must be listed")
+        self.name = f"{dialect.kind}:{transport.name}#{model}"
+        self.transport = transport
+        self.dialect = dialect
+        self.tokens = tokens
+        self.model = model
+        self.top_k = top_k
+        self.names = frozenset((model,))
+        self.served = model
+        self.context = context
+        self.reported: Reported = reported
+        self.unscored: str | None = None
+        self.findings: tuple[str, ...] = ()
+
+    @property
+    def vocabulary(self) -> str:
+        return self.tokens.vocabulary
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of the served name, stop ids and top_k, and of how prompts are encoded and rendered, and what
+        sampled log-probabilities are. The weights are the server's; addresses may change."""
+        content = repr((self.model, self.vocabulary, self.tokens.format.shape, self.stop_ids, self.top_k))
+        return fingerprint_of(
+            f"{self.dialect.kind}:" + blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest(),
+            model=self.model or self.served,
+            tokenizer=self.tokens.codec.content,
+            prompt=self.tokens.format.rendered,
+            logprobs=self.reported,
+        )
+
+    @property
+    def stop_ids(self) -> Ids:
+        return self.tokens.stop_ids
+
+    def supports(self, law: SamplingLaw) -> None:
+        """0 < T ≤ 1 and top_p = 1; else LawMismatch."""
+        check_temperature(law.temperature)
+        if law.top_p < 1.0:
+            raise LawMismatch(
+                f"{self.name}: top_p is {law.top_p}, but a server does not tell log-probabilities within "
+                "a nucleus: set top_p to 1"
+            )
+        if law.max_step_tokens < 1:
+            raise LawMismatch(f"max_step_tokens is {law.max_step_tokens}; a step needs room for at least one token")
+
+    def check_ratio(self, law: SamplingLaw) -> None:
+        """LawMismatch where this server cannot take part in π_B/π_S under `law`, as draft or as base."""
+        if self.unscored is not None:
+            raise LawMismatch(
+                f"{self.name}: {self.unscored}. It can draft without a ratio, or be a fallback (method "
+                "rsd-n, sbon-draft, sbon-base …)"
+            )
+        if self.reported == "unknown" and law.temperature != 1.0:
+            raise LawMismatch(
+                f"{self.name}: the probe could not tell whether its log-probabilities include the "
+                "temperature; set temperature to 1, or sampled=raw or sampled=processed in the spec"
+            )
+
+    def encode(self, text: str) -> Ids:
+        return self.tokens.codec.encode(text)
+
+    def step_of(self, token_ids: Sequence[int], log_prob: float) -> Step:
+        """The step of these token ids, by the tokenizer's files. Raises VocabularyMismatch for ids without a token."""
+        return self.tokens.step(tuple(token_ids), log_prob, 0.0)
+
+    def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
+        """y_1..y_n ~ π(· | x), by the server's own random numbers, seeded from Stream(key, i)."""
+        return self.transport.wait(self._sample(prefix, n, key, law))
+
+    async def asample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
+        return await self.transport.join(self._sample(prefix, n, key, law))
+
+    def score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
+        """log π(y_i | x) under `law`, in nats, with its certified bound."""
+        return self.transport.wait(self._score(prefix, steps, law))
+
+    async def ascore(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
+        return await self.transport.join(self._score(prefix, steps, law))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def draw(self, ids: Ids, n: int, key: Key, law: SamplingLaw) -> list[list[Token]]:
+        """n rows of sampled tokens, each up to its first stop id, as the server reports them."""
+        limit = min(law.max_step_tokens, self._room(ids, 1))
+        stops = self.stop_ids if law.stop_ids is None else law.stop_ids
+        k = 1 if law.temperature == 1.0 or self.reported == "processed" else self.top_k
+        draw = Draw(ids, [seed(key, i) for i in range(n)], law.temperature, limit, stops, k)
+        what = f"sampling {n} steps after {len(ids)} tokens (seed {draw.seeds[0]})"
+
+        def read(answer: object) -> list[list[Token]]:
+            rows = self.dialect.read_samples(answer, self.names, draw)
+            return [_until_stop(tokens, stopped, draw) for tokens, stopped in rows]
+
+        entries = n * (len(ids) + limit * (k + 2))
+        body = self.dialect.sampling(self.model, draw)
+        return await self.transport.ask(self.dialect.path, body, read, what, entries=entries)
+
+    async def list_given(self, ids: Ids, rows: Sequence[Ids], k: int) -> list[list[Token]]:
+        """The k most likely tokens at every position of given rows, at temperature 1."""
+        what = f"scoring {len(rows)} steps of up to {max(map(len, rows))} tokens after {len(ids)}"
+        body = self.dialect.scoring(self.model, ids, rows, k)
+
+        def read(answer: object) -> list[list[Token]]:
+            return self.dialect.read_scores(answer, self.names, ids, rows)
+
+        entries = sum(len(ids) + len(row) for row in rows) * (k + 2)
+        return await self.transport.ask(self.dialect.path, body, read, what, entries=entries)
+
+    async def _sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
+        self.supports(law)
+        if n < 1:
+            raise ConfigError(f"n is {n}; ask for at least one candidate")
+        drawn = await self.draw(self.tokens.prefix_ids(prefix), n, key, law)
+        return [self._step(tokens, law) for tokens in drawn]
+
+    async def _score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
+        self.supports(law)
+        if self.unscored is not None:
+            raise LawMismatch(f"{self.name}: {self.unscored}")
+        rows = [step.token_ids for step in steps]
+        for i, row in enumerate(rows):
+            if not row:
+                raise ConfigError(f"{self.name}: candidate {i} has no token ids to score; encode its text first")
+            self.tokens.check(row)
+        if not rows:
+            return []
+        ids = self.tokens.prefix_ids(prefix)
+        self._room(ids, max(map(len, rows)))
+        unique = list(dict.fromkeys(rows))
+        k = 1 if law.temperature == 1.0 else self.top_k
+        given = await self.list_given(ids, unique, k)
+        known = {row: self._under(tokens, k, law.temperature) for row, tokens in zip(unique, given, strict=True)}
+        return [known[row] for row in rows]
+
+    def _step(self, tokens: list[Token], law: SamplingLaw) -> Step:
+        if self.reported == "processed" or law.temperature == 1.0:
+            score = Score(fsum(token.listed[token.id] for token in tokens))
+        else:
+            score = self._under(tokens, self.top_k, law.temperature)
+        if score.log_prob == -inf:
+            raise InvalidLogProb(f"{self.name}: it sampled a step that it gives probability zero")
+        return self.tokens.step(tuple(token.id for token in tokens), *score)
+
+    def _under(self, tokens: list[Token], k: int, temperature: float) -> Score:
+        try:
+            return tempered_sum(tokens, k, temperature)
+        except InvalidLogProb as error:
+            raise InvalidLogProb(f"{self.name}: {error}; lower ?top_k to what the server lists") from error
+
+    def _room(self, ids: Ids, needed: int) -> int:
+        """Tokens left in the server's context after `ids`; ConfigError if fewer than `needed`."""
+        if self.context is None:
+            return 1 << 30
+        room = self.context - len(ids) - self.dialect.spare
+        if room < needed:
+            raise ConfigError(
+                f"{self.name}: the prefix has {len(ids)} tokens and the step needs {needed}, but the server's context "
+                f"ends at {self.context}; lower max_steps or max_step_tokens, or start it with a longer context"
+            )
+        return room
+
+
+def seed(key: Key, candidate: int) -> int:
+    """The integer seed of a candidate: 53 bits from its keyed stream, which JSON and int64 hold exactly."""
+    return int(Stream(key, candidate).uniform() * 2**53)
+
+
+def _until_stop(tokens: list[Token], stopped: bool, draw: Draw) -> list[Token]:
+    """The tokens up to the first stop id: a server that does not stop there has drawn from the same law further."""
+    if len(tokens) > draw.limit:
+        raise Failed(f"a step has {len(tokens)} tokens where {draw.limit} were asked for at most")
+    end = next((i for i, token in enumerate(tokens) if token.id in draw.stops), None)
+    if end is not None:
+        return tokens[: end + 1]
+    if stopped:
+        last = tokens[-1].id if tokens else None
+        raise Failed(
+            f"a step ended at token {last}, which is no step end of this run, or its end token was left out",
+            fix="Give ?tokenizer=FOLDER with the served model's tokenizer and generation_config.json",
+            again=False,
+        )
+    if len(tokens) != draw.limit:
+        raise Failed(f"a step ended after {len(tokens)} of {draw.limit} tokens without a step end")
+    return tokens

@@ -1,0 +1,206 @@
+"""At start-up: reach a server, and find out what it can do, before a run depends on it.
+
+Checked: the served name, the context length, the tokenizer against the server's own, returned token ids, seeds, and the
+scorer against the sampler on the same ids, which also tells whether sampled log-probabilities include the temperature.
+Every further replica must give the first one's numbers (reference.py), now or, if it is down, before it is first used.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, LawMismatch, SpecError, VocabularyMismatch
+from gsi_node.models.servers.equals import about, card_of, names_of
+from gsi_node.models.servers.http import Patience, Transport
+from gsi_node.models.servers.model import DIALECTS, ServerModel
+from gsi_node.models.servers.reference import KEY, LAW, ROWS, TOLERANCE, Reference, look, same
+from gsi_node.models.servers.replica import Replica
+from gsi_node.text.tokens import Ids, Tokens
+from gsi_node.types import Prefix
+
+_log = logging.getLogger("gsi_node.server")
+_TEXT = "Step 1: So the sum is 12+3*45 = 147.\n\nIt's 1/2.\n\n"
+
+
+def connect(
+    kind: str,
+    urls: Sequence[str],
+    model: str = "",
+    *,
+    tokenizer: str | None = None,
+    system_prompt: str | None = None,
+    use_chat_template: bool = True,
+    template: str | None = None,
+    messages: Sequence[Mapping[str, str]] = (),
+    top_k: int = 20,
+    sampled: str = "probe",
+    timeout: float = 120.0,
+    attempts: int = 9,
+    deadline: float = 300.0,
+    api_key_env: str = "GSI_API_KEY",
+) -> ServerModel:
+    """The model behind one or more equal servers, probed. Raises BackendUnavailable, SpecError, VocabularyMismatch.
+
+    model: the served name; "" takes the only one. tokenizer: folder or hub name (default: the folder the server names
+    of itself). sampled: "raw" or "processed" overrules what the probe finds of the sampler's log-probabilities.
+    """
+    if kind not in DIALECTS:
+        raise SpecError(f"server kind {kind!r} is unknown; known: {', '.join(DIALECTS)}")
+    if sampled not in ("probe", "raw", "processed"):
+        raise ConfigError(f"sampled is {sampled!r}; write raw, processed, or probe")
+    transport = Transport(urls, patience=Patience(timeout, attempts, deadline), api_key_env=api_key_env)
+    dialect = DIALECTS[kind]
+    try:
+        cards = transport.wait(about(dialect, transport))
+        card = card_of(cards, model, transport)
+        model = model or (card.name if dialect.named else "")
+        folder = tokenizer or card.folder
+        if folder is None:
+            raise SpecError(f"{transport.name} does not say where its tokenizer is; add ?tokenizer=FOLDER to the spec")
+        tokens = Tokens(
+            folder,
+            f"{kind}:{transport.name}#{model}",
+            system_prompt=system_prompt,
+            use_chat_template=use_chat_template,
+            template=template,
+            messages=messages,
+        )
+        found = ServerModel(transport, dialect, tokens, model=model, top_k=top_k, context=card.context)
+        found.names, found.served = names_of(cards, card), card.name
+        probe(found)
+    except BaseException:
+        transport.close()
+        raise
+    if sampled != "probe":
+        found.reported = "raw" if sampled == "raw" else "processed"
+    return found
+
+
+def probe(model: ServerModel) -> None:
+    """Fill in what the servers can do, and `findings`; the findings go to the log as one message."""
+    model.findings = tuple(model.transport.wait(_probe(model)))
+    _log.info("%s: %s", model.name, "; ".join(model.findings))
+
+
+async def _probe(model: ServerModel) -> list[str]:
+    """The findings. The first replica that can be reached is examined, and the others are compared with it."""
+    whole = model.transport
+    findings: list[str] = []
+    for first in whole.replicas:
+        model.transport = whole.only(first, attempts=9)
+        try:
+            reference = await _examine(model, findings)
+            break
+        except BackendUnavailable:
+            if first is whole.replicas[-1]:
+                raise
+            findings.clear()
+            first.set_aside()
+        finally:
+            model.transport = whole
+    first.checked = time.monotonic()
+    whole.check = partial(_again, model, reference)
+    for replica in whole.replicas:
+        if replica is not first:
+            findings.append(await _compare(model, reference, whole, replica))
+    return findings
+
+
+async def _again(model: ServerModel, reference: Reference, one: Transport) -> None:
+    """What a replica that was away is asked before it counts again."""
+    await same(model, reference, one)
+
+
+async def _compare(model: ServerModel, reference: Reference, whole: Transport, replica: Replica) -> str:
+    """Look at a further replica. Raises BackendError, SpecError, VocabularyMismatch where it is no equal."""
+    started = time.monotonic()
+    one = whole.only(replica)
+    try:
+        card, found = await same(model, reference, one)
+        await _vocabulary(model, one)
+    except BackendUnavailable as error:
+        replica.set_aside()
+        _log.warning("%s: %s", model.name, error)
+        return f"{replica.url} CANNOT be reached: it is looked at before it is first used"
+    replica.checked = started
+    if card.context is not None:
+        model.context = min(card.context, model.context or card.context)
+    drawn = "the same steps" if found.drawn == reference.drawn else "OTHER steps of the same seeds"
+    return f"{replica.url} gives the same numbers, and draws {drawn}"
+
+
+async def _examine(model: ServerModel, findings: list[str]) -> Reference:
+    """What the server of model.transport can do, into the model and the findings; what others must say, too."""
+    tokens = model.tokens
+    findings += [
+        f"model {model.model or model.served}, {model.context or 'unknown'} tokens of context",
+        await _vocabulary(model, model.transport),
+        tokens.format.shown,
+    ]
+    ids = tokens.prefix_ids(Prefix("12 + 3 ="))
+    model.reported, model.unscored = "unknown", None
+    for context in (ids, tokens.codec.bos_ids + tokens.codec.encode("12 + 3 ="), ids[: len(ids) // 2]):
+        try:
+            found = await look(model, context or ids)
+        except LawMismatch as error:
+            model.unscored = str(error)
+            found = await look(model, ids)
+        if context is ids:
+            findings += await _draws(model, found)
+        if (gaps := found.gaps) is None:
+            findings.append("given steps CANNOT be scored: not usable as draft or base of a method with a ratio")
+            return found
+        if gaps.nearest > TOLERANCE:
+            raise BackendError(
+                f"{model.name}: its scores differ from its sampler's log-probabilities by {gaps.nearest:.2g} "
+                "nats a token; is another model, quantisation or adapter behind one of the two? Compare the server's "
+                "settings"
+            )
+        model.reported = gaps.reported
+        told = [
+            f"scores equal the sampler's log-probabilities within {gaps.nearest:.1e} nats a token",
+            f"sampled log-probabilities are {model.reported}",
+            f"at temperature {LAW.temperature} a step is known within {gaps.bound:.1e} nats (top_k={model.top_k})",
+        ]
+        if model.reported != "unknown":
+            break
+    findings += told
+    return found
+
+
+async def _draws(model: ServerModel, found: Reference) -> list[str]:
+    """Whether the ids of what it drew are known, and whether it draws them again."""
+    for row in found.drawn:
+        model.tokens.check(row)
+    again = await model.draw(found.ids, ROWS, KEY, LAW)
+    rows = tuple(tuple(token.id for token in row) for row in again)
+    same_rows = (
+        "seeds are honoured" if rows == found.drawn else "seeds are NOT honoured: a run cannot be repeated exactly"
+    )
+    return ["token ids come back", same_rows]
+
+
+async def _vocabulary(model: ServerModel, one: Transport) -> str:
+    """Compare the tokenizer's files with the tokenizer of a server, where it can be asked."""
+    wanted = model.tokens.codec.encode_marked(_TEXT)
+
+    def ids_in(answer: Any) -> Ids:
+        return tuple(map(int, answer["tokens"]))
+
+    body = {"model": model.model, "prompt": _TEXT, "text": _TEXT, "add_special_tokens": False}
+    replica = one.replicas[0]
+    root = one.only(replica, url=replica.url.removesuffix("/v1"), timeout=10.0)
+    try:
+        found = await root.ask("/tokenize", body, ids_in, "comparing the tokenizer")
+    except (BackendError, ConfigError):
+        return "its tokenizer cannot be asked: the files given are trusted"
+    if found != wanted:
+        raise VocabularyMismatch(
+            f"{one.name}: it encodes {_TEXT!r} as {list(found)[:12]}…, the given tokenizer as {list(wanted)[:12]}…; "
+            "give ?tokenizer=FOLDER with the served model's own tokenizer"
+        )
+    return "its tokenizer encodes as the files given"

@@ -1,0 +1,1 @@
+"""Problems of pocket math with exact answers, and their exact checkers."""

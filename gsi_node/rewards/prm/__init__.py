@@ -1,0 +1,1 @@
+"""Process reward models, in process and behind a server."""

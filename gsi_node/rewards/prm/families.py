@@ -1,0 +1,218 @@
+"""The families of process reward models: how each is recognised, written and read. A family is one record below.
+
+Sources: the model cards of Qwen2.5-Math-PRM, Skywork-o1-Open-PRM, Math-Shepherd and RLHFlow's PRMs, and TRL's
+PRMTrainer. docs/rewards.md shows how to add one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import exp, inf, isfinite, log, nan
+from typing import Any, Literal
+
+from gsi_node.errors import ConfigError
+from gsi_node.rewards.prm.layout import (
+    Layout,
+    Wish,
+    chat_layout,
+    lines_layout,
+    marker,
+    plain_layout,
+    response_layout,
+    separator_ids,
+    tagged_layout,
+    turns_layout,
+)
+from gsi_node.text.codec import Codec
+
+Head = Literal["labels", "sequence", "mlp", "value", "words"]
+"""Where the outputs come from: a token classifier; a sequence classifier's score; score.0 and score.2 with a ReLU
+between; v_head.summary; two words of a language model."""
+Read = Callable[[Sequence[float]], float]
+
+QWEN_SYSTEM = "Please reason step by step, and put your final answer within \\boxed{}."
+
+
+def sigmoid(value: float) -> float:
+    """1/(1 + e^−x)."""
+    return 1.0 / (1.0 + exp(-value)) if value >= 0 else exp(value) / (1.0 + exp(value))
+
+
+def second(outputs: Sequence[float]) -> float:
+    """softmax(outputs)[1] of two outputs."""
+    return sigmoid(outputs[1] - outputs[0])
+
+
+def first(outputs: Sequence[float]) -> float:
+    """softmax(outputs)[0] of two outputs."""
+    return sigmoid(outputs[0] - outputs[1])
+
+
+def only(outputs: Sequence[float]) -> float:
+    """The sigmoid of the one output."""
+    return sigmoid(outputs[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """How one family of PRMs is recognised, loaded, written and read.
+
+    known_by(config, lower-case name): whether a checkpoint is of this family. outputs: their number at a position.
+    layout: ids of problem and steps, from the tokenizer, the user's wishes and the config. read: the outputs at the
+    last token of a candidate to P(good). words: the two words of a language model, good first. pooled: the task under
+    which vLLM's pooling endpoint serves it, None where it cannot.
+    """
+
+    name: str
+    known_by: Callable[[Mapping[str, Any], str], bool]
+    head: Head
+    outputs: int
+    layout: Callable[[Codec, Wish, Mapping[str, Any]], Layout]
+    read: Read
+    words: tuple[str, str] | None = None
+    pooled: str | None = "token_classify"
+
+    @property
+    def reading(self) -> tuple[object, ...]:
+        """What determines the number read from a model, for fingerprints: where from, and what some outputs give."""
+        given = ([(i + 1) * (-0.75) ** (i + k) for i in range(self.outputs)] for k in range(4))
+        return self.head, self.outputs, self.words, [round(self.read(outputs), 9) for outputs in given]
+
+    def good(self, outputs: Sequence[float]) -> float:
+        """P(good) of the outputs at a step; NaN unless all are finite, so that no overflow becomes a certainty."""
+        return self.read(outputs) if all(map(isfinite, outputs)) else nan
+
+    def good_of(self, probabilities: Sequence[float]) -> float:
+        """P(good) where a server gives the probabilities that the outputs stand for: read from their logarithms, whose
+        softmax they are, or from the log-odds of a single one."""
+        if len(probabilities) == 1:
+            (p,) = probabilities
+            return self.read([_log(p) - _log(1.0 - p)])
+        return self.read([_log(p) for p in probabilities])
+
+
+def _log(p: float) -> float:
+    return log(p) if p > 0.0 else -inf
+
+
+def _architecture(config: Mapping[str, Any]) -> str:
+    return str((config.get("architectures") or [""])[0])
+
+
+def _token_classifier(config: Mapping[str, Any]) -> bool:
+    return _architecture(config).endswith("ForTokenClassification")
+
+
+def _separated(codec: Codec, wish: Wish, config: Mapping[str, Any]) -> Layout:
+    text = wish.separator or str(config.get("step_separator") or "\n")
+    return chat_layout(codec, wish, separator_ids(codec, text), text)
+
+
+def _qwen(codec: Codec, wish: Wish, config: Mapping[str, Any]) -> Layout:
+    system = QWEN_SYSTEM if wish.system_prompt is None else wish.system_prompt
+    return chat_layout(codec, replace(wish, system_prompt=system), marker(codec, "<extra_0>"), "<extra_0>")
+
+
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (
+        Family(
+            "qwen",
+            lambda config, name: _architecture(config) == "Qwen2ForProcessRewardModel" or "qwen2.5-math-prm" in name,
+            "mlp",
+            2,
+            _qwen,
+            second,
+        ),
+        Family(
+            "skywork",
+            lambda config, name: _architecture(config) == "Qwen2ForPrmModel" or "skywork-o1-open-prm" in name,
+            "value",
+            1,
+            lambda codec, wish, config: lines_layout(codec),
+            only,
+        ),
+        Family(
+            "shepherd",
+            lambda config, name: "shepherd" in name and not _token_classifier(config),
+            "words",
+            2,
+            lambda codec, wish, config: tagged_layout(codec, "ки"),
+            first,
+            words=(" +", " -"),
+            pooled=None,
+        ),
+        Family(
+            "rlhflow",
+            lambda config, name: "rlhflow" in name or "-prm-deepseek-data" in name or "-prm-mistral-data" in name,
+            "words",
+            2,
+            lambda codec, wish, config: turns_layout(codec, wish, "+"),
+            first,
+            words=("+", "-"),
+            pooled=None,
+        ),
+        Family(
+            "trl-chat",
+            lambda config, name: _token_classifier(config) and "step_separator" in config,
+            "labels",
+            2,
+            _separated,
+            second,
+        ),
+        Family(
+            "trl",
+            lambda config, name: _token_classifier(config),
+            "labels",
+            2,
+            lambda codec, wish, config: (
+                _separated(codec, wish, config)
+                if wish.use_chat_template
+                else plain_layout(codec, wish.separator or "\n")
+            ),
+            second,
+        ),
+        Family(
+            "orm",
+            lambda config, name: _architecture(config).endswith("ForSequenceClassification"),
+            "sequence",
+            1,
+            lambda codec, wish, config: response_layout(codec, wish),
+            only,
+            pooled="classify",
+        ),
+    )
+}
+"""In the order in which a checkpoint is tried."""
+
+
+def find_family(name: str) -> Family:
+    """The family of that name; ConfigError listing the known ones."""
+    if name not in FAMILIES:
+        raise ConfigError(f"PRM family {name!r} is unknown; known: {', '.join(FAMILIES)}")
+    return FAMILIES[name]
+
+
+def recognise(config: Mapping[str, Any], name: str) -> Family:
+    """The family of a checkpoint, from its config (as written in config.json) or name; ConfigError if there is none."""
+    for family in FAMILIES.values():
+        if family.known_by(config, name.lower()):
+            return family
+    found = _architecture(config) or "no architecture"
+    raise ConfigError(
+        f"reward model {name}: its config says {found}, and its name no family of reward models; "
+        f"say which with prm:NAME@family, one of {', '.join(FAMILIES)}"
+    )
+
+
+def checked_wish(family: Family, wish: Wish) -> Wish:
+    """`wish`, if the family can follow it; ConfigError for what it fixes itself."""
+    if wish.separator is not None and not family.name.startswith("trl"):
+        raise ConfigError(f"family {family.name!r} has its own separator; leave separator={wish.separator!r} out")
+    templated = family.name not in ("skywork", "shepherd")
+    if wish.system_prompt is not None and (not templated or (family.name == "trl" and not wish.use_chat_template)):
+        raise ConfigError(f"family {family.name!r} uses no chat template, so there is no place for system_prompt")
+    if wish.use_chat_template is not None and not family.name.startswith("trl"):
+        raise ConfigError(f"family {family.name!r} fixes its prompt; leave use_chat_template out")
+    return wish

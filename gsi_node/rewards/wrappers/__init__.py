@@ -1,0 +1,1 @@
+"""Rewards around other rewards."""

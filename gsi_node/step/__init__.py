@@ -1,0 +1,1 @@
+"""One step of a method: rules, stages, the exact law; without LangGraph."""

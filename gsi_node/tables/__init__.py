@@ -1,0 +1,1 @@
+"""Finite models and rewards, exact and enumerable: numpy only."""

@@ -1,0 +1,1 @@
+"""Tokens and words: codec, prompts, tokenizer files."""

@@ -1,0 +1,1 @@
+"""Commands that load by spec: benchmarks, the doctor."""

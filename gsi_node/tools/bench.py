@@ -1,0 +1,214 @@
+"""python -m gsi_node.tools.bench: where the time of a run goes, on the shipped models.
+
+Prints (a) the union of the intervals spent inside model forwards over the wall seconds of whole runs, (b) seconds per
+step at step 5 and at step 30 of one long response, and their ratio, (c) microseconds the graph itself costs a step,
+measured on table models, whose forwards cost nothing.
+
+python -m gsi_node.tools.bench --problems 200 instead runs GSI, or --method NAME, on that many test problems of pocket math
+and prints its acceptance rate, accuracy and tokens. --flips 100 counts the problems whose token ids change when no
+prefix is cached, as after a kill at every step: in float32 a cold and a warm cache differ by rounding. --clip 50 prints
+the clip that expgsi should have with these models. --engines [--quick] [--device cuda] prints what sharing forwards
+and keeping prefixes is worth (bench_engines.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from rich.table import Table
+
+from gsi_node.cli.arguments import positive, read_sets
+from gsi_node.core.accept import calibrate_log_ratio_clip
+from gsi_node.errors import SpecError
+from gsi_node.graph.build import compile_gsi
+from gsi_node.host.screen import screen
+from gsi_node.host.shell import Parser, ending
+from gsi_node.pocket.world.problems import grade, problems
+from gsi_node.specs.load import load_model, load_reward
+from gsi_node.step.config import GSIConfig
+from gsi_node.step.settings import gathered, typed, validated
+from gsi_node.tables.models import TableModel
+from gsi_node.tables.rewards import TableReward
+
+PROBLEMS = ("What is 12 * (7 + 5)?", "Solve for x: 3x + 7 = 25.", "What is 20% of 45?", "Compute (8 + 9) * 4 - 6.")
+
+
+def union_seconds(intervals: list[tuple[float, float]]) -> float:
+    """The length of the union of (start, end) intervals, in seconds."""
+    total, reached = 0.0, float("-inf")
+    for start, end in sorted(intervals):
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
+
+
+def forward_share(parts: dict[str, Any], n: int, repeats: int) -> tuple[float, float, int]:
+    """(share of wall time inside forwards, wall seconds, decided steps) of GSI runs over PROBLEMS, without a saver."""
+    graph = compile_gsi(**parts, config=GSIConfig(n=n, max_step_tokens=64, max_steps=12))
+    graph.invoke({"problem": PROBLEMS[0], "problem_id": "warm-up"})
+    intervals: list[tuple[float, float]] = []
+    for part in parts.values():
+        part.engine.forward_intervals = intervals
+    steps, started = 0, time.perf_counter()
+    for repeat in range(repeats):
+        for problem in PROBLEMS:
+            steps += len(graph.invoke({"problem": problem}, context={"seed": repeat})["steps"])
+    seconds = time.perf_counter() - started
+    for part in parts.values():
+        part.engine.forward_intervals = None
+    return union_seconds(intervals) / seconds, seconds, steps
+
+
+def step_seconds(parts: dict[str, Any], n: int, repeats: int) -> dict[int, float]:
+    """Median seconds of a decided step number 5 and number 30 of one response.
+
+    The models end a response after a few steps, so each timed step continues a given partial response of equal steps.
+    """
+    graph = compile_gsi(**parts, config=GSIConfig(n=n, max_step_tokens=16, max_steps=1, threshold=-1e9))
+    found: dict[int, float] = {}
+    for number in (5, 30):
+        times = []
+        for repeat in range(repeats + 1):
+            given = [{"text": "First, 7 + 5 = 12.\n\n"}] * (number - 1)
+            ask = {"problem": PROBLEMS[0], "problem_id": f"{number}/{repeat}", "initial_steps": given}
+            graph.invoke(ask, context={"seed": 2 * repeat})  # leaves the prefix cached, as a run's own last step does
+            marks: dict[str, float] = {}  # when each node's update arrived: reading the given steps is not the step
+            for update in graph.stream(ask, context={"seed": 2 * repeat + 1}, stream_mode="updates"):
+                marks.update(dict.fromkeys(update, time.perf_counter()))
+            times.append(marks["tilt_and_accept"] - marks["begin"])
+        found[number] = statistics.median(times[1:])
+    return found
+
+
+def graph_microseconds(length: int, repeats: int) -> float:
+    """Median microseconds a step costs on table models: LangGraph, the state and the stages, without any forward."""
+    table = TableModel(lambda prefix: {"go on\n\n" if len(prefix.steps) < length - 1 else "end": 1.0}, name="line")
+    reward = TableReward({"go on\n\n": 0.9, "end": 0.9})
+    graph = compile_gsi(draft=table, base=table, reward=reward, config=GSIConfig(n=8, max_steps=length))
+    times = []
+    for _ in range(repeats + 1):
+        started = time.perf_counter()
+        graph.invoke({"problem": "p"})
+        times.append((time.perf_counter() - started) / length)
+    return statistics.median(times[1:]) * 1e6
+
+
+def on_pocket_math(parts: dict[str, Any], config: GSIConfig, size: int) -> str:
+    """A method on `size` test problems: acceptance rate over all decided steps, accuracy, tokens a problem by model.
+
+    Of a method that scans also the share of candidates judged, of scans that hit, and of ratios that the clip bound.
+    """
+    graph = compile_gsi(**parts, config=config)
+    accepted: list[bool] = []
+    scans: list[dict[str, Any]] = []
+    kinds = ("draft generated", "base generated", "base scored", "reward scored")
+    right, tokens = 0, dict.fromkeys(kinds, 0)
+    for i, problem in enumerate(problems("test", 0, size)):
+        out = graph.invoke({"problem": problem.problem, "problem_id": i})
+        accepted += [step["accepted"] for step in out["steps"]]
+        batches = [step.get("rejected") or step for step in out["steps"]]
+        scans += [batch["scan"] for batch in batches if "scan" in batch]
+        right += grade(problem, out["response"])
+        for what in tokens:
+            role, kind = what.split()
+            tokens[what] += out["usage"].get(role, {}).get(f"{kind}_tokens", 0)
+    each = ", ".join(f"{count / size:.0f} {what}" for what, count in tokens.items())
+    rate = sum(accepted) / len(accepted)
+    line = f"acceptance rate {rate:.3f}, accuracy {right / size:.3f} on {size} problems; tokens a problem: {each}"
+    if not scans:
+        return line
+    judged = sum(scan["n_scored"] for scan in scans)
+    return (
+        f"{line}; judged {judged / (len(scans) * config.n):.3f} of the candidates, "
+        f"hit in {sum(scan['hit'] for scan in scans) / len(scans):.3f} of the steps, "
+        f"clipped {sum(scan['n_clipped'] for scan in scans) / judged:.3f} of the ratios"
+    )
+
+
+def clip(parts: dict[str, Any], config: GSIConfig, size: int) -> str:
+    """The 95th percentile of the log-ratio over the draft's candidates on `size` validation problems, in nats."""
+    graph = compile_gsi(**parts, config=config.model_copy(update={"method": "gsi", "record": "candidates"}))
+    ratios: list[float] = []
+    for i, problem in enumerate(problems("validation", 0, size)):
+        for step in graph.invoke({"problem": problem.problem, "problem_id": i})["steps"]:
+            ratios += [each["log_ratio"] for each in (step.get("rejected") or step)["candidates"]]
+    return f"log_ratio_clip {calibrate_log_ratio_clip(ratios):.2f}: the 95th percentile of {len(ratios)} log-ratios"
+
+
+def flips(options: argparse.Namespace, config: GSIConfig) -> str:
+    """How many of the test problems get other token ids when every call recomputes its prefix."""
+    graphs = []
+    for suffix in ("", "?cache_bytes=0"):
+        parts: dict[str, Any] = {"draft": load_model(options.draft + suffix), "base": load_model(options.base + suffix)}
+        graphs.append(compile_gsi(**parts, reward=load_reward(options.reward + suffix), config=config))
+    changed = 0
+    for i, problem in enumerate(problems("test", 0, options.flips)):
+        warm, cold = (g.invoke({"problem": problem.problem, "problem_id": i})["steps"] for g in graphs)
+        changed += [step["token_ids"] for step in warm] != [step["token_ids"] for step in cold]
+    return f"{changed} of {options.flips} problems change their token ids when no prefix is cached"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = Parser(prog="python -m gsi_node.tools.bench", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--draft", default="pocket:draft", help="draft model spec")
+    parser.add_argument("--base", default="pocket:base", help="base model spec")
+    parser.add_argument("--reward", default="pocket", help="reward spec (a neural one: its forwards are timed)")
+    parser.add_argument("--n", type=positive, default=8, help="candidates a step")
+    parser.add_argument("--method", default="gsi", help="the method of --problems and --flips")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="any field of GSIConfig")
+    parser.add_argument("--repeats", type=positive, default=5, help="how often each timing is repeated")
+    parser.add_argument("--problems", type=positive, metavar="N", help="acceptance rate on N test problems instead")
+    parser.add_argument(
+        "--clip", type=positive, metavar="N", help="calibrate log_ratio_clip on N validation problems instead"
+    )
+    parser.add_argument("--engines", action="store_true", help="the table of bench_engines.py instead")
+    parser.add_argument("--quick", action="store_true", help="with --engines: fewer problems")
+    parser.add_argument("--device", default="cpu", help="with --engines: cpu, cuda, cuda:1")
+    parser.add_argument("--flips", type=positive, metavar="N", help="warm against cold caches on N problems instead")
+    options = parser.parse_args(arguments)
+    if options.engines:
+        from gsi_node.tools.bench_engines import table as engines
+
+        screen().show(engines(options.device, options.n, options.quick))
+        return 0
+    fields = {"method": options.method, "n": options.n, "max_step_tokens": 64, "max_steps": 12}
+    sets = {name: typed(value) for name, value in read_sets(options.set, parser).items()}
+    config = validated(gathered([("option", fields), ("--set", sets)]))
+    if options.flips:
+        screen().show(flips(options, config))
+        return 0
+    parts = {
+        "draft": load_model(options.draft),
+        "base": load_model(options.base),
+        "reward": load_reward(options.reward),
+    }
+    if options.clip:
+        screen().show(clip(parts, config, options.clip))
+        return 0
+    if options.problems:
+        screen().show(on_pocket_math(parts, config, options.problems))
+        return 0
+    for role, part in parts.items():
+        if not hasattr(part, "engine"):
+            raise SpecError(f"--{role} {getattr(options, role)}: only a model in process can be timed here")
+    share, seconds, steps = forward_share(parts, options.n, options.repeats)
+    by_step = step_seconds(parts, options.n, 2 * options.repeats)
+    table = Table("what", "measured", "aim", title=f"gsi_node.tools.bench, n = {options.n}")
+    table.add_row("share of wall time inside forwards", f"{share:.2f}", "≥ 0.85")
+    table.add_row("seconds a step, whole runs", f"{seconds / steps:.4f} ({steps} steps)", "")
+    table.add_row("seconds a step at step 5, at step 30", f"{by_step[5]:.4f}, {by_step[30]:.4f}", "")
+    table.add_row("ratio of step 30 to step 5", f"{by_step[30] / by_step[5]:.2f}", "≤ 1.3")
+    table.add_row("graph, microseconds a step", f"{graph_microseconds(40, options.repeats):.0f}", "")
+    screen().show(table)
+    return 0
+
+
+if __name__ == "__main__":
+    with ending():
+        raise SystemExit(main())

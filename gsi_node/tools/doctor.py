@@ -1,0 +1,148 @@
+"""python -m gsi_node.tools.doctor --draft SPEC --base SPEC --reward SPEC: does this setting work, and what should change?
+
+Loads or reaches everything, checks the vocabularies, measures the noise floor (mean |ℓ| where π_S = π_B must be 0), and
+solves one problem. Exit codes: 0 all is well, 1 something must change (it says what), 2 the call is wrong, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TextIO, TypeVar
+
+from gsi_node.cli.arguments import read_sets
+from gsi_node.errors import GSIError
+from gsi_node.host.shell import Parser, ending, printable
+from gsi_node.protocols import StepModel
+from gsi_node.specs.load import load_model, load_reward
+from gsi_node.step.config import GSIConfig
+from gsi_node.step.settings import gathered, typed, validated
+from gsi_node.types import Key, Prefix, SamplingLaw
+
+T = TypeVar("T")
+NOISE = 0.1  # nats a step: above it, weights at β = 20 move by more than a tenth
+
+
+class Doctor:
+    """One examination; `out` gets a line a finding. changes: what the user should change."""
+
+    def __init__(self, config: GSIConfig, problem: str, out: TextIO) -> None:
+        self.config = config
+        self.problem = problem
+        self.out = out
+        self.changes: list[str] = []
+
+    def examine(self, draft: str, base: str, reward: str) -> bool:
+        """Whether all is well."""
+        specs: dict[str, tuple[str, Callable[[str], Any]]] = {
+            "draft": (draft, load_model),
+            "base": (base, load_model),
+            "reward": (reward, load_reward),
+        }
+        wanted = {role: part for role, part in specs.items() if role in self.config.rule.models}
+        found: dict[str, Any] = {role: self._load(role, spec, load) for role, (spec, load) in wanted.items()}
+        try:
+            self._judge(found)
+        finally:
+            for part in found.values():
+                if hasattr(part, "close"):
+                    part.close()
+        return not self.changes
+
+    def _judge(self, found: dict[str, Any]) -> None:
+        models: dict[str, Any] = {role: m for role, m in found.items() if role != "reward" and m is not None}
+        if len(models) == 2:
+            same = len({model.vocabulary for model in models.values()}) == 1
+            self._say("vocabulary", "draft and base share one" if same else "draft and base DIFFER")
+        stops = tuple(sorted({i for model in models.values() for i in model.stop_ids}))
+        for role, model in models.items():
+            self._try(f"{role} noise", partial(self._noise, role, model, stops))
+        if all(part is not None for part in found.values()):
+            self._try("one problem", lambda: self._solve({"draft": None, "base": None, "reward": None, **found}))
+        self._say("verdict", "all is well" if not self.changes else "change this:")
+        for change in self.changes:
+            self.out.write(f"  - {printable(change)}\n")
+
+    def _load(self, role: str, spec: str, load: Callable[[str], T]) -> T | None:
+        started = time.perf_counter()
+        part = self._try(role, lambda: load(spec))
+        if part is not None:
+            self._say(role, f"{spec} in {time.perf_counter() - started:.1f} s")
+            for finding in getattr(part, "findings", ()):
+                self._say("", finding)
+        return part
+
+    def _noise(self, role: str, model: StepModel, stops: tuple[int, ...]) -> None:
+        """Mean |log π(y) scored − log π(y) sampled| a step, over the candidates of two steps."""
+        law: SamplingLaw = self.config.law(stop_ids=stops)
+        prefix, gaps, bounds = Prefix(self.problem), [], []
+        for place in range(2):
+            steps = model.sample(prefix, 8, Key(0, "doctor", place, "draft"), law)
+            scores = model.score(prefix, steps, law)
+            gaps += [abs(s[0] - y.log_prob) for s, y in zip(scores, steps, strict=True)]
+            bounds += [s[1] + y.log_prob_error for s, y in zip(scores, steps, strict=True)]
+            unfinished = [step for step in steps if not step.finished]
+            if not unfinished:
+                break
+            prefix = prefix.extended(unfinished[0])
+        mean, bound = sum(gaps) / len(gaps), max(bounds)
+        self._say(f"{role} noise", f"mean |ℓ| {mean:.1e} nats a step with itself, certified bound {bound:.1e}")
+        if mean > NOISE:
+            self.changes.append(f"{role}: its scores differ from its samples by {mean:.2g} nats a step: use float32")
+        if bound > self.config.max_log_ratio_error:
+            self.changes.append(
+                f"{role}: its log-probabilities are known within {bound:.2g} nats a step only: raise ?top_k, set "
+                "temperature to 1, or serve it with gsi_node.service"
+            )
+
+    def _solve(self, parts: dict[str, Any]) -> None:
+        from gsi_node.graph.build import compile_gsi
+
+        started = time.perf_counter()
+        result = compile_gsi(**parts, config=self.config).invoke({"problem": self.problem})
+        steps, seconds = result["steps"], time.perf_counter() - started
+        ratios = [abs(step["log_ratio"]) for step in steps if step["log_ratio"] is not None]
+        self._say("one problem", f"{self.problem!r}: {len(steps)} steps in {seconds:.1f} s, answer {result['answer']}")
+        rate = result["acceptance_rate"]
+        self._say(
+            "", f"acceptance rate {'–' if rate is None else format(rate, '.2f')}, ended by {result['stop_reason']}"
+        )
+        if ratios:
+            self._say("", f"mean |ℓ| of committed draft steps {sum(ratios) / len(ratios):.2f} nats")
+        if result["answer"] is None:
+            self.changes.append("the problem got no answer in a \\boxed{…}: check prompt, max_steps and max_tokens")
+
+    def _try(self, what: str, work: Callable[[], T]) -> T | None:
+        try:
+            return work()
+        except (GSIError, MemoryError, RuntimeError) as error:  # torch's "out of memory" is a RuntimeError
+            self._say(what, f"FAILED ({type(error).__name__})")
+            self.changes.append(f"{what}: {error}")
+            return None
+
+    def _say(self, what: str, text: str) -> None:
+        self.out.write(f"{what:12} {printable(text)}\n")
+        self.out.flush()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Examine what the command line names; the exit code. ConfigError for a wrong setting."""
+    parser = Parser(prog="python -m gsi_node.tools.doctor", description="Check models before a run.")
+    parser.add_argument("--draft", default="pocket:draft", metavar="SPEC")
+    parser.add_argument("--base", default="pocket:base", metavar="SPEC")
+    parser.add_argument("--reward", default="pocket", metavar="SPEC")
+    parser.add_argument("--problem", default="What is 12 + 30?")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="any field of GSIConfig")
+    found = parser.parse_args(argv)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    sets = {name: typed(value) for name, value in read_sets(found.set, parser).items()}
+    config = validated(gathered([("default", {"n": 4, "max_steps": 12, "max_step_tokens": 96}), ("--set", sets)]))
+    return 0 if Doctor(config, found.problem, sys.stdout).examine(found.draft, found.base, found.reward) else 1
+
+
+if __name__ == "__main__":
+    with ending():
+        sys.exit(main())

@@ -1,0 +1,101 @@
+"""`python -m evals jko`: its table and its errors; the twins of the targets for HMC and MALA."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from evals.__main__ import main
+from evals.jko import mcmc as jko_mcmc
+from evals.jko.table import markdown
+from gsi_node.neural_jko import config
+from gsi_node.neural_jko.lock import held
+from gsi_node.neural_jko.targets import named
+
+QUICK = {"flows_first": 1, "blocks": 1, "rejections": 1, "steps": 5, "particles": 64, "weighing": 64, "calibration": 64}
+
+
+@pytest.mark.parametrize("name", ["8modes", "mustache", "funnel", "gmm10"])
+def test_the_twin_is_the_target(name: str) -> None:
+    target = named(name)
+    x = target.sample(20, torch.Generator().manual_seed(0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # jax and blackjax warn of their own accord
+        twin = jko_mcmc.log_density(target)
+        values = [float(twin(np.asarray(point, dtype=np.float32))) for point in x]
+    assert values == pytest.approx(target.log_density(x).tolist(), rel=1e-3, abs=1e-3)
+
+
+def test_chains_reach_an_easy_target() -> None:
+    """A mixture wide enough for chains to cross: MALA's end states have its mean and variance."""
+    from gsi_node.neural_jko.targets import eight_modes
+
+    target = eight_modes(1.0, "wide")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        chains = jko_mcmc.run("mala", target, 400, 40, seed=0)
+    assert chains.x.mean(0).tolist() == pytest.approx([-1.0, 0.0], abs=0.25)
+    assert chains.x.var(0).tolist() == pytest.approx([1.5, 1.5], abs=0.45)
+    assert chains.acceptance > 0.5
+    assert chains.evaluations >= 400 * 40
+
+
+def test_the_command_writes_its_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(config.PRESETS["cpu"], "8modes", QUICK)
+    arguments = ["jko", "--targets", "8modes", "--out", str(tmp_path), "--seeds", "0,1", "--samples", "50"]
+    assert main([*arguments, "--baselines", "none"]) == 0
+    rows = json.loads((tmp_path / "jko.json").read_text("utf-8"))
+    assert [row["method"] for row in rows] == ["truth", "neural JKO", "neural JKO"]
+    text = (tmp_path / "jko.md").read_text("utf-8")
+    assert text == markdown(rows)
+    assert "1.2e-05 (floor 2.6e-05)" in text
+    assert "2 seeds" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--targets", "9modes"], "9modes"),
+        (["--baselines", "nuts"], "nuts"),
+        (["--seeds", "zero"], "zero"),
+        (["--samples", "1"], "--samples"),
+        (["--seeds", "9" * 5000], "--seeds"),
+    ],
+)
+def test_wrong_flags_are_named(
+    arguments: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["jko", "--out", str(tmp_path), *arguments]) == 2
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "null", "{}", "[" * 100_000, '{"target": NaN}', "9" * 5000], ids=lambda c: c[:8]
+)
+def test_a_row_that_is_none_is_refused(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = tmp_path / "8modes" / "floor-50.json"
+    kept.parent.mkdir()
+    kept.write_text(content)
+    assert main(["jko", "--targets", "8modes", "--samples", "50", "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "floor-50.json: " in error
+    assert error.count("\n") == 1
+    assert kept.read_text() == content
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert main(["jko", "--targets", "8modes", "--samples", "50", "--out", str(tmp_path / "file")]) in (1, 2)
+    assert "file: no folder to write in: " in capsys.readouterr().err
+
+
+def test_one_process_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with held(tmp_path):
+        assert main(["jko", "--targets", "8modes", "--samples", "50", "--out", str(tmp_path)]) == 2
+    assert f"process {os.getpid()} is at work there" in capsys.readouterr().err

@@ -1,0 +1,171 @@
+"""`evals tune`: thresholds from batches, a search whose runs answer to the threshold, and what it writes."""
+
+from __future__ import annotations
+
+import json
+import math
+from argparse import ArgumentParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evals.tune import command as tune
+from evals.tune import trials
+from evals.tune.thresholds import batches, clip, quantile, threshold
+from gsi_node.errors import ConfigError
+from tests.evals.synthetic import Plain, campaign, write
+
+finite = st.floats(-5, 5).map(lambda x: round(x, 2))
+
+
+@given(st.lists(finite, min_size=1, max_size=40), st.floats(0, 0.99))
+def test_the_quantile_refuses_the_wanted_share_as_nearly_as_ties_allow(values: list[float], share: float) -> None:
+    values.sort()
+    cut = quantile(values, share)
+    refused = sum(value < cut for value in values)
+    possible = {sum(value < v for value in values) for v in [*values, math.inf]}
+    place = round(share * len(values))
+    assert refused == max(count for count in possible if count <= place) or place == len(values)
+
+
+def test_a_batch_that_is_always_refused_counts() -> None:
+    tested: list[Plain] = [{"tilted_reward": None}] * 3 + [{"tilted_reward": r} for r in (0.1, 0.2, 0.5)]
+    assert 0.1 < threshold("gsi", tested, 4 / 6) < 0.2
+    assert threshold("gsi", tested, 0.5) == 0.1  # the three impossible ones already are half
+    with pytest.raises(ConfigError, match=r"0.500 of the batches are always refused"):
+        threshold("gsi", tested, 0.2)
+    with pytest.raises(ConfigError, match="decided no step"):
+        threshold("gsi", [], 0.2)
+
+
+def test_log_c_accepts_the_wanted_share_on_average() -> None:
+    logs = np.random.default_rng(0).normal(10, 4, 200)
+    tested = [{"log_mean_weight": float(value)} for value in logs]
+    log_c = threshold("gsi-ic", tested, 0.3)
+    assert np.minimum(1, np.exp(logs - log_c)).mean() == pytest.approx(0.7, abs=1e-9)
+
+
+def test_the_clip_is_over_all_candidates_of_the_drafts_batches() -> None:
+    rows = list(campaign(6, ("gsi",), (4,), (0,)))
+    ratios = sorted(
+        one["log_ratio"]
+        for r in rows
+        for step in r["steps"]
+        for one in (step.get("rejected") or step)["candidates"]
+        if one["log_ratio"] is not None
+    )
+    assert clip(batches(rows)) == ratios[math.ceil(0.95 * len(ratios)) - 1]
+    with pytest.raises(ConfigError, match="kept no candidates"):
+        clip([{"log_ratio": 1.0}])
+
+
+class Harness:
+    """Stands in for `evals run`: rows whose drafts are accepted by the threshold, and get worse the more it accepts."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, str]] = []
+
+    def main(self, argv: list[str]) -> int:
+        options = {argv[i]: argv[i + 1] for i in range(1, len(argv), 2) if argv[i] != "--set"}
+        sets = dict(argv[i + 1].split("=") for i in range(1, len(argv)) if argv[i] == "--set")
+        self.calls.append({**options, **sets})
+        field = next((name for name in ("delta", "log_c") if name in sets), "threshold")
+        cut, n = float(sets.get(field, 0.5)), int(options["--n"])
+        made = list(campaign(int(options["--limit"]), ("gsi",), (n,), (0,)))
+        rng = np.random.default_rng([n, options["--split"] == "heldout"])
+        for one in made:
+            one["method"] = options["--methods"]
+            one["correct"] = bool(rng.random() < 0.5 + 0.05 * n)
+            for step in one["steps"]:
+                tilted = float(rng.normal(0.5 + 0.2 * (cut / 20 if field == "log_c" else cut), 0.3))
+                told = {"tilted_reward": tilted, "reward": tilted, "log_mean_weight": 20 * tilted}
+                refused = tilted < cut if field != "log_c" else np.log(rng.random()) > 20 * tilted - cut
+                step.pop("rejected", None)
+                step |= {**told, "accepted": not refused}
+                if refused:
+                    step |= {"rejected": dict(step)} | dict.fromkeys(told)
+        write(Path(options["--out"]), made, {"config": {"temperature": 0.6}})
+        return 0
+
+
+def tuned(folder: Path, *options: str) -> int:
+    parser = ArgumentParser()
+    tune.add_arguments(parser)
+    return tune.main(parser.parse_args(["--data", "pocket", "--limit", "60", "--out", str(folder), *options]))
+
+
+@pytest.fixture
+def harness(monkeypatch: pytest.MonkeyPatch) -> Harness:
+    fake = Harness()
+    monkeypatch.setattr(trials, "harness", fake)
+    return fake
+
+
+@pytest.mark.parametrize(
+    ("method", "field"), [("gsi", "threshold"), ("gsi-ic", "log_c"), ("rsd-n", "delta"), ("expgsi", "threshold")]
+)
+def test_the_share_is_reached_though_the_threshold_changes_the_steps(
+    method: str, field: str, tmp_path: Path, harness: Harness, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--method", method, "--target-fallback", "0.25", "--rounds", "6", "--set", "temperature=0.6")
+    assert tuned(tmp_path, *options) == 0
+    told = json.loads((tmp_path / "tune.json").read_text("utf-8"))
+    assert told["trials"][0]["fallback"]["value"] == pytest.approx(0.25, abs=0.02)
+    assert method == "gsi-ic" or told["trials"][0]["runs"] > 1
+    pasted = json.loads((tmp_path / "tuned.json").read_text("utf-8"))
+    assert pasted["method"] == method and pasted["temperature"] == 0.6 and field in pasted
+    assert ("log_ratio_clip" in pasted) == (method == "expgsi")
+    assert harness.calls[-1]["--split"] == "heldout" and harness.calls[-1][field] == str(pasted[field])
+    assert {call["--split"] for call in harness.calls[:-1]} == {"calibration"}
+    assert "held-out interval" in capsys.readouterr().out
+
+
+def test_the_most_accurate_within_the_budget_is_chosen(
+    tmp_path: Path, harness: Harness, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tuned(tmp_path / "all", "--target-fallback", "0.3", "--n", "1,4,8") == 0
+    made = json.loads((tmp_path / "all" / "tune.json").read_text("utf-8"))["trials"]
+    middle = sorted(trial["flops"] for trial in made)[1]
+    assert tuned(tmp_path / "b", "--target-fallback", "0.3", "--n", "1,4,8", "--budget-flops", str(middle)) == 0
+    able = [trial for trial in made if trial["flops"] <= middle]
+    best = max(able, key=lambda trial: (trial["accuracy"]["value"], -trial["flops"]))
+    assert json.loads((tmp_path / "b" / "tuned.json").read_text("utf-8"))["n"] == best["fields"]["n"]
+    capsys.readouterr()
+    assert tuned(tmp_path / "c", "--budget-flops", "1", "--fallbacks", "0.3") == 1
+    assert "no setting is within --budget-flops 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "needs a goal"),
+        (("--target-fallback", "1"), "want a share in [0, 1)"),
+        (("--target-fallback", "0.2", "--rounds", "0"), "--rounds"),
+    ],
+)
+def test_a_wrong_call_is_one_line(
+    options: tuple[str, ...], message: str, tmp_path: Path, harness: Harness, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tuned(tmp_path, *options) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1 and not harness.calls
+
+
+def test_a_failed_run_stops_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for code in (1, 2, 4, 130, 143):
+        monkeypatch.setattr("evals.__main__.main", lambda argv, code=code: code)
+        with pytest.raises(SystemExit) as stop:
+            tuned(tmp_path, "--target-fallback", "0.2")
+        assert stop.value.code == code
+        assert f"exit code {code}; the same command goes on" in capsys.readouterr().err
+
+
+def test_of_a_fallback_the_refused_batch_counts_and_not_the_bases() -> None:
+    refused = [s for r in campaign(10, ("gsi",), (2,), (0,)) for s in r["steps"] if "rejected" in s]
+    assert refused
+    assert [b["source"] for b in batches([{"error": None, "steps": refused}])] == ["draft"] * len(refused)

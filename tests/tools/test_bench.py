@@ -1,0 +1,51 @@
+"""The benchmark's own arithmetic (its figures are printed, not tested)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from gsi_node.errors import ConfigError, SpecError
+from gsi_node.specs.load import load_model
+from gsi_node.step.config import GSIConfig
+from gsi_node.tools.bench import graph_microseconds, main, union_seconds
+from gsi_node.tools.obvious import ObviousGSI
+from gsi_node.types import Key, Prefix, SamplingLaw
+
+
+def test_union_counts_overlaps_once() -> None:
+    assert union_seconds([]) == 0.0
+    assert union_seconds([(3.0, 4.0), (0.0, 1.0), (0.5, 2.0), (0.6, 0.7)]) == pytest.approx(3.0)
+
+
+def test_the_graph_is_timed_in_microseconds() -> None:
+    assert 1.0 < graph_microseconds(5, 1) < 1e6
+
+
+def test_the_obvious_way_is_gsi_too() -> None:
+    """The yardstick of --engines: on one candidate its log-probabilities are the engine's, its steps are steps."""
+    model: Any = load_model("pocket:draft")
+    obvious = ObviousGSI(GSIConfig(n=4, max_step_tokens=24), list(model.stop_ids), "cpu")
+    step = obvious.step("What is 12 * (7 + 5)?", "", 0)
+    assert step.strip()
+    prefix = Prefix("What is 12 * (7 + 5)?")
+    law = SamplingLaw(max_step_tokens=24)
+    drawn = model.sample(prefix, 1, Key(0, "b", 0, "draft"), law)[0]
+    prompt = obvious._ids(prefix.problem, "")
+    assert tuple(prompt[0].tolist()) == model.prefix_ids(prefix)
+    rows = torch.cat((prompt, torch.tensor([drawn.token_ids])), dim=1)
+    with torch.no_grad():
+        assert float(obvious._log_probs(obvious.draft, rows, prompt)) == pytest.approx(drawn.log_prob, abs=1e-3)
+
+
+def test_mistakes_are_typed() -> None:
+    for given in (["--set", "n"], ["--n", "0"], ["--problems", "x"], ["--problems", "-1"]):
+        with pytest.raises(SystemExit, match="2"):
+            main(given)
+    for field, told in (("betta=1", "no field 'betta'"), ("n=0", "n: input"), ("beta=nan", "beta: input")):
+        with pytest.raises(ConfigError, match=told):
+            main(["--set", field])
+    with pytest.raises(SpecError, match="only a model in process can be timed"):
+        main(["--reward", "verifier"])
