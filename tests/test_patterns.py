@@ -26,7 +26,7 @@ import gsi_node.core.choose
 import gsi_node.rewards
 
 LENGTH = 20_000
-"""Ten times the longest answer (evals.graders.grading.MAX_CHARACTERS) and step (verifier.MAX_CHARACTERS) that is read."""
+"""Ten times the longest answer (graders.grading.MAX_CHARACTERS) and step (verifier.MAX_CHARACTERS) that is read."""
 SECONDS = 1.0
 CALLS = frozenset("compile search match fullmatch findall finditer split sub subn".split())
 

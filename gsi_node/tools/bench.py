@@ -4,8 +4,8 @@ Prints (a) the union of the intervals spent inside model forwards over the wall 
 step at step 5 and at step 30 of one long response, and their ratio, (c) microseconds the graph itself costs a step,
 measured on table models, whose forwards cost nothing.
 
-python -m gsi_node.tools.bench --problems 200 instead runs GSI, or --method NAME, on that many test problems of pocket math
-and prints its acceptance rate, accuracy and tokens. --flips 100 counts the problems whose token ids change when no
+python -m gsi_node.tools.bench --problems 200 instead runs GSI, or --method NAME, on that many test problems of pocket
+math and prints its acceptance rate, accuracy and tokens. --flips 100 counts the problems whose token ids change when no
 prefix is cached, as after a kill at every step: in float32 a cold and a warm cache differ by rounding. --clip 50 prints
 the clip that expgsi should have with these models. --engines [--quick] [--device cuda] prints what sharing forwards
 and keeping prefixes is worth (bench_engines.py).

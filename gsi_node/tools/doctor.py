@@ -1,4 +1,4 @@
-"""python -m gsi_node.tools.doctor --draft SPEC --base SPEC --reward SPEC: does this setting work, and what should change?
+"""python -m gsi_node.tools.doctor --draft SPEC --base SPEC --reward SPEC: does this setting work, what should change?
 
 Loads or reaches everything, checks the vocabularies, measures the noise floor (mean |ℓ| where π_S = π_B must be 0), and
 solves one problem. Exit codes: 0 all is well, 1 something must change (it says what), 2 the call is wrong, 130 Ctrl-C.

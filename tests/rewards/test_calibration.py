@@ -193,7 +193,8 @@ def test_the_command_says_in_one_line_what_is_wrong(tmp_path: Path) -> None:
         (["verifier", str(good), "--out", str(tmp_path / "file" / "c.json")], 1, "cannot be written: File exists"),
     ]
     script = (
-        "import json, sys\nfrom gsi_node.rewards.wrappers.calibration import main\nfrom gsi_node.host.shell import ending\n"
+        "import json, sys\nfrom gsi_node.rewards.wrappers.calibration import main\n"
+        "from gsi_node.host.shell import ending\n"
         "for argv in json.loads(sys.argv[1]):\n"
         "    try:\n        with ending(): sys.exit(main(argv))\n"
         "    except SystemExit as stop: sys.stderr.write(f'{stop.code}\\n')"

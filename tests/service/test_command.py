@@ -49,7 +49,9 @@ def test_a_port_in_use_is_said_before_anything_is_loaded() -> None:
 
 @pytest.mark.parametrize(("with_signal", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupt_while_loading_leaves_no_traceback(with_signal: int, code: int) -> None:
-    loading = "import time, gsi_node.specs.load; gsi_node.specs.load.load_reward = lambda spec: (print(flush=True), time.sleep(60))"
+    loading = (
+        "import time, gsi_node.specs.load as load; load.load_reward = lambda spec: (print(flush=True), time.sleep(60))"
+    )
     with start("--reward", "verifier", "--port", "0", code=loading) as process:
         assert process.stdout is not None and process.stdout.readline() == "\n"
         process.send_signal(with_signal)

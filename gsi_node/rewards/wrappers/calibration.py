@@ -1,7 +1,7 @@
 """Calibrated rewards: a monotone map, fitted to steps of known correctness, that turns a reward into a probability.
 
-python -m gsi_node.rewards.wrappers.calibration SPEC LABELS [--method platt|isotonic] [--out FILE] reads one
-JSON object a line, {"problem": …, "steps": […], "label": 0 or 1 for the last step}, and writes the map beside the model.
+python -m gsi_node.rewards.wrappers.calibration SPEC LABELS [--method platt|isotonic] [--out FILE] reads JSON lines,
+{"problem": …, "steps": […], "label": 0 or 1 for the last step}, and writes the map beside the model.
 """
 
 from __future__ import annotations
