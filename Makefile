@@ -13,7 +13,7 @@ REQUIREMENTS := pyproject.toml constraints.txt
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help solve evals test test-crash test-gpu test-gguf test-vllm check lint format locked lock sbom audit clean
+.PHONY: help solve evals test test-crash test-gpu test-gguf test-vllm check lint format house locked lock sbom audit clean
 
 help:
 	@echo "make solve    solve the sample problem (ARGS='--help' lists the solver's options)"
@@ -25,6 +25,7 @@ help:
 	@echo "make test-crash  end short runs at every point where they write (some ten minutes)"
 	@echo "make check    the gate: ruff, mypy --strict, every test with warnings as errors"
 	@echo "make format   let ruff fix and format what it can"
+	@echo "make house    the figures of the house: lines, circles, imports up, doubles (ARGS='--against OTHER' beside another's)"
 	@echo "make locked   the whole environment, every file checked against the hashes in locks/"
 	@echo "make lock     write locks/ anew from pyproject.toml and constraints.txt"
 	@echo "make sbom     build/sbom.cdx.json: what is installed, as CycloneDX"
@@ -101,6 +102,10 @@ check: lint test
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Needs the standard library alone, and any checkout can be counted: ARGS='ROOT --against OTHER --rooms FILE --json'.
+house:
+	@$(PYTHON) -m tests.house $(ARGS)
 
 # The environment of `make test` by hash alone. A torch that is there already is kept: its builds for an accelerator, or for
 # none, come from indexes of their own, and only the package index's build is in locks/torch.lock.

@@ -1,0 +1,1 @@
+"""What a machine can count of the house: `python -m tests.house` (or `make house`) prints it for any checkout."""

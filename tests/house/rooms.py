@@ -1,0 +1,107 @@
+"""The rooms from the lowest to the highest: one imports from rooms above it in this table, never from those below."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+HEAVY = ("torch", "transformers", "langgraph", "langchain_core", "langchain", "matplotlib", "sympy", "reasoning_gym")
+FRONTS = ("gsi_node", "evals")  # packages whose own `__init__` is a room's member, and what lies inside is not
+ALONE = ("gsi_node.types", "gsi_node.errors")  # import nothing of ours, not even their own room
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """One row. `sees`: the rooms it may import, None for all above it; `libraries`: those of HEAVY that it may."""
+
+    name: str
+    members: tuple[str, ...]  # dotted names; what lies inside a member belongs to the room as well
+    holds: str
+    sees: tuple[str, ...] | None = None
+    libraries: tuple[str, ...] = ()
+
+
+def _inside(package: str, names: str) -> tuple[str, ...]:
+    return tuple(f"{package}.{name}" for name in names.split())
+
+
+_FLOOR = ("ground", "host", "core")
+_TOKENS = ("text", "pocket", "engine", "models", "rewards")
+_NO_SECOND_SYSTEM = (*_FLOOR, "tables", "step", *_TOKENS, "specs", "graph", "testing", "service")
+
+ROOMS = (
+    Room(
+        "ground",
+        _inside("gsi_node", "types errors protocols answer cancel identity"),
+        "plain data, the exception tree, the two protocols, fingerprints",
+        (),
+    ),
+    Room("host", ("gsi_node.host",), "what we owe the machine: files, strict JSON, shell, screen", ("ground",)),
+    Room("core", ("gsi_node.core",), "the mathematics: numpy, float64, no I/O", ("ground",)),
+    Room("tables", ("gsi_node.tables",), "finite models and rewards, which the law sums over", ("ground", "core")),
+    Room("step", ("gsi_node.step",), "one step of a method, and its exact law", (*_FLOOR, "tables")),
+    Room("text", ("gsi_node.text",), "tokens and words, without torch", ("ground", "host"), ("transformers",)),
+    Room(
+        "pocket",
+        ("gsi_node.pocket",),
+        "the pocket models: their world, weights and training",
+        ("ground", "host"),
+        ("torch", "transformers", "reasoning_gym"),
+    ),
+    Room(
+        "engine",
+        ("gsi_node.engine",),
+        "the forwards of one in-process model",
+        (*_FLOOR, "text"),
+        ("torch", "transformers"),
+    ),
+    Room(
+        "models",
+        ("gsi_node.models",),
+        "step models: in process, behind servers, remote",
+        (*_FLOOR, "text", "pocket", "engine"),
+        ("torch", "transformers"),
+    ),
+    Room(
+        "rewards",
+        ("gsi_node.rewards",),
+        "rewards and what wraps them",
+        (*_FLOOR, "text", "pocket", "engine", "models"),
+        ("torch", "transformers"),
+    ),
+    Room("specs", ("gsi_node.specs",), "the grammar of specs, and what each loads", (*_FLOOR, "tables", *_TOKENS)),
+    Room(
+        "graph",
+        ("gsi_node.graph",),
+        "the LangGraph node, and the only place in the package that imports langgraph",
+        (*_FLOOR, "tables", "step", "text", "specs"),
+        ("langgraph", "langchain_core", "langchain"),
+    ),
+    Room("neural_jko", ("gsi_node.neural_jko",), "the second system: a sampler for densities", _FLOOR, ("torch",)),
+    Room(
+        "testing",
+        ("gsi_node.testing",),
+        "the contract of the two protocols, for backends of one's own",
+        (*_FLOOR, "tables", "text"),
+    ),
+    Room("service", ("gsi_node.service",), "our model service over HTTP", (*_FLOOR, *_TOKENS, "specs", "graph")),
+    Room(
+        "tools",
+        ("gsi_node.tools",),
+        "bench, doctor, calibrate",
+        _NO_SECOND_SYSTEM,
+        ("torch", "transformers"),
+    ),
+    Room("cli", ("gsi_node.cli",), "the command `gsi` and its page", (*_NO_SECOND_SYSTEM, "tools")),
+    Room("front door", ("gsi_node", "gsi_node.__main__"), "the public names, resolved on first use"),
+    Room("graphs", ("graphs",), "things to run, thin over public names", None, HEAVY),
+    Room("evals.rows", ("evals.rows",), "a row of results, and the file of rows"),
+    Room("evals.data", ("evals.data",), "problems and their layouts", None, ("reasoning_gym",)),
+    Room("evals.graders", ("evals.graders",), "what counts as a right answer", None, ("reasoning_gym",)),
+    Room("evals.audit", ("evals.audit",), "the graders against pairs whose truth is known"),
+    Room("evals.run", ("evals.run",), "plans, workers, execute"),
+    Room("evals.report", ("evals.report",), "tallies, tables, plots, the page", None, ("matplotlib",)),
+    Room("evals.tune", ("evals.tune",), "settings searched over runs"),
+    Room("evals.train_reward", ("evals.train_reward",), "rewards trained on rows", None, ("torch", "transformers")),
+    Room("evals.jko", ("evals.jko",), "neural JKO compared with MCMC", None, ("torch", "matplotlib")),
+    Room("evals", ("evals", "evals.__main__"), "the command"),
+)
