@@ -32,9 +32,13 @@ def measure(root: Path, moved: Mapping[str, str] | None = None) -> Measured:
         figures[f"{folder}: lines as they stand"] = sum(source.raw_lines for source in files)
     figures["median length of a file"] = median(source.raw_lines for source in every) if every else 0
     figures["longest file"] = max((source.raw_lines for source in every), default=0)
+    loose = _loose(sources["gsi_node"])
     places = {
         f"files over {MAX_LINES} lines": [f"{s.path} {s.raw_lines}" for s in every if s.raw_lines > MAX_LINES],
-        "loose files at the root of gsi_node": _loose(sources["gsi_node"]),
+        "loose files at the root of gsi_node": loose,
+        "loose files there that are not of the ground": [
+            source.path for source in sources["gsi_node"] if source.path in loose and not _ground(source, moved)
+        ],
         "loose files at the root of evals": _loose(sources["evals"]),
         "circles of files": [" ↔ ".join(circle) for circle in arrows.circles(arrows.arrows(every))],
         **_refused(every, moved),
@@ -59,6 +63,11 @@ def measure(root: Path, moved: Mapping[str, str] | None = None) -> Measured:
 def _loose(sources: list[Source]) -> list[str]:
     """Modules at the root of a package."""
     return [s.path for s in sources if s.path.count("/") == 1 and Path(s.path).stem not in _AT_HOME]
+
+
+def _ground(source: Source, moved: Mapping[str, str] | None) -> bool:
+    room = walls.room_of(source.module, moved)
+    return room is not None and room.name == "ground"
 
 
 def _refused(sources: list[Source], moved: Mapping[str, str] | None) -> dict[str, list[str]]:
