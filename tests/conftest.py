@@ -1,8 +1,22 @@
-"""Settings for every test: hypothesis without deadlines, since the machines that run these tests are shared."""
+"""For every test: hypothesis without deadlines, since the machines that run these tests are shared; miniature models."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.miniature import Miniatures
 
 settings.register_profile("shared", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("shared")
+
+
+@pytest.fixture(scope="session")
+def miniatures(tmp_path_factory: pytest.TempPathFactory) -> Miniatures:
+    """Folders of miniature models by their settings, each built once a session."""
+    from tests.miniature import Miniatures  # torch: only where a test asks for it
+
+    return Miniatures(tmp_path_factory.mktemp("miniatures"))
