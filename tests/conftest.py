@@ -1,4 +1,4 @@
-"""For every test: hypothesis without deadlines, since the machines that run these tests are shared; miniature models."""
+"""For every test: hypothesis without deadlines, since these machines are shared; and miniature models."""
 
 from __future__ import annotations
 
