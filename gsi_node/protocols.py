@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from gsi_node.cancel import run_cancellable
-from gsi_node.core.weights import Array
-from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
+from gsi_node.types import Array, Key, Prefix, SamplingLaw, Score, Step
 
 
 @runtime_checkable
@@ -109,3 +108,8 @@ class AsyncTwin:
 
     async def acall(self: Reward, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
         return await run_cancellable(self.__call__, prefix, steps)
+
+
+def name_of(model: object) -> str:
+    """What a model or reward is called in messages: its optional `name`, else its type's."""
+    return str(getattr(model, "name", type(model).__name__))

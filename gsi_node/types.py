@@ -1,4 +1,4 @@
-"""Plain, frozen data that crosses the rooms of the package. No I/O, no heavy imports.
+"""Plain, frozen data that crosses the rooms of the package. No I/O; numpy is the one library.
 
 Symbols follow arXiv 2506.04118: x is a `Prefix`, y a `Step`. Every log-probability is in nats and belongs to one
 `SamplingLaw`.
@@ -9,6 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,8 @@ from typing import Any
 
 from evals.run.cost import Ids, Size, Work, sizes_of
 from gsi_node.cancel import run_cancellable
-from gsi_node.core.weights import Array
 from gsi_node.protocols import Reward, TokenModel
-from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
+from gsi_node.types import Array, Key, Prefix, SamplingLaw, Score, Step
 
 Meter = dict[str, Work]  # by role
 Span = tuple[float, float]  # begin and end of a call, time.perf_counter seconds

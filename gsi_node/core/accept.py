@@ -9,8 +9,9 @@ import math
 
 import numpy as np
 
-from gsi_node.core.weights import Array, Floats
+from gsi_node.core.weights import Floats
 from gsi_node.errors import ConfigError
+from gsi_node.types import Array
 
 
 def threshold_log_accept(value: float, threshold: float) -> float:

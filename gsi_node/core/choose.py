@@ -11,8 +11,8 @@ from typing import Protocol
 import numpy as np
 
 from gsi_node.core.rng import Stream
-from gsi_node.core.weights import Array, Floats, normalised
-from gsi_node.types import Key
+from gsi_node.core.weights import Floats, normalised
+from gsi_node.types import Array, Key
 
 _SPACES = re.compile(r"(?<![0-9]) | (?![0-9])")
 

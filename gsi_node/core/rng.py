@@ -9,11 +9,8 @@ from __future__ import annotations
 from hashlib import blake2b
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gsi_node.types import Key
-
-Array = NDArray[np.float64]
+from gsi_node.types import Array, Key
 
 
 class Stream:

@@ -17,7 +17,6 @@ from typing import Any, Self
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from gsi_node.core.weights import Array
 from gsi_node.engine.forward import Engine
 from gsi_node.engine.loading import load_pretrained, model_digest
 from gsi_node.engine.sampling import check_law, log_probs, target_log_probs
@@ -26,7 +25,7 @@ from gsi_node.identity import fingerprint_of
 from gsi_node.protocols import AsyncTwins
 from gsi_node.text.codec import STEP_END, Codec
 from gsi_node.text.prompt import prompt_format
-from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
+from gsi_node.types import Array, Key, Prefix, SamplingLaw, Score, Step
 
 Ids = tuple[int, ...]
 

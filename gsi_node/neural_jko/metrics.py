@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gsi_node.core.weights import Array, log_mean_weight, normalised
+from gsi_node.core.weights import log_mean_weight, normalised
 from gsi_node.neural_jko.targets import KnownTarget
+from gsi_node.types import Array
 
 ROWS = 2048  # of a distance matrix that are held at once
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gsi_node.core.accept import calibrate_log_c, log_resampling_factor, weight_log_accept
-from gsi_node.core.weights import Array
 from gsi_node.errors import DegenerateWeights
+from gsi_node.types import Array
 
 
 @dataclass(frozen=True, slots=True)

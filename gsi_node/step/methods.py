@@ -15,7 +15,8 @@ import numpy as np
 
 from gsi_node.core import accept as acceptance
 from gsi_node.core.choose import Chooser, first_hit
-from gsi_node.core.weights import Array, Floats, log_weights
+from gsi_node.core.weights import Floats, log_weights
+from gsi_node.types import Array
 
 
 class Settings(Protocol):

@@ -17,11 +17,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gsi_node.core.choose import Chooser, KeyedChooser
-from gsi_node.core.weights import Array
 from gsi_node.errors import ConfigError, InvalidLogProb
 from gsi_node.protocols import AsyncTwins, TokenModel
 from gsi_node.step.calls import Call, Stage, run
-from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
+from gsi_node.types import Array, Key, Prefix, SamplingLaw, Score, Step
 
 
 def speculate(

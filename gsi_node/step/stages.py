@@ -23,12 +23,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from gsi_node.core.choose import Chooser, below_envelope, first_hit, random_order
-from gsi_node.core.weights import Array, ess, log_mean_weight, tilted_rewards
+from gsi_node.core.weights import ess, log_mean_weight, tilted_rewards
 from gsi_node.errors import BackendError, DegenerateWeights, InvalidLogProb, LawMismatch, RewardOutOfRange
 from gsi_node.protocols import Reward, StepModel
 from gsi_node.step.calls import Call, Role, Stage
 from gsi_node.step.methods import Method, Settings, Weighed
-from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
+from gsi_node.types import Array, Key, Prefix, SamplingLaw, Score, Step
 
 ChooserOf = Callable[[str, int], Chooser]  # (phase, candidate) -> who makes the decisions about it
 _POSITIVE_TOLERANCE = 1e-3  # nats a step: what float32 rounding may put above log 1

@@ -9,11 +9,10 @@ from hashlib import blake2b
 import numpy as np
 
 from gsi_node.core.choose import Chooser, KeyedChooser
-from gsi_node.core.weights import Array
 from gsi_node.errors import ConfigError, VocabularyMismatch
 from gsi_node.identity import described, fingerprint_of
 from gsi_node.protocols import AsyncTwins
-from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
+from gsi_node.types import Array, Key, Prefix, SamplingLaw, Score, Step
 
 Table = Mapping[str, float]
 EOS_ID = 0x110000  # the first integer that is no Unicode code point

@@ -24,7 +24,7 @@ COMMANDS = [
     ["-m", "gsi_node.service"],
     ["-m", "gsi_node.tools.bench"],
     ["-m", "gsi_node.tools.bench_reward"],
-    ["-m", "gsi_node.rewards.wrappers.calibration"],
+    ["-m", "gsi_node.tools.calibrate"],
     ["-m", "gsi_node.models.convert"],
     ["-m", "evals"],
     ["-m", "evals", "run"],
@@ -130,7 +130,7 @@ def test_ctrl_c_while_it_starts_is_one_line(command: list[str]) -> None:
 def test_ctrl_c_while_a_command_works_is_one_line(tmp_path: Path) -> None:
     """The labels are a pipe that nobody writes to."""
     os.mkfifo(tmp_path / "labels")
-    command = [sys.executable, "-m", "gsi_node.rewards.wrappers.calibration", "verifier", str(tmp_path / "labels")]
+    command = [sys.executable, "-m", "gsi_node.tools.calibrate", "verifier", str(tmp_path / "labels")]
     process = subprocess.Popen([*command, "--out", "c.json"], cwd=ROOT, stderr=subprocess.PIPE, text=True)
     writer = os.open(tmp_path / "labels", os.O_WRONLY)  # waits until the command has opened it
     process.send_signal(signal.SIGINT)
@@ -152,7 +152,7 @@ def test_a_wrong_command_line_is_one_line_and_exit_code_2(command: list[str]) ->
     [
         (["graphs/math_solver.py", "--draft", "hf:/nowhere", "2 + 3"], 2),
         (["-m", "evals", "run", "--data", "pocket", "--limit", "1", "--draft", "hf:/nowhere", "--out"], 2),
-        (["-m", "gsi_node.rewards.wrappers.calibration", "prm:/nowhere", "/dev/null", "--out"], 1),
+        (["-m", "gsi_node.tools.calibrate", "prm:/nowhere", "/dev/null", "--out"], 1),
     ],
     ids=["solver", "evals", "calibration"],
 )

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from gsi_node.core import accept
 from gsi_node.core.accept import log_resampling_factor, replaced_law, weight_log_accept
-from gsi_node.core.weights import Array
 from gsi_node.errors import DegenerateWeights
 from gsi_node.neural_jko.rejection import Particles, Rejection, mean_accept, wanted_log_c
+from gsi_node.types import Array
 
 GRID = 2000  # uniforms an atom: the law of the production code is then exact to 1/GRID
 

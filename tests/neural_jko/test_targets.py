@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal
 
-from gsi_node.core.weights import Array
 from gsi_node.errors import ConfigError
 from gsi_node.neural_jko.check import refuse_unnormalisable
 from gsi_node.neural_jko.metrics import energy_distance, log_z, log_z_lower, mode_error, mode_weights, sampling_floor
@@ -24,6 +23,7 @@ from gsi_node.neural_jko.targets import (
     gmm,
     named,
 )
+from gsi_node.types import Array
 
 
 def stream(seed: int = 0) -> torch.Generator:

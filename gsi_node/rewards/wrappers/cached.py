@@ -8,7 +8,7 @@ from threading import Lock
 
 from gsi_node.cancel import run_cancellable
 from gsi_node.errors import BackendError, ConfigError, RewardOutOfRange
-from gsi_node.protocols import Reward
+from gsi_node.protocols import Reward, name_of
 from gsi_node.types import Prefix, Step
 
 Content = tuple[str, tuple[str, ...], str, bool]
@@ -24,7 +24,7 @@ class CachedReward:
         if entries < 1:
             raise ConfigError(f"a reward cache of {entries} entries holds nothing; give at least 1, or leave it out")
         self.inner = inner
-        self.name = f"cached {getattr(inner, 'name', type(inner).__name__)}"
+        self.name = f"cached {name_of(inner)}"
         self.hits = self.misses = 0
         self._entries = entries
         self._known: OrderedDict[Content, float] = OrderedDict()

@@ -10,7 +10,7 @@ from typing import Literal
 
 from gsi_node.cancel import run_cancellable
 from gsi_node.errors import BackendError, ConfigError, GSIError, RewardOutOfRange
-from gsi_node.protocols import Reward
+from gsi_node.protocols import Reward, name_of
 from gsi_node.types import Prefix, Step
 
 How = Literal["mean", "weighted", "min", "product"]
@@ -37,7 +37,7 @@ class Ensemble:
         self._weights = _shares(weights, len(members)) if weights is not None else [1 / len(members)] * len(members)
         if how == "product" and any(member.range[0] < 0 for member in members):
             raise ConfigError("ensemble how='product' needs members whose rewards are never negative")
-        self.name = f"ensemble {how} of {', '.join(map(_name, members))}"
+        self.name = f"ensemble {how} of {', '.join(map(name_of, members))}"
 
     @property
     def range(self) -> tuple[float, float]:
@@ -106,11 +106,7 @@ def _named(member: Reward) -> Iterator[None]:
     try:
         yield
     except GSIError as error:
-        raise type(error)(f"ensemble member {_name(member)}: {error}") from error
+        raise type(error)(f"ensemble member {name_of(member)}: {error}") from error
     except Exception as error:
-        error.add_note(f"in member {_name(member)} of the ensemble")
+        error.add_note(f"in member {name_of(member)} of the ensemble")
         raise
-
-
-def _name(member: Reward) -> str:
-    return str(getattr(member, "name", type(member).__name__))

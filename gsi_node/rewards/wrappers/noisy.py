@@ -8,7 +8,7 @@ from math import isfinite
 from gsi_node.cancel import run_cancellable
 from gsi_node.core.rng import Stream
 from gsi_node.errors import BackendError, ConfigError, RewardOutOfRange
-from gsi_node.protocols import Reward
+from gsi_node.protocols import Reward, name_of
 from gsi_node.types import Key, Prefix, Step
 
 
@@ -28,7 +28,7 @@ class NoisyReward:
         self.inner = inner
         self.share = share
         self.seed = seed
-        self.name = f"{getattr(inner, 'name', type(inner).__name__)} with {share:.0%} noise"
+        self.name = f"{name_of(inner)} with {share:.0%} noise"
 
     @property
     def range(self) -> tuple[float, float]:
