@@ -36,11 +36,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from typing_extensions import TypedDict
 
-from gsi_node.cli.arguments import positive
 from gsi_node.errors import ConfigError, GSIError, StorageError
 from gsi_node.graph.checkpoint_file import check_file, is_finished
 from gsi_node.graph.serde import StrictSerializer
 from gsi_node.host.files import write
+from gsi_node.host.options import positive
 from gsi_node.host.screen import screen
 from gsi_node.host.shell import FAILED, INTERRUPTED, WRONG_CALL, Parser, complain, ending
 from gsi_node.neural_jko.config import PRESETS, configured

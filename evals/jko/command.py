@@ -21,9 +21,9 @@ import torch
 
 from evals.jko import mcmc as jko_mcmc
 from evals.jko.table import markdown
-from gsi_node.cli.arguments import positive
 from gsi_node.errors import ConfigError, GSIError
 from gsi_node.host.files import read_object, write
+from gsi_node.host.options import positive
 from gsi_node.host.screen import Screen, screen
 from gsi_node.host.shell import FAILED, INTERRUPTED, WRONG_CALL, Parser, complain, ending
 from gsi_node.neural_jko.config import PRESETS, configured

@@ -14,9 +14,9 @@ from typing import Any
 from evals.options import number
 from evals.rows.row import read_results, unchecked
 from evals.run.folder import read_config
-from gsi_node.cli.output import finite
 from gsi_node.errors import ConfigError
 from gsi_node.host.shell import complain
+from gsi_node.host.strict_json import finite
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,8 +16,8 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_confi
 from typing_extensions import TypedDict
 
 from evals.rows.sealed import sealed, unsealed
-from gsi_node.cli.output import finite
 from gsi_node.errors import ConfigError
+from gsi_node.host.strict_json import finite
 
 RESULTS = "results.jsonl"
 Plain = dict[str, Any]

@@ -32,11 +32,11 @@ from evals.run.plan import GRADING_SECONDS, OWN, VOTE_SECONDS, Plan, Task, remai
 from evals.run.progress import Meter, span
 from evals.run.resume import grade_again, mended
 from evals.run.workers import DEFAULT_LOAD, ProcessPool, warm_up
-from gsi_node.cli.arguments import read_sets
 from gsi_node.errors import ConfigError, GSIError
+from gsi_node.host.options import set_field
 from gsi_node.host.shell import complain
 from gsi_node.step.config import GSIConfig
-from gsi_node.step.settings import gathered, read_fields, typed
+from gsi_node.step.settings import gathered, read_fields
 
 FEW_ROWS = 500
 
@@ -60,7 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--base", default="pocket:base", metavar="SPEC")
     what.add_argument("--reward", default="pocket", metavar="SPEC")
     what.add_argument("--config", metavar="FILE", help="JSON or TOML with fields of GSIConfig; the options above win")
-    what.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="any other GSIConfig field")
+    what.add_argument(
+        "--set", type=set_field, action="append", default=[], metavar="FIELD=VALUE", help="any other GSIConfig field"
+    )
     what.add_argument("--share-samples", action="store_true", help="all methods and n draw from the same streams")
     what.add_argument(
         "--grading-seconds",
@@ -95,7 +97,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument("--row-seconds", type=above_zero, metavar="S", help="a row not solved after S is a failed row")
     how.add_argument("--dry-run", action="store_true", help="show what there is to do, and stop")
-    parser.set_defaults(parser=parser)
 
 
 def main(options: argparse.Namespace, load_part: str = DEFAULT_LOAD) -> int:
@@ -125,12 +126,12 @@ def main(options: argparse.Namespace, load_part: str = DEFAULT_LOAD) -> int:
 
 def plan_of(options: argparse.Namespace) -> Plan:
     """The plan of a command line, its data loaded. Raises ConfigError."""
-    sets = read_sets(options.set, options.parser)
+    sets = dict(options.set)
     for name in OWN:
         if name in sets:
             raise ConfigError(f"--set {name}: use --{ {'method': 'methods', 'seed': 'seeds'}.get(name, name) }")
     given = read_fields(options.config) if options.config is not None else {}
-    fields = gathered([(str(options.config), given), ("--set", {name: typed(text) for name, text in sets.items()})])
+    fields = gathered([(str(options.config), given), ("--set", sets)])
     own = {name: fields.pop(name, GSIConfig.model_fields[name].default) for name in OWN}
     methods, ns, seeds = (
         tuple(values if values is not None else [own[name]])

@@ -25,10 +25,10 @@ from evals.report.tally import Plain
 from evals.tune import trials
 from evals.tune.thresholds import FIELDS
 from evals.tune.trials import Search, Trial
-from gsi_node.cli.output import finite
 from gsi_node.errors import ConfigError
 from gsi_node.host.files import write
 from gsi_node.host.shell import complain
+from gsi_node.host.strict_json import finite
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

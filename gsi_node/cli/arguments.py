@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gsi_node.host.options import positive, set_field
 from gsi_node.host.shell import Parser
 
 SETTINGS = {
@@ -18,7 +19,6 @@ SETTINGS = {
     "max_steps": "steps at most (default 64)",
 }
 DEFAULTS = {"n": 8}
-MOST = 1_000_000  # of anything an option counts
 
 DESCRIPTION = """\
 Solve math problems step by step with Guided Speculative Inference: a small
@@ -57,7 +57,7 @@ class Arguments:
     base: str
     reward: str
     named: dict[str, str]
-    sets: dict[str, str]
+    sets: dict[str, str | None]
     config: str | None
     samples: int
     checkpoint: str | None
@@ -84,7 +84,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         base=found.base,
         reward=found.reward,
         named={name: value for name in SETTINGS if (value := getattr(found, name)) is not None},
-        sets=read_sets(found.set, parser),
+        sets=dict(found.set),
         config=found.config,
         samples=found.samples,
         checkpoint=found.checkpoint,
@@ -92,17 +92,6 @@ def parse(argv: Sequence[str]) -> Arguments:
         json=found.json,
         list_methods=found.list_methods,
     )
-
-
-def read_sets(items: Sequence[str], parser: argparse.ArgumentParser) -> dict[str, str]:
-    """The fields of --set FIELD=VALUE options, as typed; parser.error where one is not of that form."""
-    sets: dict[str, str] = {}
-    for item in items:
-        name, equals, value = item.partition("=")
-        if not equals or not name.strip():
-            parser.error(f"--set {item!r}: want field=value")
-        sets[name.strip().replace("-", "_")] = value.strip()
-    return sets
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -136,7 +125,9 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in SETTINGS.items():
         settings.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar="VALUE", help=text)
     settings.add_argument("--config", metavar="FILE", help="JSON or TOML (FILE.toml) with fields of GSIConfig")
-    settings.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="any field of GSIConfig")
+    settings.add_argument(
+        "--set", type=set_field, action="append", default=[], metavar="FIELD=VALUE", help="any field of GSIConfig"
+    )
     settings.add_argument(
         "--samples",
         type=positive,
@@ -155,16 +146,3 @@ def _parser() -> argparse.ArgumentParser:
     runs.add_argument("--json", action="store_true", help="one JSON object a problem on standard output, nothing else")
     runs.add_argument("--list-methods", action="store_true", help="list the methods and exit")
     return parser
-
-
-def positive(text: str) -> int:
-    """The type of an option that counts something."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if not 1 <= value <= MOST:
-        shown = text if len(text) <= 40 else f"{text[:40]}…"
-        limit = f" and at most {MOST:,}" if value > MOST else ""
-        raise argparse.ArgumentTypeError(f"want an integer ≥ 1{limit}, got {shown!r}")
-    return value

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
+
+from gsi_node.host.strict_json import finite
 
 Plain = dict[str, Any]
 
@@ -16,14 +17,3 @@ def line(problem: str, problem_id: str, outcome: Plain) -> str:
     several = {key: outcome[key] for key in ("votes", "samples")} if len(outcome["samples"]) > 1 else {}
     about = {"problem": problem, "problem_id": problem_id}
     return json.dumps(finite({**about, **{key: outcome.get(key) for key in KEYS}, **several}), allow_nan=False) + "\n"
-
-
-def finite(value: Any) -> Any:
-    """The value with null in place of NaN and the infinities, which JSON has not."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return value

@@ -33,7 +33,7 @@ def start(argv: Sequence[str], command: Sequence[str] | None = None) -> Job:
         arguments = parse(argv)
 
         from gsi_node.cli.problems import gather
-        from gsi_node.step.settings import settings
+        from gsi_node.cli.settings import settings
 
         if arguments.list_methods:
             from gsi_node.cli.methods import list_methods

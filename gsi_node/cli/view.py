@@ -12,6 +12,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from gsi_node.host.escapes import escaped
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.methods import mean_weight_ratio, reward_reaches_delta
 
@@ -32,7 +33,7 @@ LABELS = {
 def heading(problem: str, number: int, total: int) -> RenderableType:
     """The problem, under a rule."""
     title = Text(f"Problem {number} of {total}" if total > 1 else "Problem", "bold")
-    return Group(Rule(title, align="left", style="dim"), Padding(Text(printable(problem), "bold"), (0, 0, 1, 2)))
+    return Group(Rule(title, align="left", style="dim"), Padding(Text(_shown(problem), "bold"), (0, 0, 1, 2)))
 
 
 def step(record: Plain, index: int, config: GSIConfig, sample: int | None = None) -> RenderableType:
@@ -58,7 +59,7 @@ def step(record: Plain, index: int, config: GSIConfig, sample: int | None = None
 def _body(record: Plain) -> str:
     if record["text"] is None:
         return "(no draft that the base could have made)"
-    return printable(record["text"].strip()) or "(no text)"
+    return _shown(record["text"].strip()) or "(no text)"
 
 
 def _verdict(record: Plain, config: GSIConfig) -> str:
@@ -99,18 +100,18 @@ def result(outcome: Plain, seconds: float) -> RenderableType:
     rows.add_column(justify="right", width=11, style="dim")
     rows.add_column(ratio=1)
     answer = outcome["answer"]
-    rows.add_row("answer", Text("none", "bold red") if answer is None else Text(printable(answer), "bold green"))
+    rows.add_row("answer", Text("none", "bold red") if answer is None else Text(_shown(answer), "bold green"))
     samples, steps = outcome["samples"], sum(len(sample["steps"]) for sample in outcome["samples"])
     if len(samples) > 1:
         for i, vote in enumerate(outcome["votes"]):
             voters = " ".join(f"#{j}" for j in vote["samples"])
-            line = f"{printable(vote['answer'])}: weight {vote['weight']:.3f} from {voters}"
+            line = f"{_shown(vote['answer'])}: weight {vote['weight']:.3f} from {voters}"
             rows.add_row("" if i else "votes", line)
         silent = [f"#{sample['index']}" for sample in samples if sample["answer"] is None]
         if silent:
             rows.add_row("" if outcome["votes"] else "votes", f"no answer from {' '.join(silent)}")
     for why in dict.fromkeys(s["degraded"] for s in samples if s.get("degraded")):
-        rows.add_row(Text("degraded", "bold yellow"), f"the draft was lost, the base went on alone: {printable(why)}")
+        rows.add_row(Text("degraded", "bold yellow"), f"the draft was lost, the base went on alone: {_shown(why)}")
     reasons = " ".join(dict.fromkeys(sample["stop_reason"] for sample in samples))
     rows.add_row(
         "after", f"{steps} step{'s' if steps != 1 else ''}{accepted(outcome)} · stopped by {reasons} · {seconds:.1f} s"
@@ -153,6 +154,6 @@ def closing(outcomes: Sequence[Plain], config: GSIConfig) -> RenderableType:
     return Group(Rule(style="dim"), table, summary, Text(LEGEND, "dim"))
 
 
-def printable(text: str) -> str:
-    """The text with control characters (but for line ends) as escapes: a model may write anything."""
-    return "".join(c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def _shown(text: str) -> str:
+    """What a model wrote, its line ends kept."""
+    return escaped(text, keep="\n")

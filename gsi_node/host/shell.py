@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, NoReturn, TextIO
 
 from gsi_node.errors import ConfigError, GSIError
+from gsi_node.host.escapes import one_line
 
 DONE, FAILED, WRONG_CALL = 0, 1, 2
 INTERRUPTED = 128 + signal.SIGINT
@@ -138,13 +139,7 @@ def ending() -> Iterator[None]:
 
 def complain(message: str) -> None:
     """An error as one line on standard error, control characters shown as escapes."""
-    _warn(f"error: {printable(message)}\n")
-
-
-def printable(text: str) -> str:
-    """A text on one line, control characters shown as escapes."""
-    line = " ".join(text.strip().splitlines())
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    _warn(f"error: {one_line(message)}\n")
 
 
 def _warn(line: str) -> None:

@@ -1,4 +1,5 @@
-"""JSON that this package or a person wrote, read so that nothing odd gets through: errors name place and fault.
+"""JSON that this package or a person wrote, read so that nothing odd gets through: errors name place and fault. And
+values made ready to be written as JSON.
 
 Python's own reader takes NaN and 1e999 (infinity), drops the first of two equal keys, and answers deep nesting
 and numbers of 5000 digits with errors of other kinds.
@@ -26,7 +27,7 @@ def parsed(data: bytes | str, place: str, *, names: bool = True) -> Any:
         return json.loads(
             text,
             parse_constant=_no_number,
-            parse_float=_finite if names else None,
+            parse_float=_float if names else None,
             object_pairs_hook=_once if names else None,
         )
     except UnicodeDecodeError as error:
@@ -56,6 +57,17 @@ def read_settings(path: Path, place: str) -> Any:
         raise ConfigError(f"{place}: not TOML: {error}") from error
 
 
+def finite(value: Any) -> Any:
+    """The value with null in place of NaN and the infinities, which JSON has not."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
+
+
 class _Odd(ValueError):
     """What `parsed` refuses of itself."""
 
@@ -64,7 +76,7 @@ def _no_number(name: str) -> float:
     raise _Odd(f"{name} is no JSON number")
 
 
-def _finite(digits: str) -> float:
+def _float(digits: str) -> float:
     value = float(digits)
     if not math.isfinite(value):
         raise _Odd(f"the number {digits[:40]} is beyond the largest float")

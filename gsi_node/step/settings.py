@@ -1,4 +1,4 @@
-"""The settings of a run, gathered from defaults, --config, named options and --set, and what is wrong with them."""
+"""The settings of a run, gathered from layers of fields (--config, --set …), and what is wrong with them."""
 
 from __future__ import annotations
 
@@ -8,22 +8,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gsi_node.cli.arguments import DEFAULTS, Arguments
 from gsi_node.errors import ConfigError, shown
 from gsi_node.host.strict_json import read_settings
 from gsi_node.step.config import GSIConfig
 
 Layer = tuple[str, Mapping[str, Any]]  # where the fields come from, and the fields
-
-
-def settings(arguments: Arguments) -> GSIConfig:
-    """The configuration: --set over named options over --config over DEFAULTS. Raises ConfigError, one line."""
-    layers: list[Layer] = [("default", DEFAULTS)]
-    if arguments.config is not None:
-        layers.append((arguments.config, read_fields(arguments.config)))
-    layers.append(("option", arguments.named))
-    layers.append(("--set", {name: typed(value) for name, value in arguments.sets.items()}))
-    return validated(gathered(layers))
 
 
 def gathered(layers: Sequence[Layer]) -> dict[str, Any]:
@@ -54,11 +43,6 @@ def first_line(error: ValidationError) -> str:
         return found["msg"].removeprefix("Value error, ")
     field = ".".join(str(part) for part in found["loc"])
     return f"{field}: {found['msg'][0].lower()}{found['msg'][1:]}, got {shown(found['input'])}"
-
-
-def typed(value: str) -> str | None:
-    """A value of --set: text, which pydantic reads as the field's type; none or null for None."""
-    return None if value.lower() in ("none", "null") else value
 
 
 def read_fields(name: str) -> dict[str, Any]:

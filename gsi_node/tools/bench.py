@@ -23,16 +23,16 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from rich.table import Table
 
-from gsi_node.cli.arguments import positive, read_sets
 from gsi_node.core.accept import calibrate_log_ratio_clip
 from gsi_node.errors import SpecError
 from gsi_node.graph.build import compile_gsi
+from gsi_node.host.options import positive, set_field
 from gsi_node.host.screen import screen
 from gsi_node.host.shell import Parser, ending
 from gsi_node.pocket.world.problems import grade, problems
 from gsi_node.specs.load import load_model, load_reward
 from gsi_node.step.config import GSIConfig
-from gsi_node.step.settings import gathered, typed, validated
+from gsi_node.step.settings import gathered, validated
 from gsi_node.tables.models import TableModel
 from gsi_node.tables.rewards import TableReward
 
@@ -161,7 +161,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--reward", default="pocket", help="reward spec (a neural one: its forwards are timed)")
     parser.add_argument("--n", type=positive, default=8, help="candidates a step")
     parser.add_argument("--method", default="gsi", help="the method of --problems and --flips")
-    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="any field of GSIConfig")
+    parser.add_argument(
+        "--set", type=set_field, action="append", default=[], metavar="FIELD=VALUE", help="any field of GSIConfig"
+    )
     parser.add_argument("--repeats", type=positive, default=5, help="how often each timing is repeated")
     parser.add_argument("--problems", type=positive, metavar="N", help="acceptance rate on N test problems instead")
     parser.add_argument(
@@ -178,8 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
         screen().show(engines(options.device, options.n, options.quick))
         return 0
     fields = {"method": options.method, "n": options.n, "max_step_tokens": 64, "max_steps": 12}
-    sets = {name: typed(value) for name, value in read_sets(options.set, parser).items()}
-    config = validated(gathered([("option", fields), ("--set", sets)]))
+    config = validated(gathered([("option", fields), ("--set", dict(options.set))]))
     if options.flips:
         screen().show(flips(options, config))
         return 0

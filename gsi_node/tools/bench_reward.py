@@ -16,8 +16,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from rich.table import Table
 
-from gsi_node.cli.arguments import positive
 from gsi_node.errors import SpecError
+from gsi_node.host.options import positive
 from gsi_node.host.screen import screen
 from gsi_node.host.shell import Parser, ending
 from gsi_node.specs.load import load_reward

@@ -13,13 +13,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TextIO, TypeVar
 
-from gsi_node.cli.arguments import read_sets
 from gsi_node.errors import GSIError
-from gsi_node.host.shell import Parser, ending, printable
+from gsi_node.host.escapes import one_line
+from gsi_node.host.options import set_field
+from gsi_node.host.shell import Parser, ending
 from gsi_node.protocols import StepModel
 from gsi_node.specs.load import load_model, load_reward
 from gsi_node.step.config import GSIConfig
-from gsi_node.step.settings import gathered, typed, validated
+from gsi_node.step.settings import gathered, validated
 from gsi_node.types import Key, Prefix, SamplingLaw
 
 T = TypeVar("T")
@@ -64,7 +65,7 @@ class Doctor:
             self._try("one problem", lambda: self._solve({"draft": None, "base": None, "reward": None, **found}))
         self._say("verdict", "all is well" if not self.changes else "change this:")
         for change in self.changes:
-            self.out.write(f"  - {printable(change)}\n")
+            self.out.write(f"  - {one_line(change)}\n")
 
     def _load(self, role: str, spec: str, load: Callable[[str], T]) -> T | None:
         started = time.perf_counter()
@@ -124,7 +125,7 @@ class Doctor:
             return None
 
     def _say(self, what: str, text: str) -> None:
-        self.out.write(f"{what:12} {printable(text)}\n")
+        self.out.write(f"{what:12} {one_line(text)}\n")
         self.out.flush()
 
 
@@ -135,11 +136,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--base", default="pocket:base", metavar="SPEC")
     parser.add_argument("--reward", default="pocket", metavar="SPEC")
     parser.add_argument("--problem", default="What is 12 + 30?")
-    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="any field of GSIConfig")
+    parser.add_argument(
+        "--set", type=set_field, action="append", default=[], metavar="FIELD=VALUE", help="any field of GSIConfig"
+    )
     found = parser.parse_args(argv)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    sets = {name: typed(value) for name, value in read_sets(found.set, parser).items()}
-    config = validated(gathered([("default", {"n": 4, "max_steps": 12, "max_step_tokens": 96}), ("--set", sets)]))
+    defaults = {"n": 4, "max_steps": 12, "max_step_tokens": 96}
+    config = validated(gathered([("default", defaults), ("--set", dict(found.set))]))
     return 0 if Doctor(config, found.problem, sys.stdout).examine(found.draft, found.base, found.reward) else 1
 
 

@@ -15,11 +15,11 @@ import pytest
 
 from graphs.math_solver import SAMPLE_PROBLEMS
 from gsi_node.cli.arguments import parse
-from gsi_node.cli.output import finite
+from gsi_node.cli.settings import settings
 from gsi_node.cli.start import start
+from gsi_node.host.strict_json import finite
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.methods import METHODS
-from gsi_node.step.settings import settings
 from gsi_node.tables.rewards import TableReward
 from tests.graphs.tables import Table, command, compiled, models
 from tests.graphs.test_solver import untimed

@@ -1,0 +1,16 @@
+"""The settings that a command line asks for."""
+
+from __future__ import annotations
+
+from gsi_node.cli.arguments import DEFAULTS, Arguments
+from gsi_node.step.config import GSIConfig
+from gsi_node.step.settings import Layer, gathered, read_fields, validated
+
+
+def settings(arguments: Arguments) -> GSIConfig:
+    """The configuration: --set over named options over --config over DEFAULTS. Raises ConfigError, one line."""
+    layers: list[Layer] = [("default", DEFAULTS)]
+    if arguments.config is not None:
+        layers.append((arguments.config, read_fields(arguments.config)))
+    layers += [("option", arguments.named), ("--set", arguments.sets)]
+    return validated(gathered(layers))

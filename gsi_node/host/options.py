@@ -1,0 +1,28 @@
+"""Types of options: each reads a text, or says what it wants and what it got."""
+
+from __future__ import annotations
+
+import argparse
+
+MOST = 1_000_000  # of anything an option counts
+
+
+def positive(text: str) -> int:
+    """The type of an option that counts something."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if not 1 <= value <= MOST:
+        shown = text if len(text) <= 40 else f"{text[:40]}…"
+        limit = f" and at most {MOST:,}" if value > MOST else ""
+        raise argparse.ArgumentTypeError(f"want an integer ≥ 1{limit}, got {shown!r}")
+    return value
+
+
+def set_field(text: str) -> tuple[str, str | None]:
+    """The type of --set FIELD=VALUE: the field, and its value as typed (None for none or null)."""
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not name:
+        raise argparse.ArgumentTypeError(f"{text!r}: want field=value")
+    return name.replace("-", "_"), None if value.lower() in ("none", "null") else value
