@@ -231,7 +231,7 @@ def changes(pairs: Sequence[str]) -> Plain:
 
 def command(options: argparse.Namespace, console: Console) -> int:
     target = named(options.target)
-    config = configured(options.preset, options.target, **{"seed": options.seed, **changes(options.set)})
+    config = configured(options.preset, options.target, {"seed": options.seed, **changes(options.set)})
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True)
     task = bar.add_task(f"{len(config.plan())} layers", total=None)
     run = Run(target, config, options.out, device=options.device, told=showing(bar, task))

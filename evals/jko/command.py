@@ -93,7 +93,7 @@ def rows_of(
 
     rows = [kept(folder / f"floor-{n}.json", floor)]
     for seed in seeds:
-        config = configured(options.preset, target.name, seed=seed)
+        config = configured(options.preset, target.name, {"seed": seed})
         run = Run(target, config, folder / f"seed-{seed}", device=options.device)
         console.show(f"{target.name}, seed {seed}: {len(run.finished())} of {len(config.plan())} layers exist")
         rows.append(kept(folder / f"seed-{seed}" / f"row-{n}.json", partial(jko_row, run, n, seed)))

@@ -13,7 +13,7 @@ from gsi_node.neural_jko.targets import Target
 RAYS, NEAR, FAR = 64, 1e2, 1e4
 
 
-class Evaluator:
+class CheckedTarget:
     """log g of a target at points (n, dim), in the points' dtype; `count` is the number of points evaluated so far."""
 
     def __init__(self, target: Target) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -65,16 +66,14 @@ class JKOConfig(BaseModel):
         return self.tau * self.tau_growth ** self.plan()[:index].count("flow")
 
 
-def configured(preset: str, target: str, **changes: Any) -> JKOConfig:
+def configured(preset: str, target: str, changes: Mapping[str, Any] | None = None) -> JKOConfig:
     """A preset for a target, with changes. Raises ConfigError naming what is unknown or out of range."""
     if preset not in PRESETS:
         raise ConfigError(f"preset {preset!r}: there is none of that name; known are {', '.join(PRESETS)}")
     kind = "gmm" if target.startswith("gmm") else target
-    settings = {**PRESETS[preset].get(kind, PRESETS[preset][""]), **changes}
-    if preset == "paper" and kind == "gmm":
-        settings = {**_paper_gmm(target), **changes}
+    own = _paper_gmm(target) if (preset, kind) == ("paper", "gmm") else PRESETS[preset].get(kind, PRESETS[preset][""])
     try:
-        return JKOConfig.model_validate(settings)
+        return JKOConfig.model_validate({**own, **(changes or {})})
     except ValidationError as error:
         told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"settings of neural JKO: {told}") from None

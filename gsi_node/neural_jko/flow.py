@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gsi_node.errors import ConfigError
 from gsi_node.neural_jko.check import refuse_not_finite
 
-Solver = Literal["rk4", "dopri5"]
+OdeSolver = Literal["rk4", "dopri5"]
 CHUNK = 4096  # points a solve without gradients holds at once: a layer of them fits into the cache
 TOLERANCE = 1e-5  # of dopri5
 
@@ -91,7 +91,7 @@ def solve(
     steps: int,
     backward: bool = False,
     probes: Tensor | None = None,
-    solver: Solver = "rk4",
+    solver: OdeSolver = "rk4",
 ) -> Solved:
     """(z, ℓ, ω) at t = 1 from z(0) = x; backward: at t = 0 from z(1) = x, with the same ℓ and ω over [0, 1].
 
@@ -138,10 +138,10 @@ def _adaptive(slope: Any, x: Tensor, start: float, end: float) -> Solved:
 class Flow:
     """A trained flow as a layer: exact divergence, no gradients, in chunks."""
 
-    def __init__(self, velocity: Velocity, steps: int, solver: Solver = "rk4") -> None:
+    def __init__(self, velocity: Velocity, steps: int, solver: OdeSolver = "rk4") -> None:
         self.velocity = velocity.eval().requires_grad_(False)
         self.steps = steps
-        self.solver: Solver = solver
+        self.solver: OdeSolver = solver
 
     @torch.no_grad()
     def __call__(self, x: Tensor, backward: bool = False) -> tuple[Tensor, Tensor]:

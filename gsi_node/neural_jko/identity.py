@@ -24,7 +24,7 @@ PROBES = 64
 ROUNDING = 1e-9  # relative: other processors and numbers of threads add in another order
 DENSITY = "log_density"
 
-Number = float | str  # text for what JSON has no number for: nan, inf, -inf
+LogValue = float | str  # text for what JSON has no number for: nan, inf, -inf
 
 
 def identity(target: Target, config: JKOConfig, device: str) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def identity(target: Target, config: JKOConfig, device: str) -> dict[str, Any]:
     return {**about, DENSITY: density, **config.model_dump(mode="json")}
 
 
-def density_of(target: Target, mean: Sequence[float], scale: float) -> list[Number]:
+def density_of(target: Target, mean: Sequence[float], scale: float) -> list[LogValue]:
     """log g at mean + scale · r · u, u uniform on [−1, 1]^dim, 16 draws for each r of RADII; float64, nats.
 
     Raises ConfigError for a result of another shape, and for a density that is random.
@@ -57,7 +57,7 @@ def density_of(target: Target, mean: Sequence[float], scale: float) -> list[Numb
     return values
 
 
-def first_difference(a: Sequence[Number], b: Sequence[Number]) -> int | None:
+def first_difference(a: Sequence[LogValue], b: Sequence[LogValue]) -> int | None:
     """The first place where two lists of log-densities differ by more than rounding; None where they are the same."""
     if len(a) != len(b):
         return 0
@@ -85,11 +85,11 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     return told
 
 
-def _plain(values: torch.Tensor) -> list[Number]:
+def _plain(values: torch.Tensor) -> list[LogValue]:
     return [value if math.isfinite(value) else str(value) for value in values.double().tolist()]
 
 
-def _same(a: Number, b: Number) -> bool:
+def _same(a: LogValue, b: LogValue) -> bool:
     if isinstance(a, str) or isinstance(b, str):
         return a == b
     try:

@@ -20,7 +20,7 @@ from gsi_node.types import Array
 ROWS = 2048  # of a distance matrix that are held at once
 
 
-class Estimate(NamedTuple):
+class LogZEstimate(NamedTuple):
     value: float
     error: float  # one standard error
 
@@ -41,15 +41,15 @@ def sampling_floor(target: KnownTarget, n: int, generator: torch.Generator, repe
     return float(np.mean(pairs)), float(np.std(pairs, ddof=1)) if repeats > 1 else 0.0
 
 
-def log_z_lower(log_w: Array) -> Estimate:
+def log_z_lower(log_w: Array) -> LogZEstimate:
     """E_p[log g − log p] = log Z − KL(p ‖ target): a lower bound of log Z in expectation. Nats."""
-    return Estimate(float(log_w.mean()), float(log_w.std(ddof=1) / math.sqrt(len(log_w))))
+    return LogZEstimate(float(log_w.mean()), float(log_w.std(ddof=1) / math.sqrt(len(log_w))))
 
 
-def log_z(log_w: Array) -> Estimate:
+def log_z(log_w: Array) -> LogZEstimate:
     """log((1/n) Σ w_i), consistent for log Z where p covers the target; error by the delta method. Nats."""
     relative = normalised(log_w) * len(log_w)  # w / w̄
-    return Estimate(log_mean_weight(log_w), float(relative.std(ddof=1) / math.sqrt(len(log_w))))
+    return LogZEstimate(log_mean_weight(log_w), float(relative.std(ddof=1) / math.sqrt(len(log_w))))
 
 
 def mode_weights(x: Tensor, means: Tensor) -> list[float]:

@@ -24,7 +24,7 @@ from gsi_node.neural_jko.check import refuse_device
 from gsi_node.neural_jko.config import JKOConfig
 from gsi_node.neural_jko.identity import differences, identity
 from gsi_node.neural_jko.lock import LOCK, held
-from gsi_node.neural_jko.stack import MANIFEST, Layer, Stack, load_layer, read_records, save_layer, write_manifest
+from gsi_node.neural_jko.stack import MANIFEST, Stack, StackLayer, load_layer, read_records, save_layer, write_manifest
 from gsi_node.neural_jko.targets import Target
 
 CONFIG = "config.json"
@@ -127,7 +127,7 @@ class Run:
         seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - used
         return made, {"seconds": seconds, "cpu_seconds": cpu_seconds, "evaluations": stack.evaluate.count - before}
 
-    def _timed(self, records: list[Record], make: Callable[[Stack], Layer], spent: Record | None = None) -> Record:
+    def _timed(self, records: list[Record], make: Callable[[Stack], StackLayer], spent: Record | None = None) -> Record:
         """Make a layer, write it, and return its record with its cost."""
         with self.held():
             stack = self.stack(records)

@@ -16,16 +16,16 @@ from torch import Tensor
 
 from gsi_node.errors import ConfigError
 from gsi_node.host.files import read_object, write
-from gsi_node.neural_jko.check import Evaluator
-from gsi_node.neural_jko.flow import Flow, Solver, Velocity
+from gsi_node.neural_jko.check import CheckedTarget
+from gsi_node.neural_jko.flow import Flow, OdeSolver, Velocity
 from gsi_node.neural_jko.identity import DENSITY, density_of, first_difference
 from gsi_node.neural_jko.rejection import Particles, Rejection, joined
 from gsi_node.neural_jko.targets import Target
 
-Layer = Flow | Rejection
+StackLayer = Flow | Rejection
 FORMAT = 1
 MANIFEST = "stack.json"
-SOLVERS: dict[str, Solver] = {"rk4": "rk4", "dopri5": "dopri5"}
+SOLVERS: dict[str, OdeSolver] = {"rk4": "rk4", "dopri5": "dopri5"}
 
 
 class Stack:
@@ -36,8 +36,8 @@ class Stack:
 
     def __init__(
         self,
-        evaluate: Evaluator,
-        layers: Sequence[Layer] = (),
+        evaluate: CheckedTarget,
+        layers: Sequence[StackLayer] = (),
         *,
         mean: float | Sequence[float] = 0.0,
         scale: float = 1.0,
@@ -134,7 +134,7 @@ def _surplus(n: int, layer: Rejection) -> int:
     return math.ceil(n * rate + 5.0 * math.sqrt(n * rate * (1.0 - rate)) + 1.0) if rate > 0.0 else 0
 
 
-def save_layer(layer: Layer, folder: Path, index: int) -> dict[str, Any]:
+def save_layer(layer: StackLayer, folder: Path, index: int) -> dict[str, Any]:
     """Write what a layer needs beside its JSON-plain record, and return the record."""
     if isinstance(layer, Rejection):
         return {"kind": "rejection", "log_c": layer.log_c, "accept_prob": layer.accept_prob}
@@ -145,7 +145,7 @@ def save_layer(layer: Layer, folder: Path, index: int) -> dict[str, Any]:
     return {"kind": "flow", "file": name, **shape, "steps": layer.steps, "solver": layer.solver}
 
 
-def load_layer(record: dict[str, Any], folder: Path, dim: int, device: str | torch.device = "cpu") -> Layer:
+def load_layer(record: dict[str, Any], folder: Path, dim: int, device: str | torch.device = "cpu") -> StackLayer:
     """The layer of a record. Raises ConfigError naming the record or file that is missing or broken."""
     try:
         if record["kind"] == "rejection":
@@ -208,7 +208,7 @@ def load(folder: Path, target: Target, device: str | torch.device = "cpu") -> St
             f"{path}: written for another density of the name {target.name} (log g differs at probe {at})"
         )
     layers = [load_layer(record, folder, target.dim, device) for record in _records(about, folder)]
-    return Stack(Evaluator(target), layers, mean=mean, scale=scale, device=device)
+    return Stack(CheckedTarget(target), layers, mean=mean, scale=scale, device=device)
 
 
 def _records(about: dict[str, Any], folder: Path) -> list[dict[str, Any]]:

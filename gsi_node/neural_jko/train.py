@@ -12,7 +12,7 @@ import torch
 
 from gsi_node.core.rng import Stream
 from gsi_node.neural_jko import flow
-from gsi_node.neural_jko.check import Evaluator, refuse_not_finite, refuse_unnormalisable
+from gsi_node.neural_jko.check import CheckedTarget, refuse_not_finite, refuse_unnormalisable
 from gsi_node.neural_jko.config import JKOConfig
 from gsi_node.neural_jko.flow import Flow, Velocity
 from gsi_node.neural_jko.rejection import Rejection, mean_accept, wanted_log_c
@@ -37,7 +37,7 @@ def empty_stack(target: Target, config: JKOConfig, device: str | torch.device = 
     """The latent alone. Raises NotNormalisable for a target that visibly has no finite integral."""
     refuse_unnormalisable(target, config.latent_scale, generator_for(config.seed, "rays", 0))
     mean = config.latent_mean[0] if len(config.latent_mean) == 1 else config.latent_mean
-    return Stack(Evaluator(target), mean=mean, scale=config.latent_scale, device=device)
+    return Stack(CheckedTarget(target), mean=mean, scale=config.latent_scale, device=device)
 
 
 def fit_flow(stack: Stack, config: JKOConfig, told: Told = silent) -> Flow:

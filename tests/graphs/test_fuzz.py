@@ -16,7 +16,7 @@ from gsi_node.cli.arguments import parse
 from gsi_node.cli.problems import gather
 from gsi_node.cli.settings import settings as settings_of
 from gsi_node.errors import ConfigError
-from gsi_node.neural_jko.check import Evaluator
+from gsi_node.neural_jko.check import CheckedTarget
 from gsi_node.neural_jko.config import JKOConfig, configured
 from gsi_node.neural_jko.run import Run
 from gsi_node.neural_jko.stack import Stack, load, save
@@ -89,7 +89,7 @@ def test_any_values_on_the_command_line(options: list[tuple[str, ...]], stdin: s
 @given(st.dictionaries(st.sampled_from([*JKOConfig.model_fields, "unknown"]), JSON, max_size=4))
 def test_any_settings_of_neural_jko(changes: dict[str, object]) -> None:
     try:
-        config = configured("cpu", "8modes", **changes)
+        config = configured("cpu", "8modes", changes)
     except ConfigError:
         return
     assert config.plan()
@@ -117,7 +117,7 @@ def test_any_json_in_the_files_of_a_neural_jko_run(content: object, name: str) -
     target = gaussian(2)
     with tempfile.TemporaryDirectory() as folder:
         Run(target, QUICK, Path(folder))
-        save(Stack(Evaluator(target)), Path(folder))
+        save(Stack(CheckedTarget(target)), Path(folder))
         about = json.loads((Path(folder) / name).read_text("utf-8"))
         changed = {**about, **content} if isinstance(content, dict) else content
         (Path(folder) / name).write_text(json.dumps(changed), "utf-8")
@@ -132,4 +132,4 @@ def test_the_fuzzed_reader_does_find_things(tmp_path: Path) -> None:
     assert "no field 'betta'" in in_a_file(b'{"betta": 1}', ".json", "--config")
     assert "line 1: not JSON" in in_a_file(b'{"problem"', ".jsonl", "--file")
     with pytest.raises(ConfigError, match="unknown"):
-        configured("cpu", "8modes", unknown=1)
+        configured("cpu", "8modes", {"unknown": 1})

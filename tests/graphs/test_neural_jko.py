@@ -46,7 +46,7 @@ class Killed(BaseException):
 
 
 def test_a_killed_graph_resumes_at_its_last_layer_to_the_library_s_model(tmp_path: Path) -> None:
-    target, settings = named("8modes"), configured("cpu", "8modes", **QUICK)
+    target, settings = named("8modes"), configured("cpu", "8modes", QUICK)
     whole = Run(target, settings, tmp_path / "whole").complete()
     trained: list[str] = []
 
@@ -92,7 +92,7 @@ def untimed(state: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_kill_after_any_write_to_the_checkpoint_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
     """Between a task's stored writes and the next checkpoint LangGraph's `next` is empty, though the run goes on."""
-    target, settings = named("8modes"), configured("cpu", "8modes", **TINY)
+    target, settings = named("8modes"), configured("cpu", "8modes", TINY)
 
     def train(folder: Path, dies_at: int) -> tuple[dict[str, Any], int]:
         calls = 0
@@ -204,7 +204,7 @@ def test_a_wrong_command_line_is_one_line(arguments: list[str], capsys: pytest.C
 
 def test_a_checkpoint_that_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = ["--target", "8modes", "--out", str(tmp_path), "--samples", "20", *TINY_SETTINGS]
-    Run(named("8modes"), configured("cpu", "8modes", **TINY), tmp_path)
+    Run(named("8modes"), configured("cpu", "8modes", TINY), tmp_path)
     (tmp_path / "checkpoint.sqlite").write_text("no database, but some text that is long enough to be looked at" * 20)
     assert JKO.main(given) == 2
     error = capsys.readouterr().err
@@ -213,7 +213,7 @@ def test_a_checkpoint_that_is_none_is_refused(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_a_folder_in_use_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = Run(named("8modes"), configured("cpu", "8modes", **TINY), tmp_path)
+    run = Run(named("8modes"), configured("cpu", "8modes", TINY), tmp_path)
     with run.held():
         assert JKO.main(["--target", "8modes", "--out", str(tmp_path), *TINY_SETTINGS]) == 2
     assert f"process {os.getpid()} is at work there" in capsys.readouterr().err

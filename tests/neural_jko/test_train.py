@@ -13,7 +13,7 @@ import torch
 
 from gsi_node.errors import ConfigError, DegenerateWeights, InvalidLogProb, NotNormalisable, ResumeMismatch
 from gsi_node.neural_jko import flow, train
-from gsi_node.neural_jko.check import Evaluator
+from gsi_node.neural_jko.check import CheckedTarget
 from gsi_node.neural_jko.config import PRESETS, JKOConfig, configured
 from gsi_node.neural_jko.metrics import log_z, log_z_lower
 from gsi_node.neural_jko.run import Run
@@ -83,9 +83,9 @@ def test_another_setting_on_an_old_folder_is_refused_by_name(tmp_path: Path) -> 
 
 def test_misspelt_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match="inital_tau"):
-        configured("cpu", "mustache", inital_tau=0.05)
+        configured("cpu", "mustache", {"inital_tau": 0.05})
     with pytest.raises(ConfigError, match="rejection_rate"):
-        configured("cpu", "8modes", rejection_rate=1.5)
+        configured("cpu", "8modes", {"rejection_rate": 1.5})
     with pytest.raises(ConfigError, match="known are cpu, paper"):
         configured("gpu", "8modes")
 
@@ -110,12 +110,12 @@ def test_nan_names_the_point(tmp_path: Path) -> None:
     with pytest.raises(InvalidLogProb, match=r"target holed: log-density nan at \["):
         run_on(target, tmp_path)
     with pytest.raises(InvalidLogProb, match="inf"):
-        Evaluator(OwnTarget(lambda x: x[:, 0] * math.inf, 1))(torch.ones(3, 1))
+        CheckedTarget(OwnTarget(lambda x: x[:, 0] * math.inf, 1))(torch.ones(3, 1))
 
 
 def test_a_wrong_shape_is_named() -> None:
     with pytest.raises(ConfigError, match=r"has shape \(3, 1\); want \(3,\)"):
-        Evaluator(OwnTarget(lambda x: -x.square(), 1))(torch.ones(3, 1))
+        CheckedTarget(OwnTarget(lambda x: -x.square(), 1))(torch.ones(3, 1))
 
 
 @pytest.mark.parametrize(
