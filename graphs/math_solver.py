@@ -37,8 +37,7 @@ from gsi_node.graph.compiled import CompiledWholeRun, WholeRunGraph
 from gsi_node.graph.inputs import read_problem, read_problem_id
 from gsi_node.graph.state import add_given_messages, add_usage
 from gsi_node.identity import differing_parts, same_fingerprint
-
-Plain = dict[str, Any]
+from gsi_node.types import Plain
 
 SAMPLE_PROBLEMS = (
     "What is 12 * (7 + 5)?",

@@ -49,8 +49,8 @@ from gsi_node.neural_jko.run import Run
 from gsi_node.neural_jko.stack import Stack
 from gsi_node.neural_jko.targets import TARGETS, KnownTarget, Mixture, Target, named
 from gsi_node.neural_jko.train import generator_for
+from gsi_node.types import Plain
 
-Plain = dict[str, Any]
 CHECKPOINT = "checkpoint.sqlite"
 
 

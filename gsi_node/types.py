@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Ids = tuple[int, ...]  # token ids
+Plain = dict[str, Any]  # JSON-plain values by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Step:
     """
 
     text: str
-    token_ids: tuple[int, ...]
+    token_ids: Ids
     log_prob: float
     finished: bool
     log_prob_error: float = 0.0
@@ -60,7 +62,7 @@ class SamplingLaw:
     temperature: float = 0.7
     top_p: float = 1.0
     max_step_tokens: int = 512
-    stop_ids: tuple[int, ...] | None = None
+    stop_ids: Ids | None = None
 
 
 @dataclass(frozen=True, slots=True)

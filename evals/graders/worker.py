@@ -14,13 +14,11 @@ import signal
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any
 
 from evals.graders import letters, pocket
 from evals.graders.rules import Rules
 from gsi_node.answer import last_boxed
-
-Plain = dict[str, Any]
+from gsi_node.types import Plain
 
 
 def limit_memory(megabytes: int) -> None:

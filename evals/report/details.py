@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from evals.report.tally import Plain, Row, Setting, quiet
+from evals.report.tally import Row, Setting, quiet
 from gsi_node.host.strict_json import finite
+from gsi_node.types import Plain
 
 VERDICT, ANSWER, STEPS, CANDIDATES = range(4)
 LONGEST = 4000  # characters of a text shown at level ANSWER

@@ -18,7 +18,8 @@ from typing import Any
 from evals.report import tables
 from evals.report.details import Details, details
 from evals.report.plots import Plot
-from evals.report.tally import Plain, Row, Setting
+from evals.report.tally import Row, Setting
+from gsi_node.types import Plain
 
 ASSETS = Path(__file__).parent / "assets"
 WIDE = ("differences", "weights", "costs")

@@ -11,7 +11,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from evals.report.markdown import printable
 from evals.report.tables import difference_label, short
-from evals.report.tally import ROLES, Plain
+from evals.report.tally import ROLES
+from gsi_node.types import Plain
 
 COSTS = (
     "Means over problems: tokens generated and scored, forward FLOPs, seconds. Black: wall seconds; the base scores "

@@ -19,7 +19,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 from evals.report.markdown import printable
 from evals.report.panels import COSTS, bars, boxes, curve, forest
 from evals.report.tables import short
-from evals.report.tally import Plain
+from gsi_node.types import Plain
 
 LOOK: Any = {
     "font.size": 9,

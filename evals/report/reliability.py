@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from evals.report import stats
-from evals.report.tally import Plain, Row, decided
+from evals.report.tally import Row, decided
 from gsi_node.pocket.world.check import normal
 from gsi_node.pocket.world.problems import problems
+from gsi_node.types import Plain
 
 BINS = 10
 

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats as scipy_stats
 
-Array = NDArray[np.float64]
 Numbers = Sequence[float] | NDArray[Any]
 
 LEVEL = 0.95

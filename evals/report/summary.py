@@ -9,8 +9,9 @@ from itertools import combinations
 
 from evals.report import stats
 from evals.report.reliability import reliability
-from evals.report.tally import Plain, Row, Setting, by_setting, graded, quiet, tally
+from evals.report.tally import Row, Setting, by_setting, graded, quiet, tally
 from gsi_node.errors import ConfigError
+from gsi_node.types import Plain
 
 SCHEMA = 1
 Scores = Mapping[str, Mapping[int, bool]]  # problem id → seed → correct

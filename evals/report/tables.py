@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from evals.report.markdown import quoted
-from evals.report.tally import ROLES, Plain
+from evals.report.tally import ROLES
+from gsi_node.types import Plain
 
 
 def markdown(summary: Plain, name: str) -> str:

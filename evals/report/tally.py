@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from evals.report import stats
 from gsi_node.errors import ConfigError
 from gsi_node.step.methods import METHODS
+from gsi_node.types import Plain
 
 Row = Mapping[str, Any]
-Plain = dict[str, Any]
 
 ROLES = ("draft", "base", "reward")
 _ORDER = {name: place for place, name in enumerate(METHODS)}

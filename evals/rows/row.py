@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, NotRequired, Required
+from typing import Annotated, NotRequired, Required
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
@@ -18,9 +18,9 @@ from typing_extensions import TypedDict
 from evals.rows.sealed import sealed, unsealed
 from gsi_node.errors import ConfigError
 from gsi_node.host.strict_json import finite
+from gsi_node.types import Plain
 
 RESULTS = "results.jsonl"
-Plain = dict[str, Any]
 RowKey = tuple[str, str, int, int]
 
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import re
 from hashlib import blake2b
-from typing import Any
 
 from gsi_node.errors import ConfigError
 from gsi_node.host.strict_json import parsed
+from gsi_node.types import Plain
 
 SCHEMA = 2
 """Of what is written. What SCHEMAS holds is read."""
 SCHEMAS = (1, SCHEMA)
 _SEAL = re.compile(rb'(,\n? ?"checksum": ")([0-9a-f]{16})("\n?\}\n)')
 _LENGTH = 40  # bytes: no seal is longer
-Plain = dict[str, Any]
 
 
 def sealed(body: bytes, *, lines: bool = False) -> bytes:

@@ -22,8 +22,7 @@ from typing import Any
 from gsi_node.rewards.verifier.reward import VerifierReward
 from gsi_node.tables.models import TableModel
 from gsi_node.tables.rewards import TableReward
-
-Ids = tuple[int, ...]
+from gsi_node.types import Ids
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ from gsi_node.errors import ConfigError, ResumeMismatch, StorageError
 from gsi_node.host.files import sync_folder
 from gsi_node.identity import differing_parts, same_fingerprint
 from gsi_node.step.config import GSIConfig
+from gsi_node.types import Plain
 
 CONFIG = "config.json"
-Plain = dict[str, Any]
 NEWER = {"grading_seconds": GRADING_SECONDS, "vote_seconds": VOTE_SECONDS}
 """Fields that config.json has had since schema 2, and what a run before had."""
 

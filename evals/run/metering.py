@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from evals.run.cost import Ids, Size, Work, sizes_of
+from evals.run.cost import Size, Work, sizes_of
 from gsi_node.cancel import run_cancellable
 from gsi_node.protocols import Reward, TokenModel
-from gsi_node.types import Array, Key, Prefix, SamplingLaw, Score, Step
+from gsi_node.types import Array, Ids, Key, Prefix, SamplingLaw, Score, Step
 
 Meter = dict[str, Work]  # by role
 Span = tuple[float, float]  # begin and end of a call, time.perf_counter seconds

@@ -16,12 +16,12 @@ from gsi_node.errors import ConfigError
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.methods import METHODS
 from gsi_node.step.settings import validated
+from gsi_node.types import Plain
 
 MAJORITY = {"majority-draft": "draft", "majority-base": "base"}
 """Methods that vote on whole responses, and the method that writes each of them."""
 GRADING_SECONDS, VOTE_SECONDS = 5.0, 60.0
 OWN = ("method", "n", "seed", "record")  # fields of GSIConfig that a run gives a list of, or its own option
-Plain = dict[str, Any]
 
 
 class Task(NamedTuple):

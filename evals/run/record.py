@@ -11,8 +11,7 @@ from evals.rows.row import Row, RowError
 from evals.rows.sealed import SCHEMA
 from evals.run.plan import Plan, Setting, Task
 from gsi_node.errors import GSIError
-
-Plain = dict[str, Any]
+from gsi_node.types import Plain
 
 
 def blank_row(plan: Plan, setting: Setting, task: Task) -> Row:

@@ -23,8 +23,8 @@ from gsi_node.errors import Cancelled
 from gsi_node.graph.build import compile_gsi
 from gsi_node.graph.state import add_usage
 from gsi_node.specs.load import load_model, load_reward
+from gsi_node.types import Plain
 
-Plain = dict[str, Any]
 Load = Callable[[str, str], Any]  # (role, spec) -> the model or reward
 
 

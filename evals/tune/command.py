@@ -21,7 +21,6 @@ from pathlib import Path
 
 from evals.options import above_zero, integer, integers, number, numbers, positive
 from evals.report.tables import estimate, probability, short, table
-from evals.report.tally import Plain
 from evals.tune import trials
 from evals.tune.thresholds import FIELDS
 from evals.tune.trials import Search, Trial
@@ -29,6 +28,7 @@ from gsi_node.errors import ConfigError
 from gsi_node.host.files import write
 from gsi_node.host.shell import complain
 from gsi_node.host.strict_json import finite
+from gsi_node.types import Plain
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from evals.report.tally import Plain, Row, decided, drafted
+from evals.report.tally import Row, decided, drafted
 from gsi_node.core.accept import calibrate_log_c, calibrate_log_ratio_clip
 from gsi_node.errors import ConfigError
+from gsi_node.types import Plain
 
 FIELDS = {"gsi": "threshold", "expgsi": "threshold", "gsi-ic": "log_c", "rsd-n": "delta", "rsd": "delta"}
 """The field of GSIConfig that decides how often a method falls back."""

@@ -13,13 +13,14 @@ from scipy import stats as scipy_stats
 
 from evals import __main__ as harness
 from evals.report import stats
-from evals.report.tally import Plain, Row, Setting, tally
+from evals.report.tally import Row, Setting, tally
 from evals.rows.row import read_rows
 from evals.run.folder import CONFIG, read_config
 from evals.tune.thresholds import FIELDS, batches, clip, threshold
 from gsi_node.errors import ConfigError
 from gsi_node.host.shell import complain
 from gsi_node.step.config import GSIConfig
+from gsi_node.types import Plain
 
 
 @dataclass(frozen=True, slots=True)

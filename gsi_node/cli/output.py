@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from gsi_node.host.strict_json import finite
-
-Plain = dict[str, Any]
+from gsi_node.types import Plain
 
 KEYS = ("response", "answer", "steps", "stop_reason", "usage", "acceptance_rate", "degraded")
 

@@ -31,9 +31,7 @@ from gsi_node.host.shell import complain
 from gsi_node.identity import as_kept
 from gsi_node.step.config import GSIConfig, completed
 from gsi_node.step.settings import first_line
-from gsi_node.types import default_id
-
-Plain = dict[str, Any]
+from gsi_node.types import Plain, default_id
 
 
 class Solver(Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -15,8 +14,7 @@ from rich.text import Text
 from gsi_node.host.escapes import escaped
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.methods import mean_weight_ratio, reward_reaches_delta
-
-Plain = dict[str, Any]
+from gsi_node.types import Plain
 
 LEGEND = "r reward · ℓ log π_base − log π_draft · r̃ = r + ℓ/β · ess candidates that count"
 LABELS = {

@@ -24,10 +24,10 @@ from gsi_node.engine.batch import Batch, Group
 from gsi_node.engine.prefix_cache import PrefixCache
 from gsi_node.engine.probe import probe
 from gsi_node.engine.requests import Draw, Feed, Part
-from gsi_node.engine.rows import KV, Ids, pad
+from gsi_node.engine.rows import KV, pad
 from gsi_node.engine.schedule import Schedule
 from gsi_node.engine.worker import Worker
-from gsi_node.types import Key, SamplingLaw
+from gsi_node.types import Ids, Key, SamplingLaw
 
 PREFILL = 256
 """Tokens of a prefix that one forward computes."""

@@ -13,7 +13,8 @@ from threading import Lock
 
 import torch
 
-from gsi_node.engine.rows import KV, Ids, kv_bytes, kv_head
+from gsi_node.engine.rows import KV, kv_bytes, kv_head
+from gsi_node.types import Ids
 
 
 @dataclass(eq=False, slots=True)

@@ -17,9 +17,8 @@ from torch import Tensor
 
 from gsi_node.cancel import current_flag
 from gsi_node.core.rng import Stream
-from gsi_node.engine.rows import Ids
 from gsi_node.errors import BackendError, Cancelled
-from gsi_node.types import Key, SamplingLaw
+from gsi_node.types import Ids, Key, SamplingLaw
 
 WIDTH = 16
 """Rows a part may have."""

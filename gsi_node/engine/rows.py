@@ -12,7 +12,8 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-Ids: TypeAlias = tuple[int, ...]
+from gsi_node.types import Ids
+
 KV: TypeAlias = Tensor
 """Shape (Y, 2, H, T, D)."""
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gsi_node.errors import ConfigError, shown
 from gsi_node.step.config import Count, Finite, GSIConfig
-
-Plain = dict[str, Any]
+from gsi_node.types import Plain
 
 
 class GSIContext(BaseModel):

@@ -9,10 +9,9 @@ from langchain_core.messages import HumanMessage
 
 from gsi_node.errors import ConfigError, shown
 from gsi_node.graph.records import initial_record
-from gsi_node.graph.state import Plain
 from gsi_node.protocols import DecodingModel, StepModel
 from gsi_node.step.config import GSIConfig
-from gsi_node.types import default_id
+from gsi_node.types import Plain, default_id
 
 State = Mapping[str, Any]
 DEFAULT = GSIConfig()

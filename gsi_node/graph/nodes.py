@@ -29,7 +29,7 @@ from gsi_node.graph.records import (
     step_record,
     unpack_step,
 )
-from gsi_node.graph.state import Plain, plain_bill
+from gsi_node.graph.state import plain_bill
 from gsi_node.identity import as_kept, differing_parts
 from gsi_node.protocols import TokenModel
 from gsi_node.step import stages
@@ -37,7 +37,7 @@ from gsi_node.step.calls import Stage, arun, run
 from gsi_node.step.config import GSIConfig, completed
 from gsi_node.step.context import Models, Moment
 from gsi_node.step.speculate import speculate
-from gsi_node.types import Score, Step, Usage
+from gsi_node.types import Plain, Score, Step, Usage
 
 State = Mapping[str, Any]
 _log = logging.getLogger("gsi_node")

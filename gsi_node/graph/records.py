@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gsi_node.graph.state import Plain
 from gsi_node.step.methods import Weighed
-from gsi_node.types import Prefix, Score, Step
+from gsi_node.types import Plain, Prefix, Score, Step
 
 
 def pack_step(step: Step) -> Plain:

@@ -13,8 +13,7 @@ from typing_extensions import TypedDict  # the one pydantic can describe on Pyth
 
 from gsi_node.errors import ConfigError, shown
 from gsi_node.step.calls import Bill
-
-Plain = dict[str, Any]  # a dict of JSON-plain values
+from gsi_node.types import Plain
 
 
 def append_steps(steps: list[Plain], writes: Sequence[list[Plain]]) -> list[Plain]:

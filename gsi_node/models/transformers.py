@@ -25,9 +25,7 @@ from gsi_node.identity import fingerprint_of
 from gsi_node.protocols import AsyncTwins
 from gsi_node.text.codec import STEP_END, Codec
 from gsi_node.text.prompt import prompt_format
-from gsi_node.types import Array, Key, Prefix, SamplingLaw, Score, Step
-
-Ids = tuple[int, ...]
+from gsi_node.types import Array, Ids, Key, Prefix, SamplingLaw, Score, Step
 
 
 class TransformersModel(AsyncTwins):

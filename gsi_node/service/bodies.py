@@ -10,7 +10,7 @@ from gsi_node.types import Key, Prefix, SamplingLaw, Step
 
 # fail_fast: a list of a million wrong items is one error, not a million.
 Id = Annotated[int, Field(ge=0, lt=1 << 31)]
-Ids = Annotated[tuple[Id, ...], Field(max_length=1 << 14, fail_fast=True)]
+BoundedIds = Annotated[tuple[Id, ...], Field(max_length=1 << 14, fail_fast=True)]
 
 
 class Body(BaseModel):
@@ -23,7 +23,7 @@ class StepBody(Body):
     """A step without its numbers."""
 
     text: Annotated[str, Field(max_length=1 << 16)]
-    token_ids: Ids
+    token_ids: BoundedIds
     finished: bool
 
     def step(self) -> Step:
@@ -84,7 +84,7 @@ class EncodeBody(Body):
 
 
 class DecodeBody(Body):
-    token_ids: Annotated[Ids, Field(min_length=1)]
+    token_ids: Annotated[BoundedIds, Field(min_length=1)]
 
 
 class SupportsBody(Body):

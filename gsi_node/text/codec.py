@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from tokenizers import Tokenizer
 
 from gsi_node.errors import ConfigError
+from gsi_node.types import Ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Ids = tuple[int, ...]
 STEP_END = "\n\n"
 _MARKUP = re.compile(r"<\S.*>|\[\S.*\]", re.DOTALL)
 

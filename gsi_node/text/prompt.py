@@ -15,8 +15,9 @@ from jinja2 import TemplateError
 from gsi_node.errors import ConfigError
 from gsi_node.host.paths import expanded
 from gsi_node.host.strict_json import read_settings
-from gsi_node.text.codec import Codec, Ids
+from gsi_node.text.codec import Codec
 from gsi_node.text.reading import BROKEN, first_line
+from gsi_node.types import Ids
 
 _TEXT = "GSITEXT{}7F3A"
 _SLOT = "{problem}"

@@ -15,9 +15,7 @@ from gsi_node.host.paths import expanded
 from gsi_node.text.codec import STEP_END, Codec
 from gsi_node.text.prompt import prompt_format
 from gsi_node.text.reading import reading
-from gsi_node.types import Prefix, Step
-
-Ids = tuple[int, ...]
+from gsi_node.types import Ids, Prefix, Step
 
 
 class Tokens:

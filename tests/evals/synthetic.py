@@ -14,8 +14,8 @@ from evals.rows.sealed import sealed
 from evals.run.plan import OWN
 from gsi_node.pocket.world.problems import Problem, problems
 from gsi_node.step.config import GSIConfig
+from gsi_node.types import Plain
 
-Plain = dict[str, Any]
 SKILL = {"gsi": 0.8, "gsi-ic": 0.82, "rsd-n": 0.72, "sbon-draft": 0.55, "sbon-base": 0.84, "draft": 0.35, "base": 0.78}
 RATES = {"gsi": 0.45, "gsi-ic": 0.5, "rsd-n": 0.6}
 

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 from gsi_node.errors import InvalidLogProb, LawMismatch
 from gsi_node.models.servers.replica import Failed
 from gsi_node.models.servers.tempered import ROUNDING, Token
+from gsi_node.types import Ids
 
-Ids = tuple[int, ...]
 _NEVER = -9999.0  # servers write this for −inf, which JSON cannot
 _LARGEST = 1 << 31
 _DIGITS = re.compile(r"[0-9]{1,10}", re.ASCII)

@@ -22,8 +22,8 @@ from gsi_node.models.servers.replica import Failed
 from gsi_node.models.servers.sglang import SGLang
 from gsi_node.models.servers.tempered import Token, check_temperature, tempered_sum
 from gsi_node.models.servers.vllm import VLLM
-from gsi_node.text.tokens import Ids, Tokens
-from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
+from gsi_node.text.tokens import Tokens
+from gsi_node.types import Ids, Key, Prefix, SamplingLaw, Score, Step
 
 DIALECTS: dict[str, Dialect] = {"server": VLLM(), "sglang": SGLang()}
 Reported = Literal["raw", "processed", "unknown"]

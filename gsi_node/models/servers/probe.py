@@ -19,8 +19,8 @@ from gsi_node.models.servers.http import Patience, Transport
 from gsi_node.models.servers.model import DIALECTS, ServerModel
 from gsi_node.models.servers.reference import KEY, LAW, ROWS, TOLERANCE, Reference, look, same
 from gsi_node.models.servers.replica import Replica
-from gsi_node.text.tokens import Ids, Tokens
-from gsi_node.types import Prefix
+from gsi_node.text.tokens import Tokens
+from gsi_node.types import Ids, Prefix
 
 _log = logging.getLogger("gsi_node.server")
 _TEXT = "Step 1: So the sum is 12+3*45 = 147.\n\nIt's 1/2.\n\n"

@@ -17,8 +17,7 @@ from gsi_node.models.servers.equals import about, card_of, names_of
 from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.model import Reported, ServerModel
 from gsi_node.models.servers.tempered import Token, tempered_sum
-from gsi_node.text.tokens import Ids
-from gsi_node.types import Key, SamplingLaw
+from gsi_node.types import Ids, Key, SamplingLaw
 
 LAW = SamplingLaw(temperature=0.5, max_step_tokens=12)
 ROWS = 8

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from gsi_node.models.servers.dialects import Card, Draw, Ids, agree, listing, no_scores, number, token_id, tokens_of
+from gsi_node.models.servers.dialects import Card, Draw, agree, listing, no_scores, number, token_id, tokens_of
 from gsi_node.models.servers.replica import Failed
 from gsi_node.models.servers.tempered import Token
+from gsi_node.types import Ids
 
 _NEUTRAL: Mapping[str, Any] = {
     "top_p": 1.0,

@@ -9,7 +9,6 @@ from gsi_node.errors import BackendError, InvalidLogProb, SpecError
 from gsi_node.models.servers.dialects import (
     Card,
     Draw,
-    Ids,
     agree,
     listing,
     no_scores,
@@ -20,6 +19,7 @@ from gsi_node.models.servers.dialects import (
 )
 from gsi_node.models.servers.replica import Failed
 from gsi_node.models.servers.tempered import Token
+from gsi_node.types import Ids
 
 _NAME = "token_id:"
 _NEUTRAL: Mapping[str, Any] = {

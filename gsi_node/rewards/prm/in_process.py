@@ -24,7 +24,8 @@ from gsi_node.rewards.prm import heads
 from gsi_node.rewards.prm.families import Family, checked_wish, find_family, recognise
 from gsi_node.rewards.prm.layout import Wish
 from gsi_node.rewards.prm.rendered import RenderedReward
-from gsi_node.text.codec import Codec, Ids
+from gsi_node.text.codec import Codec
+from gsi_node.types import Ids
 
 
 class TransformersPRM(RenderedReward):

@@ -12,8 +12,9 @@ from itertools import chain
 from jinja2 import TemplateError
 
 from gsi_node.errors import ConfigError
-from gsi_node.text.codec import Codec, Ids
+from gsi_node.text.codec import Codec
 from gsi_node.text.prompt import prompt_format
+from gsi_node.types import Ids
 
 _TEXTS = ("GSIFIRSTTEXT7F3A", "GSISECONDTEXT7F3A", "GSITHIRDTEXT7F3A")
 

@@ -12,8 +12,7 @@ from gsi_node.errors import ConfigError, RewardOutOfRange
 from gsi_node.protocols import AsyncTwin
 from gsi_node.rewards.constant import ConstantWatch
 from gsi_node.rewards.prm.layout import Layout
-from gsi_node.text.codec import Ids
-from gsi_node.types import Prefix, Step
+from gsi_node.types import Ids, Prefix, Step
 
 
 class RenderedReward(AsyncTwin, ABC):

@@ -23,8 +23,8 @@ from gsi_node.models.servers.http import Failed, Patience, Transport
 from gsi_node.rewards.prm.families import Family, checked_wish, find_family, recognise
 from gsi_node.rewards.prm.layout import Wish
 from gsi_node.rewards.prm.rendered import RenderedReward
-from gsi_node.text.codec import Codec, Ids
-from gsi_node.types import Prefix
+from gsi_node.text.codec import Codec
+from gsi_node.types import Ids, Prefix
 
 Api = Literal["pooling", "embeddings"]
 _PATHS = {"pooling": "/pooling", "embeddings": "/v1/embeddings"}

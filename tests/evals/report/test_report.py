@@ -19,7 +19,8 @@ from evals.report import command as report
 from evals.report.markdown import printable
 from evals.report.panels import bars
 from evals.report.tables import costs
-from tests.evals.synthetic import Plain, campaign, failed, write
+from gsi_node.types import Plain
+from tests.evals.synthetic import campaign, failed, write
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)><!--\u2028 & \\u003c \ud800"
 

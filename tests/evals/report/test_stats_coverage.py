@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from evals.report import stats
+from gsi_node.types import Array
 
 REPEATS = 1500
 COVERED = (0.93, 0.97)
 
 
-def difficulty(rng: np.random.Generator, share: float, alike: float, size: int) -> stats.Array:
+def difficulty(rng: np.random.Generator, share: float, alike: float, size: int) -> Array:
     """Success probabilities of problems with mean `share` and intra-problem correlation `alike` (a beta law)."""
     k = 1 / alike - 1
     return rng.beta(share * k, (1 - share) * k, size)

@@ -16,7 +16,8 @@ from evals.tune import command as tune
 from evals.tune import trials
 from evals.tune.thresholds import batches, clip, quantile, threshold
 from gsi_node.errors import ConfigError
-from tests.evals.synthetic import Plain, campaign, write
+from gsi_node.types import Plain
+from tests.evals.synthetic import campaign, write
 
 finite = st.floats(-5, 5).map(lambda x: round(x, 2))
 
