@@ -1,4 +1,4 @@
-"""Loading models and tokenizers: safetensors only, no remote code, a local folder never touches the network.
+"""Loading models in process: safetensors only, no remote code, a local folder never touches the network.
 
 Everything that can be wrong with a folder, a hub name or a device is said in this package's own errors.
 """
@@ -6,7 +6,6 @@ Everything that can be wrong with a folder, a hub name or a device is said in th
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -15,15 +14,15 @@ from typing import Any
 
 import torch
 import transformers
-from huggingface_hub import try_to_load_from_cache
-from tokenizers import Tokenizer
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as hf_logging
 
 from gsi_node.engine.gguf import find_gguf, load_gguf
 from gsi_node.errors import BackendUnavailable, ConfigError
 from gsi_node.host.paths import expanded
-from gsi_node.text.reading import check_index, first_line, reading
+from gsi_node.text.folders import find_source, hint
+from gsi_node.text.reading import first_line, reading
+from gsi_node.text.tokenizers import load_tokenizer
 
 DTYPES = {
     "float64": torch.float64,
@@ -39,7 +38,6 @@ QUANTIZATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "hqq-4bit": ("HqqConfig", {"nbits": 4, "group_size": 64}),
 }
 """Names of quantized loading: a configuration class of transformers and its settings."""
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _WHOLE_TENSOR_BYTES = 1 << 20
 _SAMPLES = 4096
 
@@ -115,7 +113,7 @@ def load_pretrained(
     if smaller:  # a quantized model cannot be moved
         smaller["device_map"] = {"": wanted}
     source, local = find_source(name_or_path)
-    with reading(f"model {source!r}", _hint(local)), _quiet(local):
+    with reading(f"model {source!r}", hint(local)), _quiet(local):
         model, info = auto.from_pretrained(
             source,
             dtype=kind,
@@ -152,26 +150,6 @@ def _ready(model: PreTrainedModel, compile: bool) -> PreTrainedModel:
     return model
 
 
-def load_tokenizer(source: str, local: bool) -> PreTrainedTokenizerBase:
-    """The tokenizer of a folder or hub name, which must do what its tokenizer.json says.
-
-    transformers 5 rebuilds the tokenizer of some model types (qwen2) from the vocabulary alone, with that type's usual
-    pre-tokenizer, whatever the file says. Where the two disagree, the file is right.
-    """
-    with reading(f"the tokenizer of {source!r}", _hint(local)):
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            source, trust_remote_code=False, local_files_only=local
-        )
-        path = str(Path(source) / "tokenizer.json") if local else try_to_load_from_cache(source, "tokenizer.json")
-        if not isinstance(path, str) or not Path(path).is_file():
-            return tokenizer
-        written, rebuilt = Tokenizer.from_file(path), getattr(tokenizer, "backend_tokenizer", None)
-        if rebuilt is not None and rebuilt.get_vocab() == written.get_vocab() and _probe(rebuilt) == _probe(written):
-            return tokenizer
-        faithful: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(source, local_files_only=local)
-        return faithful
-
-
 @contextmanager
 def _quiet(local: bool) -> Iterator[None]:
     """No progress bars for a local folder; downloads keep theirs."""
@@ -183,11 +161,6 @@ def _quiet(local: bool) -> Iterator[None]:
     finally:
         if switch:
             hf_logging.enable_progress_bar()
-
-
-def _probe(tokenizer: Tokenizer) -> list[int]:
-    text = "Step 1: So the sum is 12+3*45 = 147.\n\nIt's\t\\boxed{x_1}.\n\n\n  αβ <b>"
-    return list(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 def model_digest(model: PreTrainedModel, extra: tuple[object, ...]) -> str:
@@ -208,40 +181,3 @@ def model_digest(model: PreTrainedModel, extra: tuple[object, ...]) -> str:
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
         digest.update(flat.contiguous().view(torch.uint8).cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-def find_source(name_or_path: str | Path) -> tuple[str, bool]:
-    """What to give to from_pretrained, and whether it is a local folder."""
-    folder = expanded(name_or_path)
-    if folder.is_dir():
-        _check_folder(folder)
-        return str(folder), True
-    if isinstance(name_or_path, Path) or not _HUB_NAME.fullmatch(name_or_path):
-        raise BackendUnavailable(f"model folder {folder} does not exist; give a folder, or owner/name on the hub")
-    return name_or_path, False
-
-
-def _check_folder(folder: Path) -> None:
-    names = sorted(path.name for path in folder.iterdir())
-    if "config.json" not in names:
-        raise BackendUnavailable(f"model folder {folder} has no config.json (it has: {_some(names)})")
-    if not any(name.endswith((".safetensors", ".safetensors.index.json")) for name in names):
-        raise BackendUnavailable(
-            f"model folder {folder} has no safetensors weights (it has: {_some(names)}); "
-            "pickled weights are never loaded: convert them with save_pretrained(…) first"
-        )
-    for name in names:
-        if name.endswith(".safetensors.index.json"):
-            check_index(folder / name)
-    if not any(name in names for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")):
-        raise BackendUnavailable(
-            f"model folder {folder} has no tokenizer (it has: {_some(names)}); save the model's tokenizer there"
-        )
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:8]) + (" …" if len(names) > 8 else "") if names else "nothing"
-
-
-def _hint(local: bool) -> str:
-    return "" if local else "; if the hub cannot be reached from here, download the model and give its folder"

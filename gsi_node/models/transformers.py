@@ -6,13 +6,12 @@ end; only ids that the tokenizer knows take part in the softmax (padded embeddin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
-from itertools import chain
+from collections.abc import Sequence
+from functools import cached_property
 from math import fsum, isnan, nan
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
@@ -20,20 +19,19 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 from gsi_node.engine.forward import Engine
 from gsi_node.engine.loading import load_pretrained, model_digest
 from gsi_node.engine.sampling import check_law, log_probs, target_log_probs
-from gsi_node.errors import ConfigError, InvalidLogProb, VocabularyMismatch
+from gsi_node.errors import ConfigError, InvalidLogProb
 from gsi_node.identity import fingerprint_of
 from gsi_node.protocols import AsyncTwins
-from gsi_node.text.codec import STEP_END, Codec
-from gsi_node.text.prompt import prompt_format
+from gsi_node.text.prompt import USUAL, PromptSettings
+from gsi_node.text.tokens import Tokenized, Tokens
 from gsi_node.types import Array, Ids, Key, Prefix, SamplingLaw, Score, Step
 
 
-class TransformersModel(AsyncTwins):
+class TransformersModel(Tokenized, AsyncTwins):
     """π as GSI asks for it. Threads may share one object: their requests share forwards (engine/forward.py).
 
     cache_bytes bounds the prefix cache, batch_bytes what one batch needs, logits_bytes the logits of one scoring
-    forward. system_prompt: None sends no system message (a template may then insert its own), "" an empty one.
-    template, messages: as in prompt_format.
+    forward.
     """
 
     def __init__(
@@ -42,33 +40,17 @@ class TransformersModel(AsyncTwins):
         tokenizer: PreTrainedTokenizerBase,
         *,
         name: str | None = None,
-        system_prompt: str | None = None,
-        use_chat_template: bool = True,
-        template: str | None = None,
-        messages: Sequence[Mapping[str, str]] = (),
+        prompt: PromptSettings = USUAL,
         cache_bytes: int = 1 << 30,
         batch_bytes: int = 2 << 30,
         logits_bytes: int = 1 << 29,
     ) -> None:
         self.name = name or model.config.name_or_path or type(model).__name__
-        self._codec = Codec(tokenizer, self.name)
-        self._prompt = prompt_format(
-            self._codec,
-            system_prompt=system_prompt,
-            use_chat_template=use_chat_template,
-            template=template,
-            messages=messages,
-            ending=STEP_END,
-        )
-        self._prompt_ids = lru_cache(256)(self._prompt.ids)
-        self.engine = Engine(model, cache_bytes=cache_bytes, batch_bytes=batch_bytes)
         head = model.get_output_embeddings()
         rows = int(model.config.get_text_config().vocab_size if head is None else head.weight.shape[0])
-        self._size = min(rows, max(self._codec.tokens) + 1)
-        self._positions = max(1, logits_bytes // (self._size * max(4, model.dtype.itemsize)))  # of one scoring forward
-        self.eos_ids = _eos_ids(model, tokenizer, self._codec, self._size)
-        self._eos = frozenset(self.eos_ids)
-        self._stop_ids = tuple(sorted({*self._codec.ids_containing(STEP_END, self._size), *self.eos_ids}))
+        self.tokens = Tokens(tokenizer, self.name, prompt, rows=rows, model_eos=_model_eos(model))
+        self.engine = Engine(model, cache_bytes=cache_bytes, batch_bytes=batch_bytes)
+        self._positions = max(1, logits_bytes // (self.tokens.size * max(4, model.dtype.itemsize)))
 
     @classmethod
     def from_pretrained(
@@ -80,52 +62,54 @@ class TransformersModel(AsyncTwins):
         compile: bool = False,
         quantization: str | None = None,
         gguf: str | None = None,
-        **options: Any,
+        prompt: PromptSettings = USUAL,
+        cache_bytes: int = 1 << 30,
+        batch_bytes: int = 2 << 30,
+        logits_bytes: int = 1 << 29,
     ) -> Self:
         """Load from a local folder (never touching the network) or a hub name; safetensors only, no remote code.
 
         gguf: a GGUF file in the folder, instead; found by itself where it is the only one and there are no safetensors.
-        options: those of the class itself.
+        The rest: as in the class itself.
         """
-        where: dict[str, Any] = {"device": device, "dtype": dtype, "compile": compile, "quantization": quantization}
-        model, tokenizer = load_pretrained(AutoModelForCausalLM, name_or_path, gguf=gguf, **where)
-        return cls(model, tokenizer, **{"name": str(name_or_path), **options})
+        model, tokenizer = load_pretrained(
+            AutoModelForCausalLM,
+            name_or_path,
+            device=device,
+            dtype=dtype,
+            compile=compile,
+            quantization=quantization,
+            gguf=gguf,
+        )
+        return cls(
+            model,
+            tokenizer,
+            name=str(name_or_path),
+            prompt=prompt,
+            cache_bytes=cache_bytes,
+            batch_bytes=batch_bytes,
+            logits_bytes=logits_bytes,
+        )
 
     @property
     def findings(self) -> tuple[str, ...]:
         """What the doctor prints of it."""
-        return (self._prompt.shown,)
-
-    @cached_property
-    def vocabulary(self) -> str:
-        """A digest of the id → token map over the ids this model can emit; padded embedding rows do not count."""
-        return self._codec.fingerprint(self._size)
+        return (self.tokens.format.shown,)
 
     @cached_property
     def fingerprint(self) -> str:
         """A digest of config, dtype, prompt settings and weights (`model_digest` says how weights are sampled), of the
         whole tokenizer, and of the rendered prompt, which a template may date. Devices differ by rounding alone."""
-        first = model_digest(self.engine.model, (self.vocabulary, self._prompt.shape, self.stop_ids))
-        return fingerprint_of(first, tokenizer=self._codec.content, prompt=self._prompt.rendered)
-
-    @property
-    def stop_ids(self) -> Ids:
-        """Sorted: every id whose text contains "\\n\\n", the tokenizer's EOS, and the generation config's."""
-        return self._stop_ids
+        first = model_digest(self.engine.model, (self.vocabulary, self.tokens.format.shape, self.stop_ids))
+        return fingerprint_of(first, tokenizer=self.tokens.codec.content, prompt=self.tokens.format.rendered)
 
     def supports(self, law: SamplingLaw) -> None:
         """Any temperature above 0 and any top_p in (0, 1]; else LawMismatch."""
-        check_law(law, self._size)
-
-    def encode(self, text: str) -> Ids:
-        """Token ids of plain text; control tokens stay text; ConfigError for characters the model cannot represent."""
-        return self._codec.encode(text)
+        check_law(law, self.tokens.size)
 
     def prefix_ids(self, prefix: Prefix) -> Ids:
         """x as token ids: the rendered prompt, then the steps' own ids."""
-        for step in prefix.steps:
-            self._check_ids(step.token_ids)
-        return tuple(chain(self._prompt_ids(prefix.problem), *(step.token_ids for step in prefix.steps)))
+        return self.tokens.prefix_ids(prefix)
 
     def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
         """y_1..y_n ~ π(· | x): one uniform a token from Stream(key, i), inverse CDF. log_prob in nats under `law`.
@@ -138,7 +122,7 @@ class TransformersModel(AsyncTwins):
         ids = self.prefix_ids(prefix)
         limit = min(law.max_step_tokens, self._room(ids, 1))
         stops = frozenset(self.stop_ids if law.stop_ids is None else law.stop_ids)
-        drawn = self.engine.draw(ids, n, key, law, limit=limit, stops=stops, size=self._size)
+        drawn = self.engine.draw(ids, n, key, law, limit=limit, stops=stops, size=self.tokens.size)
         return [self._step(tokens, values) for tokens, values in drawn]
 
     def score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
@@ -148,7 +132,7 @@ class TransformersModel(AsyncTwins):
         for i, row in enumerate(rows):
             if not row:
                 raise ConfigError(f"{self.name}: candidate {i} has no token ids to score; encode its text first")
-            self._check_ids(row)
+            self.tokens.check(row)
         if not rows:
             return []
         ids = self.prefix_ids(prefix)
@@ -157,7 +141,7 @@ class TransformersModel(AsyncTwins):
         sums = [nan] * len(unique)
 
         def read(logits: Tensor, which: range) -> None:
-            found = target_log_probs(logits[..., : self._size], [unique[i] for i in which], law)
+            found = target_log_probs(logits[..., : self.tokens.size], [unique[i] for i in which], law)
             sums[which.start : which.stop] = found
 
         fed = [(ids[-1], *row[:-1]) for row in unique]
@@ -174,25 +158,18 @@ class TransformersModel(AsyncTwins):
         """log π(· | x, row[:j]) under `law`, j = start … len(row): shape (len(row) − start + 1, ids), float64, nats."""
         self.supports(law)
         for row in rows:
-            self._check_ids(row)
+            self.tokens.check(row)
         ids = self.prefix_ids(prefix)
         self._room(ids, max(map(len, rows)) + 1)
         found: dict[int, Array] = {}
 
         def read(logits: Tensor, which: range) -> None:
             for row, i in enumerate(which):
-                wanted = logits[row, starts[i] : len(rows[i]) + 1, : self._size]
+                wanted = logits[row, starts[i] : len(rows[i]) + 1, : self.tokens.size]
                 found[i] = log_probs(wanted, law).double().cpu().numpy()
 
         self.engine.continuations(ids, [(ids[-1], *row) for row in rows], read, most=self._positions)
         return [found[i] for i in range(len(rows))]
-
-    def step_of(self, token_ids: Sequence[int], log_prob: float) -> Step:
-        """The step of these token ids. Raises VocabularyMismatch for ids without a token."""
-        self._check_ids(tuple(token_ids))
-        return Step(
-            self._codec.decode(token_ids, drop=self._eos), tuple(token_ids), log_prob, token_ids[-1] in self._eos
-        )
 
     def close(self) -> None:
         """Free the prefix cache. The weights go with the object."""
@@ -224,13 +201,6 @@ class TransformersModel(AsyncTwins):
             )
         return room
 
-    def _check_ids(self, ids: Ids) -> None:
-        if ids and not 0 <= min(ids) <= max(ids) < self._size:
-            raise VocabularyMismatch(
-                f"{self.name}: a step has token id {max(ids)}, but this model knows ids below {self._size}; "
-                "draft and base must share one tokenizer"
-            )
-
     def _no_number(self, what: str) -> InvalidLogProb:
         """The error for a NaN. The keys and values it came from may be cached: nothing of them is kept."""
         self.engine.cache.clear()
@@ -239,13 +209,7 @@ class TransformersModel(AsyncTwins):
         return InvalidLogProb(f"{self.name}: {what} is NaN (dtype is {dtype}: {hint})")
 
 
-def _eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, codec: Codec, size: int) -> Ids:
-    """The tokenizer's EOS and the generation config's, if they are added tokens.
-
-    A config that names no EOS inherits a default (2 for Llama), which may be an ordinary word of this tokenizer.
-    """
-    generation = getattr(model, "generation_config", None)
-    configured = getattr(generation, "eos_token_id", None)
-    found = {tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
-    special = codec.added_ids | {tokenizer.eos_token_id}
-    return tuple(sorted(int(i) for i in found if i is not None and i in special and i < size))
+def _model_eos(model: PreTrainedModel) -> list[int | None]:
+    """What the generation config calls EOS."""
+    configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    return configured if isinstance(configured, list) else [configured]

@@ -45,17 +45,15 @@ def _hf(specs: tuple[Spec, ...], options: dict[str, Any]) -> Any:
 
 
 def _prompted(options: dict[str, Any]) -> dict[str, Any]:
-    """The options with the fields of the prompt file among them; ConfigError for what stands in both."""
-    file = options.pop("prompt", None)
-    if file is None:
-        return options
-    from gsi_node.text.prompt import read_prompt
+    """The options with those of the prompt, and of its file, as one record; ConfigError for what stands in both."""
+    from gsi_node.text.prompt import FIELDS, PromptSettings, read_prompt
 
-    fields = read_prompt(file)
-    twice = ", ".join(sorted(fields.keys() & options.keys()))
-    if twice:
+    file = options.pop("prompt", None)
+    fields = {} if file is None else read_prompt(file)
+    own = {name: options.pop(name) for name in FIELDS if name in options}
+    if twice := ", ".join(sorted(fields.keys() & own.keys())):
         raise ConfigError(f"prompt file {file} and the spec both set {twice}; leave one of them out")
-    return {**options, **fields}
+    return {**options, "prompt": PromptSettings(**fields, **own)}
 
 
 def _pocket(specs: tuple[Spec, ...], options: dict[str, Any]) -> Any:

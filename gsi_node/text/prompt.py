@@ -22,6 +22,25 @@ from gsi_node.types import Ids
 _TEXT = "GSITEXT{}7F3A"
 _SLOT = "{problem}"
 FIELDS: Mapping[str, type] = {"system_prompt": str, "use_chat_template": bool, "template": str, "messages": list}
+"""Of PromptSettings, with their types in a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSettings:
+    """How problems are put to a model: with its chat template, or as a completion.
+
+    system_prompt: None sends no system message (a template may then insert its own, as Qwen2.5's does); "" sends an
+    empty one. messages: earlier turns, {"role", "content"}, between it and the problem. template: a completion prompt
+    with one "{problem}", instead; control tokens in it mean what they say, those in all other texts do not.
+    """
+
+    system_prompt: str | None = None
+    use_chat_template: bool = True
+    template: str | None = None
+    messages: Sequence[Mapping[str, str]] = ()
+
+
+USUAL = PromptSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +71,9 @@ class PromptFormat:
         return ids
 
 
-def prompt_format(
-    codec: Codec,
-    *,
-    system_prompt: str | None,
-    use_chat_template: bool,
-    ending: str,
-    template: str | None = None,
-    messages: Sequence[Mapping[str, str]] = (),
-) -> PromptFormat:
-    """The chat template with a generation prompt if there is one, else BOS (if usual) + problem + `ending`.
-
-    system_prompt: None sends no system message (a template may then insert its own, as Qwen2.5's does); "" sends an
-    empty one. messages: earlier turns, {"role", "content"}, between it and the problem. template: a completion prompt
-    with one "{problem}", instead; control tokens in it mean what they say, those in all other texts do not.
-    """
+def prompt_format(codec: Codec, settings: PromptSettings, *, ending: str) -> PromptFormat:
+    """The chat template with a generation prompt if there is one, else BOS (if usual) + problem + `ending`."""
+    system_prompt, template, messages = settings.system_prompt, settings.template, settings.messages
     for what, text in (("system_prompt", system_prompt), ("template", template)):
         _refuse_halves(text or "", what)
     if template is not None:
@@ -74,7 +81,7 @@ def prompt_format(
             raise ConfigError(f"{codec.name}: template has no place for system_prompt or messages; write them into it")
         return _completion(codec, template)
     chat = getattr(codec.tokenizer, "chat_template", None)
-    if not use_chat_template or chat is None:
+    if not settings.use_chat_template or chat is None:
         if system_prompt is not None or messages:
             what = "system_prompt" if system_prompt is not None else "messages"
             raise ConfigError(f"{codec.name} uses no chat template, so there is no place for {what}")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
@@ -46,17 +44,3 @@ def first_line(error: BaseException) -> str:
     lines = [line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()]
     said = " ".join(lines[: 2 if lines[:1] and lines[0].endswith(":") else 1])
     return said[:300] or type(error).__name__
-
-
-def check_index(path: Path) -> None:
-    """Refuse an index of weights that names anything but safetensors files beside it.
-
-    transformers reads whatever the index names, pickles too, also where it is told to use safetensors.
-    """
-    with reading(f"index of weights {path}"):
-        files = sorted(set(json.loads(path.read_text("utf-8"))["weight_map"].values()))
-        wrong = [name for name in files if not name.endswith(".safetensors") or Path(name).name != name]
-    if wrong:
-        raise BackendUnavailable(
-            f"{path} names {wrong[0]!r}, which is no safetensors file of its folder: nothing is read"
-        )

@@ -1,57 +1,62 @@
-"""The token side of a model that runs elsewhere: prompt ids, step ends and vocabulary, from its tokenizer's files."""
+"""The token side of a language model, wherever it runs: prompt ids, step ends and vocabulary, from its tokenizer."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
 from itertools import chain
+from typing import TYPE_CHECKING, Self
 
-from transformers import PreTrainedTokenizerBase
-
-from gsi_node.engine.loading import load_tokenizer
-from gsi_node.errors import BackendUnavailable, VocabularyMismatch
-from gsi_node.host.paths import expanded
+from gsi_node.errors import VocabularyMismatch
 from gsi_node.text.codec import STEP_END, Codec
-from gsi_node.text.prompt import prompt_format
-from gsi_node.text.reading import reading
+from gsi_node.text.prompt import USUAL, PromptSettings, prompt_format
+from gsi_node.text.tokenizers import eos_beside, served_tokenizer
 from gsi_node.types import Ids, Prefix, Step
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 class Tokens:
-    """What TransformersModel knows of tokens, without the model. name: for messages.
+    """name: of the model, for messages. size: ids below it can be emitted, and no other takes part in a softmax.
 
-    system_prompt, use_chat_template, template, messages: as in prompt_format.
+    eos_ids: sorted, the tokenizer's EOS and the model's. stop_ids: sorted, every id whose text contains "\\n\\n", and
+    those of eos_ids.
     """
 
     def __init__(
         self,
-        folder: str,
+        tokenizer: PreTrainedTokenizerBase,
         name: str,
+        prompt: PromptSettings = USUAL,
         *,
-        system_prompt: str | None = None,
-        use_chat_template: bool = True,
-        template: str | None = None,
-        messages: Sequence[Mapping[str, str]] = (),
+        rows: int | None = None,
+        model_eos: Iterable[int | None] = (),
     ) -> None:
-        tokenizer = _tokenizer(folder, name)
+        """rows: the model's outputs at a position, where it is known (padded ones belong to no token).
+
+        model_eos: what its generation config calls EOS. Only added tokens count: a config that names none inherits a
+        default (2 for Llama), which may be an ordinary word of this tokenizer.
+        """
         self.codec = Codec(tokenizer, name)
-        self.size = max(self.codec.tokens) + 1
-        self.eos_ids = _eos_ids(tokenizer, self.codec, folder, self.size)
-        self.stop_ids = tuple(sorted({*self.codec.ids_containing(STEP_END, self.size), *self.eos_ids}))
-        self.format = prompt_format(
-            self.codec,
-            system_prompt=system_prompt,
-            use_chat_template=use_chat_template,
-            template=template,
-            messages=messages,
-            ending=STEP_END,
-        )
+        known = max(self.codec.tokens) + 1
+        self.size = known if rows is None else min(rows, known)
+        own = tokenizer.eos_token_id
+        added = {i for i in model_eos if i is not None and i in self.codec.added_ids}
+        self.eos_ids: Ids = tuple(sorted(int(i) for i in added | {own} if i is not None and i < self.size))
+        self.stop_ids: Ids = tuple(sorted({*self.codec.ids_containing(STEP_END, self.size), *self.eos_ids}))
+        self.format = prompt_format(self.codec, prompt, ending=STEP_END)
         self._prompt_ids = lru_cache(256)(self.format.ids)
+        self._eos = frozenset(self.eos_ids)
+
+    @classmethod
+    def of_folder(cls, source: str, name: str, prompt: PromptSettings = USUAL) -> Self:
+        """Those of a model that runs elsewhere, from a folder with its tokenizer's files or from a hub name."""
+        return cls(served_tokenizer(source, name), name, prompt, model_eos=eos_beside(source))
 
     @cached_property
     def vocabulary(self) -> str:
-        """The fingerprint TransformersModel gives the same tokenizer."""
+        """A digest of the id → token map over the ids below `size`."""
         return self.codec.fingerprint(self.size)
 
     def prefix_ids(self, prefix: Prefix) -> Ids:
@@ -60,40 +65,39 @@ class Tokens:
             self.check(step.token_ids)
         return tuple(chain(self._prompt_ids(prefix.problem), *(step.token_ids for step in prefix.steps)))
 
-    def step(self, ids: Ids, log_prob: float, error: float) -> Step:
+    def step(self, ids: Ids, log_prob: float, error: float = 0.0) -> Step:
         """The step of these ids. Raises VocabularyMismatch for ids without a token."""
         self.check(ids)
-        text = self.codec.decode(ids, drop=frozenset(self.eos_ids))
-        return Step(text, ids, log_prob, ids[-1] in self.eos_ids, error)
+        return Step(self.codec.decode(ids, drop=self._eos), ids, log_prob, ids[-1] in self._eos, error)
 
     def check(self, ids: Ids) -> None:
-        """VocabularyMismatch for ids that the tokenizer does not know."""
+        """VocabularyMismatch for ids that the model cannot emit."""
         if ids and not 0 <= min(ids) <= max(ids) < self.size:
             raise VocabularyMismatch(
-                f"{self.codec.name}: a step has token id {max(ids)}, but its tokenizer knows ids below {self.size}; "
-                "draft and base must share one tokenizer, and ?tokenizer=… must name the served model's"
+                f"{self.codec.name}: a step has token id {max(ids)}, but this model knows ids below {self.size}; draft "
+                "and base must share one tokenizer (of a served model, ?tokenizer=… must name its own)"
             )
 
 
-def _tokenizer(folder: str, name: str) -> PreTrainedTokenizerBase:
-    path = expanded(folder)
-    try:
-        return load_tokenizer(str(path) if path.is_dir() else folder, path.is_dir())
-    except (OSError, ValueError, ImportError, KeyError) as error:
-        line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise BackendUnavailable(
-            f"{name}: no tokenizer can be loaded from {folder!r} ({line}); give ?tokenizer=FOLDER with the served "
-            "model's tokenizer files"
-        ) from error
+class Tokenized:
+    """What a step model answers by its `tokens` alone."""
 
+    tokens: Tokens
 
-def _eos_ids(tokenizer: PreTrainedTokenizerBase, codec: Codec, folder: str, size: int) -> Ids:
-    """The tokenizer's EOS and those of generation_config.json beside it, if they are added tokens."""
-    found: set[int | None] = {tokenizer.eos_token_id}
-    path = expanded(folder) / "generation_config.json"
-    if path.is_file():
-        with reading(str(path)):
-            configured = json.loads(path.read_text("utf-8")).get("eos_token_id")
-            found.update(configured if isinstance(configured, list) else [configured])
-    known = codec.added_ids | {tokenizer.eos_token_id}
-    return tuple(sorted(int(i) for i in found if i is not None and i in known and i < size))
+    @property
+    def vocabulary(self) -> str:
+        """A digest of the id → token map over the ids this model can emit; padded embedding rows do not count."""
+        return self.tokens.vocabulary
+
+    @property
+    def stop_ids(self) -> Ids:
+        """Sorted: every id whose text contains "\\n\\n", the tokenizer's EOS, and the generation config's."""
+        return self.tokens.stop_ids
+
+    def encode(self, text: str) -> Ids:
+        """Token ids of plain text; control tokens stay text; ConfigError for characters the model cannot represent."""
+        return self.tokens.codec.encode(text)
+
+    def step_of(self, token_ids: Sequence[int], log_prob: float) -> Step:
+        """The step of these token ids. Raises VocabularyMismatch for ids without a token."""
+        return self.tokens.step(tuple(token_ids), log_prob)

@@ -12,9 +12,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from gsi_node.engine.loading import load_pretrained, load_tokenizer
+from gsi_node.engine.loading import load_pretrained
 from gsi_node.errors import BackendUnavailable, ConfigError
 from gsi_node.models.transformers import TransformersModel
+from gsi_node.text.tokenizers import load_tokenizer
 from tests.miniature import STEP_ENDS, Miniatures
 
 
@@ -112,14 +113,14 @@ def test_the_tokenizer_does_what_its_file_says(miniatures: Miniatures) -> None:
         *load_tokenizer(source, local=True).encode("1.\n\n", add_special_tokens=False)
     ]
     model = miniatures.language(architecture="qwen2")
-    assert [model._codec.tokens[i] for i in model.encode("".join(STEP_ENDS))] == ["\n\n", ".\n\n", "\n\n\n"]
+    assert [model.tokens.codec.tokens[i] for i in model.encode("".join(STEP_ENDS))] == ["\n\n", ".\n\n", "\n\n\n"]
     assert model.vocabulary == miniatures.language().vocabulary
 
 
 def test_an_eos_that_is_an_ordinary_word_is_no_eos(folder: Path) -> None:
     """A config without eos_token_id inherits its architecture's default, which may be any word of the tokenizer."""
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [3, 5, 40]}), "utf-8")
-    assert TransformersModel.from_pretrained(folder).eos_ids == (3, 5)
+    assert TransformersModel.from_pretrained(folder).tokens.eos_ids == (3, 5)
 
 
 def test_models_with_other_caches_are_refused(miniatures: Miniatures) -> None:

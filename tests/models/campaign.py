@@ -24,6 +24,7 @@ from gsi_node.models.servers.model import ServerModel
 from gsi_node.models.servers.vllm import VLLM
 from gsi_node.step.config import GSIConfig
 from gsi_node.tables.rewards import TableReward
+from gsi_node.text.prompt import PromptSettings
 from gsi_node.text.tokens import Tokens
 from gsi_node.types import Key, Prefix, SamplingLaw, Step
 from tests.miniature import miniature_tokenizer
@@ -146,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console(width=118)
     with tempfile.TemporaryDirectory() as folder:
         miniature_tokenizer().save_pretrained(folder)
-        tokens = Tokens(folder, "campaign", template="{problem}")
+        tokens = Tokens.of_folder(folder, "campaign", PromptSettings(template="{problem}"))
         rows = [_row(fault, tokens) for fault in NAMES]
         wanted, found, happened = solve_twice(tokens, options.solves)
     table = Table(

@@ -23,6 +23,7 @@ from gsi_node.models.servers.model import ServerModel
 from gsi_node.models.servers.sglang import SGLang
 from gsi_node.models.servers.vllm import VLLM
 from gsi_node.specs.load import load_reward
+from gsi_node.text.prompt import PromptSettings
 from gsi_node.text.tokens import Tokens
 from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
 from tests.miniature import miniature_tokenizer
@@ -131,7 +132,7 @@ class Fuzzed:
         self.server = RawServer(self.answer)
         self.server.__enter__()
         miniature_tokenizer().save_pretrained(folder / "tokenizer")
-        tokens = Tokens(str(folder / "tokenizer"), "test", template="{problem}")
+        tokens = Tokens.of_folder(str(folder / "tokenizer"), "test", PromptSettings(template="{problem}"))
         self.transport = Transport([self.server.url], patience=Patience(timeout=30.0, attempts=1, deadline=30.0))
         vllm, sglang = (ServerModel(self.transport, kind, tokens, model="m", top_k=2) for kind in (VLLM(), SGLang()))
         health = {"name": "r", "fingerprint": "f", "vocabulary": "v", "stop_ids": [2]}

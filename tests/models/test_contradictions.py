@@ -33,7 +33,7 @@ Edit = Callable[[Any], Any]
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     target = tmp_path_factory.mktemp("tokenizer")
     miniature_tokenizer().save_pretrained(target)
-    tokens = Tokens(str(target), "test")
+    tokens = Tokens.of_folder(str(target), "test")
     with Server(Bigram(tokens.size, tokens.stop_ids), folder=str(target)) as running:
         yield running
 

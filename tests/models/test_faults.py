@@ -23,6 +23,7 @@ from gsi_node.models.servers.http import Patience
 from gsi_node.models.servers.sglang import SGLang
 from gsi_node.step.config import GSIConfig
 from gsi_node.tables.rewards import TableReward
+from gsi_node.text.prompt import PromptSettings
 from gsi_node.text.tokens import Tokens
 from gsi_node.types import Key
 from tests.miniature import miniature_tokenizer
@@ -34,7 +35,7 @@ from tests.models.serving import KINDS, Bigram, Faults, Server
 def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
     folder = tmp_path_factory.mktemp("tokenizer")
     miniature_tokenizer().save_pretrained(folder)
-    return Tokens(str(folder), "test", template="{problem}")
+    return Tokens.of_folder(str(folder), "test", PromptSettings(template="{problem}"))
 
 
 @pytest.fixture

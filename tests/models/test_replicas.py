@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def bigrams(folder: Path) -> tuple[Bigram, Bigram]:
     """The model, and another one."""
-    tokens = Tokens(str(folder), "test")
+    tokens = Tokens.of_folder(str(folder), "test")
     return Bigram(tokens.size, tokens.stop_ids), Bigram(tokens.size, tokens.stop_ids, seed=9)
 
 

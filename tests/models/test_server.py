@@ -15,6 +15,7 @@ from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, LawMi
 from gsi_node.models.servers.model import ServerModel
 from gsi_node.models.servers.probe import connect
 from gsi_node.specs.load import load_model
+from gsi_node.text.prompt import PromptSettings
 from gsi_node.text.tokens import Tokens
 from gsi_node.types import Key, Prefix, SamplingLaw
 from tests.miniature import Miniatures, miniature_tokenizer
@@ -42,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bigram(folder: Path) -> Bigram:
-    tokens = Tokens(str(folder), "test")
+    tokens = Tokens.of_folder(str(folder), "test")
     return Bigram(tokens.size, tokens.stop_ids)
 
 
@@ -126,7 +127,7 @@ def test_the_probe_says_what_it_found(server: Server) -> None:
 @pytest.mark.parametrize("processed", [False, True])
 def test_a_model_that_is_sure_of_its_answer_is_asked_elsewhere(processed: bool, bigram: Bigram, folder: Path) -> None:
     """Where every token is certain, log-probabilities with and without temperature are one; found with a real vLLM."""
-    tokens = Tokens(str(folder), "test")
+    tokens = Tokens.of_folder(str(folder), "test")
     sure, certain = Bigram(tokens.size, tokens.stop_ids), tokens.prefix_ids(Prefix("1"))[-1]
     last = sure.log_p.copy()
     last[certain] = -60.0
@@ -172,7 +173,7 @@ def test_another_tokenizer_is_refused(server: Server) -> None:
     server.tokenize = lambda text: [1, 2, 3]
     with pytest.raises(VocabularyMismatch, match=r"\?tokenizer=FOLDER"):
         reach(server)
-    codec = Tokens(server.folder, "test").codec
+    codec = Tokens.of_folder(server.folder, "test").codec
     server.tokenize = lambda text: list(codec.encode_marked(text))
     with reach(server) as model:
         assert "its tokenizer encodes as the files given" in model.findings
@@ -199,13 +200,13 @@ def test_the_context_bounds_a_step_and_says_so(server: Server) -> None:
 
 
 def test_templates_and_system_prompts(folder: Path) -> None:
-    raw = Tokens(str(folder), "t", template="Q: {problem}\nA:<|im_end|>")
+    raw = Tokens.of_folder(str(folder), "t", PromptSettings(template="Q: {problem}\nA:<|im_end|>"))
     assert raw.codec.decode(raw.prefix_ids(Prefix("1+1 <eos>"))) == "Q: 1+1 <eos>\nA:<|im_end|>"
     assert 3 not in raw.prefix_ids(Prefix("1+1 <eos>"))  # the user's text opens no control token
-    system = Tokens(str(folder), "t", system_prompt="Be kind.")
+    system = Tokens.of_folder(str(folder), "t", PromptSettings(system_prompt="Be kind."))
     assert "<|im_start|>system\nBe kind.<|im_end|>" in system.codec.decode(system.prefix_ids(Prefix("1")))
     with pytest.raises(ConfigError, match="write it once"):
-        Tokens(str(folder), "t", template="no slot")
+        Tokens.of_folder(str(folder), "t", PromptSettings(template="no slot"))
 
 
 def test_specs_reach_servers_and_replicas(server: Server, bigram: Bigram, folder: Path) -> None:

@@ -19,6 +19,7 @@ from gsi_node.models.servers.http import Patience, Transport
 from gsi_node.models.servers.model import ServerModel
 from gsi_node.models.servers.vllm import VLLM
 from gsi_node.specs.load import load_reward
+from gsi_node.text.prompt import PromptSettings
 from gsi_node.text.tokens import Tokens
 from gsi_node.types import Key, Prefix, SamplingLaw, Step
 from tests.miniature import miniature_tokenizer
@@ -69,7 +70,7 @@ def client(kind: str, server: RawServer, folder: Path) -> Client:
     """A request as a sync and as an async caller makes it, and how the client is closed."""
     if kind == "model":
         miniature_tokenizer().save_pretrained(folder)
-        tokens = Tokens(str(folder), "test", template="{problem}")
+        tokens = Tokens.of_folder(str(folder), "test", PromptSettings(template="{problem}"))
         model = ServerModel(Transport([server.url], patience=Patience()), VLLM(), tokens, model="m")
         key = Key(0, "p", 0, "draft")
         return lambda: model.sample(PREFIX, 1, key, LAW), lambda: model.asample(PREFIX, 1, key, LAW), model.close

@@ -181,7 +181,7 @@ def test_refusals(server: PoolingServer, root: Path) -> None:
         served(server, root, "trl", "&api=rerank")
     with pytest.raises(SpecError, match="does not exist"):
         load_reward(f"server:{server.url}#other@trl?tokenizer={build_family(root, 'trl')}")
-    with pytest.raises(BackendUnavailable, match="give the folder of the served model's"):
+    with pytest.raises(BackendUnavailable, match="FOLDER with the served model's tokenizer"):
         load_reward(f"server:{server.url}#{MODEL}@qwen?tokenizer={root / 'none'}")
     found = load_reward(f"server:{server.url}#{MODEL}?tokenizer={build_family(root, 'trl')}")
     assert isinstance(found, ServedReward)

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerFast
 
 from gsi_node.errors import ConfigError
 from gsi_node.text.codec import Codec
-from gsi_node.text.prompt import prompt_format
+from gsi_node.text.prompt import USUAL, PromptSettings, prompt_format
 from tests.miniature import miniature_tokenizer
 
 LLAMA2 = (
@@ -43,12 +43,12 @@ def test_spaces_survive_in_the_middle_of_a_text() -> None:
 
 def test_a_template_with_markup_of_its_own() -> None:
     codec = Codec(sentencepiece_like())
-    prompt = prompt_format(codec, system_prompt=None, use_chat_template=True, ending="\n")
+    prompt = prompt_format(codec, USUAL, ending="\n")
     names = [codec.tokens[i] for i in prompt.ids("a b")]
     assert names == ["<s>", "[INST]", "▁a", "▁b", "▁", "[/INST]"] or names[:2] == ["<s>", "[INST]"]
     assert names.count("[/INST]") == 1
     with pytest.raises(ConfigError, match="no system role"):
-        prompt_format(codec, system_prompt="x", use_chat_template=True, ending="\n")
+        prompt_format(codec, PromptSettings(system_prompt="x"), ending="\n")
 
 
 @pytest.mark.parametrize("template", ["{{ bos_token }}hello", "{{ messages[0]['content'] * 2 }}"])
@@ -56,7 +56,7 @@ def test_templates_that_do_not_write_the_text_once_are_refused(template: str) ->
     tokenizer = miniature_tokenizer()
     tokenizer.chat_template = template
     with pytest.raises(ConfigError, match="instead of once"):
-        prompt_format(Codec(tokenizer), system_prompt=None, use_chat_template=True, ending="\n")
+        prompt_format(Codec(tokenizer), USUAL, ending="\n")
 
 
 def test_a_text_is_the_same_whatever_it_contains() -> None:

@@ -12,7 +12,7 @@ from gsi_node.errors import ConfigError
 from gsi_node.models.transformers import TransformersModel
 from gsi_node.specs.load import load_model
 from gsi_node.text.codec import Codec
-from gsi_node.text.prompt import prompt_format, read_prompt
+from gsi_node.text.prompt import PromptSettings, prompt_format, read_prompt
 from gsi_node.types import Prefix
 from tests.miniature import Miniatures, miniature_tokenizer
 
@@ -25,8 +25,7 @@ RENDERED = (
 
 
 def ids_of(**options: Any) -> tuple[int, ...]:
-    asked: dict[str, Any] = {"system_prompt": None, "use_chat_template": True, "ending": "\n\n", **options}
-    return prompt_format(Codec(miniature_tokenizer()), **asked).ids("7")
+    return prompt_format(Codec(miniature_tokenizer()), PromptSettings(**options), ending="\n\n").ids("7")
 
 
 def test_earlier_turns_are_carried_and_open_no_control_token() -> None:
@@ -39,7 +38,7 @@ def test_earlier_turns_are_carried_and_open_no_control_token() -> None:
 
 
 def test_turns_and_the_system_prompt_stand_in_the_fingerprint(miniatures: Miniatures) -> None:
-    found = {miniatures.language(options=options).fingerprint for options in OPTIONS}
+    found = {miniatures.language(options={"prompt": PromptSettings(**options)}).fingerprint for options in OPTIONS}
     assert len(found) == 3
 
 
@@ -79,7 +78,7 @@ def test_a_file_says_what_the_spec_would(suffix: str, tmp_path: Path, miniatures
 def test_templates_in_the_spec(miniatures: Miniatures) -> None:
     model = load_model(f"hf:{miniatures.folder()}?template=Q: {{problem}} A:")
     assert isinstance(model, TransformersModel)
-    assert model._codec.decode(model.prefix_ids(Prefix("7"))) == "Q: 7 A:"
+    assert model.tokens.codec.decode(model.prefix_ids(Prefix("7"))) == "Q: 7 A:"
 
 
 def test_wrong_files(tmp_path: Path, miniatures: Miniatures) -> None:

@@ -22,14 +22,14 @@ from gsi_node.models.servers.replica import Failed
 from gsi_node.models.servers.sglang import SGLang
 from gsi_node.models.servers.tempered import Token, check_temperature, tempered_sum
 from gsi_node.models.servers.vllm import VLLM
-from gsi_node.text.tokens import Tokens
+from gsi_node.text.tokens import Tokenized, Tokens
 from gsi_node.types import Ids, Key, Prefix, SamplingLaw, Score, Step
 
 DIALECTS: dict[str, Dialect] = {"server": VLLM(), "sglang": SGLang()}
 Reported = Literal["raw", "processed", "unknown"]
 
 
-class ServerModel:
+class ServerModel(Tokenized):
     """π on a server. Threads and event loops may share one object; requests run side by side.
 
     model: the served name, "" where the server has only one. top_k: how many tokens the server lists at a position
@@ -65,10 +65,6 @@ class ServerModel:
         self.unscored: str | None = None
         self.findings: tuple[str, ...] = ()
 
-    @property
-    def vocabulary(self) -> str:
-        return self.tokens.vocabulary
-
     @cached_property
     def fingerprint(self) -> str:
         """A digest of the served name, stop ids and top_k, and of how prompts are encoded and rendered, and what
@@ -81,10 +77,6 @@ class ServerModel:
             prompt=self.tokens.format.rendered,
             logprobs=self.reported,
         )
-
-    @property
-    def stop_ids(self) -> Ids:
-        return self.tokens.stop_ids
 
     def supports(self, law: SamplingLaw) -> None:
         """0 < T ≤ 1 and top_p = 1; else LawMismatch."""
@@ -109,13 +101,6 @@ class ServerModel:
                 f"{self.name}: the probe could not tell whether its log-probabilities include the "
                 "temperature; set temperature to 1, or sampled=raw or sampled=processed in the spec"
             )
-
-    def encode(self, text: str) -> Ids:
-        return self.tokens.codec.encode(text)
-
-    def step_of(self, token_ids: Sequence[int], log_prob: float) -> Step:
-        """The step of these token ids, by the tokenizer's files. Raises VocabularyMismatch for ids without a token."""
-        return self.tokens.step(tuple(token_ids), log_prob, 0.0)
 
     def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
         """y_1..y_n ~ π(· | x), by the server's own random numbers, seeded from Stream(key, i)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from gsi_node.models.servers.http import Patience, Transport
 from gsi_node.models.servers.model import DIALECTS, ServerModel
 from gsi_node.models.servers.reference import KEY, LAW, ROWS, TOLERANCE, Reference, look, same
 from gsi_node.models.servers.replica import Replica
+from gsi_node.text.prompt import USUAL, PromptSettings
 from gsi_node.text.tokens import Tokens
 from gsi_node.types import Ids, Prefix
 
@@ -32,10 +33,7 @@ def connect(
     model: str = "",
     *,
     tokenizer: str | None = None,
-    system_prompt: str | None = None,
-    use_chat_template: bool = True,
-    template: str | None = None,
-    messages: Sequence[Mapping[str, str]] = (),
+    prompt: PromptSettings = USUAL,
     top_k: int = 20,
     sampled: str = "probe",
     timeout: float = 120.0,
@@ -61,14 +59,7 @@ def connect(
         folder = tokenizer or card.folder
         if folder is None:
             raise SpecError(f"{transport.name} does not say where its tokenizer is; add ?tokenizer=FOLDER to the spec")
-        tokens = Tokens(
-            folder,
-            f"{kind}:{transport.name}#{model}",
-            system_prompt=system_prompt,
-            use_chat_template=use_chat_template,
-            template=template,
-            messages=messages,
-        )
+        tokens = Tokens.of_folder(folder, f"{kind}:{transport.name}#{model}", prompt)
         found = ServerModel(transport, dialect, tokens, model=model, top_k=top_k, context=card.context)
         found.names, found.served = names_of(cards, card), card.name
         probe(found)

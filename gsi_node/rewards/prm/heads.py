@@ -27,10 +27,11 @@ from transformers import (
 )
 from transformers.utils import logging as hf_logging
 
-from gsi_node.engine.loading import find_source, load_pretrained
+from gsi_node.engine.loading import load_pretrained
 from gsi_node.errors import BackendUnavailable, ConfigError
 from gsi_node.rewards.prm.families import Family, Head
 from gsi_node.text.codec import Codec
+from gsi_node.text.folders import find_source
 
 _AUTO: dict[Head, type[Any]] = {
     "labels": AutoModelForTokenClassification,

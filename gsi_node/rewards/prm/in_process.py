@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from gsi_node.engine.forward import Engine
-from gsi_node.engine.loading import find_source, model_digest
+from gsi_node.engine.loading import model_digest
 from gsi_node.errors import BackendUnavailable
 from gsi_node.identity import fingerprint_of
 from gsi_node.rewards.prm import heads
@@ -25,6 +25,7 @@ from gsi_node.rewards.prm.families import Family, checked_wish, find_family, rec
 from gsi_node.rewards.prm.layout import Wish
 from gsi_node.rewards.prm.rendered import RenderedReward
 from gsi_node.text.codec import Codec
+from gsi_node.text.folders import find_source
 from gsi_node.types import Ids
 
 

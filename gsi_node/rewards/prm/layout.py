@@ -13,7 +13,7 @@ from jinja2 import TemplateError
 
 from gsi_node.errors import ConfigError
 from gsi_node.text.codec import Codec
-from gsi_node.text.prompt import prompt_format
+from gsi_node.text.prompt import PromptSettings, prompt_format
 from gsi_node.types import Ids
 
 _TEXTS = ("GSIFIRSTTEXT7F3A", "GSISECONDTEXT7F3A", "GSITHIRDTEXT7F3A")
@@ -133,12 +133,7 @@ def plain_layout(codec: Codec, separator: str) -> Layout:
 
 def chat_layout(codec: Codec, wish: Wish, mark: Ids, separator: str) -> Layout:
     """The chat template with a generation prompt (BOS, problem and "\\n" without one), then steps with marks."""
-    prompt = prompt_format(
-        codec,
-        system_prompt=wish.system_prompt,
-        use_chat_template=wish.use_chat_template is not False,
-        ending="\n",
-    )
+    prompt = prompt_format(codec, PromptSettings(wish.system_prompt, wish.use_chat_template is not False), ending="\n")
     return Layout(codec, prompt.before, mark, prompt.after, ends=_ends(codec, separator))
 
 

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import isfinite, isnan
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from transformers import PreTrainedConfig, PreTrainedTokenizerBase
-
-from gsi_node.engine.loading import load_tokenizer
-from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, RewardOutOfRange, SpecError
+from gsi_node.errors import BackendError, ConfigError, RewardOutOfRange, SpecError
 from gsi_node.host.paths import expanded
 from gsi_node.identity import fingerprint_of
 from gsi_node.models.servers.dialects import token_id
@@ -24,7 +21,11 @@ from gsi_node.rewards.prm.families import Family, checked_wish, find_family, rec
 from gsi_node.rewards.prm.layout import Wish
 from gsi_node.rewards.prm.rendered import RenderedReward
 from gsi_node.text.codec import Codec
+from gsi_node.text.tokenizers import served_tokenizer
 from gsi_node.types import Ids, Prefix
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 Api = Literal["pooling", "embeddings"]
 _PATHS = {"pooling": "/pooling", "embeddings": "/v1/embeddings"}
@@ -100,7 +101,8 @@ class ServedReward(RenderedReward):
         transport = Transport(roots, patience=patience, api_key_env=api_key_env)
         wish = Wish(separator, system_prompt, use_chat_template)
         try:
-            reward = cls(transport, _tokenizer(source), model, found, config=config, wish=wish, api=api, raw=raw)
+            tokenizer_files = served_tokenizer(source, f"server:{transport.name}#{model}")
+            reward = cls(transport, tokenizer_files, model, found, config=config, wish=wish, api=api, raw=raw)
             transport.wait(equal(transport, reward._look, reward._same))
         except BaseException:
             transport.close()
@@ -204,19 +206,11 @@ def _real(value: Any) -> float:
 
 def _config(source: str) -> Mapping[str, Any]:
     """config.json beside the tokenizer; nothing where there is none."""
+    from transformers import PreTrainedConfig  # it loads torch where it is installed
+
     path = expanded(source)
     try:
         config, _ = PreTrainedConfig.get_config_dict(str(path) if path.is_dir() else source)
     except (OSError, ValueError):
         return {}
     return dict(config)
-
-
-def _tokenizer(source: str) -> PreTrainedTokenizerBase:
-    path = expanded(source)
-    try:
-        return load_tokenizer(str(path) if path.is_dir() else source, path.is_dir())
-    except (OSError, ValueError, ImportError, KeyError) as error:
-        raise BackendUnavailable(
-            f"the tokenizer {source!r} cannot be loaded; give the folder of the served model's with ?tokenizer=FOLDER"
-        ) from error
