@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 from evals.data.problems import Problem
 from evals.graders import notation, pocket
 from evals.graders.grading import MAX_CHARACTERS
-from evals.rows.row import first_fault
+from evals.rows.shapes import first_fault
 from gsi_node.errors import ConfigError
 
 Tolerance = Annotated[float, Field(ge=0, le=1e100)]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.options import number
-from evals.rows.row import read_results, unchecked
+from evals.rows.lines import read_results
 from evals.run.folder import read_config
 from gsi_node.errors import ConfigError
 from gsi_node.host.shell import complain
@@ -61,7 +61,7 @@ def report(
     results, config = read_results(folder), read_config(folder)
     rows = results.rows
     summary: dict[str, Any] = finite(summarise(rows, reference=reference, data_seed=config["data_seed"]))
-    summary["notes"] += [*unchecked(results), *results.cut_off]
+    summary["notes"] += results.notes
     out = folder / "report" if out is None else out
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from evals.report.markdown import quoted
 from evals.report.summary import paired, scores
 from evals.report.tables import probability, table
 from evals.report.tally import Row, Setting, by_setting, graded, quiet
-from evals.rows.row import read_results, unchecked
+from evals.rows.lines import read_results
 from evals.run.folder import read_config
 from gsi_node.errors import ConfigError
 from gsi_node.host.shell import complain
@@ -85,7 +85,7 @@ def compare(first: Path, second: Path) -> str:
     if any(unknown):
         lines.append(f"Ungraded rows, in no accuracy or difference: {unknown[0]} in A, {unknown[1]} in B.\n")
     for name, results in zip("AB", read, strict=True):
-        lines += [f"{name}: {quoted(note)}\n" for note in (*unchecked(results), *results.cut_off)]
+        lines += [f"{name}: {quoted(note)}\n" for note in results.notes]
     lines.append(
         "Brackets are paired 95 % intervals, clustered by problem. Ratios are of means over the common rows without "
         "errors; seconds only where both runs had one problem in flight in one process.\n"

@@ -8,11 +8,12 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from evals.report import stats
+from evals.rows import row as typed
 from gsi_node.errors import ConfigError
 from gsi_node.step.methods import METHODS
 from gsi_node.types import Plain
 
-Row = Mapping[str, Any]
+Row = Mapping[str, Any] | typed.Row  # TEMPORARY: every reader of rows moves to attributes
 
 ROLES = ("draft", "base", "reward")
 _ORDER = {name: place for place, name in enumerate(METHODS)}

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from evals.rows.row import lines_of, row_of
+from evals.rows.lines import lines_of, row_of
 from gsi_node.errors import ConfigError, StorageError
 from gsi_node.host.files import write
 

@@ -25,7 +25,8 @@ from typing import Any, NoReturn
 from evals.data.datasets import load
 from evals.options import above_zero, integer, integers, names, number, positive, shard
 from evals.rows.appender import Appender
-from evals.rows.row import Row, RowKey, key_of, read_rows, results_in, standing
+from evals.rows.lines import read_rows, results_in
+from evals.rows.row import Row, RowKey, Standing
 from evals.run.drive import Pool, drive
 from evals.run.folder import check_folder, make, results_file
 from evals.run.plan import GRADING_SECONDS, OWN, VOTE_SECONDS, Plan, Task, remaining
@@ -171,7 +172,7 @@ def _run(options: argparse.Namespace, load_part: str) -> int:
     ]
     if options.dry_run:
         rows = read_rows(folder) if results_in(folder) else []
-        done = {key_of(row): standing(row) for row in rows}
+        done = {row.key: row.standing for row in rows}
         left = remaining(tasks, plan, done, options.retry_errors)
         meter = Meter(len(left))
         _say_what_there_is(meter, plan, tasks, left)
@@ -181,17 +182,17 @@ def _run(options: argparse.Namespace, load_part: str) -> int:
     with Appender(results_file(folder, options.shard), repair=options.repair) as appender:
         told = mended(appender, folder, repair=options.repair)
         rows = read_rows(folder)
-        done = {key_of(row): standing(row) for row in rows}
+        done = {row.key: row.standing for row in rows}
         left = remaining(tasks, plan, done, options.retry_errors)
         meter = Meter(len(left))
         for line in told:
             meter.say(line)
         _say_what_there_is(meter, plan, tasks, left)
         left = grade_again(rows, left, plan, appender, done, meter)
-        meter.total, late = len(left), False
+        meter.total = len(left)
         if left:
             with meter:
-                late = drive(
+                drive(
                     lambda: _pool(options, plan, len(left), load_part),
                     left,
                     plan,
@@ -201,7 +202,7 @@ def _run(options: argparse.Namespace, load_part: str) -> int:
                     done,
                     time.monotonic() + 60 * options.minutes if options.minutes is not None else None,
                 )
-    return _close(meter, plan, tasks, done, late, options)
+    return _close(meter, plan, tasks, done, options)
 
 
 def _say_what_there_is(meter: Meter, plan: Plan, tasks: Sequence[Task], left: Sequence[Task]) -> None:
@@ -228,7 +229,11 @@ def _pool(options: argparse.Namespace, plan: Plan, rows: int, load_part: str) ->
 
 
 def _close(
-    meter: Meter, plan: Plan, tasks: Sequence[Task], done: dict[RowKey, str], late: bool, options: argparse.Namespace
+    meter: Meter,
+    plan: Plan,
+    tasks: Sequence[Task],
+    done: dict[RowKey, Standing],
+    options: argparse.Namespace,
 ) -> int:
     """Say how it ended; the exit code."""
     keys = [plan.key(task) for task in tasks]
@@ -251,8 +256,8 @@ def _estimate(meter: Meter, rows: Sequence[Row], left: Sequence[Task], plan: Pla
     """What --dry-run says: rows left by method and n, and the time they take, from the rows there are."""
     seconds: dict[tuple[str, int], list[float]] = {}
     for row in rows:
-        if row["error"] is None:
-            seconds.setdefault((row["method"], row["n"]), []).append(row["seconds"])
+        if row.error is None:
+            seconds.setdefault((row.method, row.n), []).append(row.seconds)
     total, unknown = 0.0, 0
     for method in plan.methods:
         for n in plan.ns_of(method):

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Protocol
 
 from evals.rows.appender import Appender
-from evals.rows.row import RowKey
+from evals.rows.row import RowKey, Standing
 from evals.run.folder import keep
 from evals.run.plan import Plan, Setting, Task
 from evals.run.progress import Meter
-from evals.run.record import failed_row
+from evals.run.record import blank_row, failed_row
 from evals.run.workers import Died, Done, Event, Ready, Unfit, done
 from gsi_node.errors import BackendError, ConfigError
 
@@ -37,7 +37,7 @@ def drive(
     folder: Path,
     appender: Appender,
     meter: Meter,
-    known: dict[RowKey, str],
+    known: dict[RowKey, Standing],
     deadline: float | None,
 ) -> bool:
     """Make the rows of `tasks`; whether the deadline (time.monotonic seconds) came first.
@@ -87,7 +87,8 @@ def drive(
                             error = BackendError(
                                 f"{LIVES} workers died with this row in hand, the last {_how(event.code)}"
                             )
-                            write(done(task, failed_row(plan, Setting(worker=event.worker), task, error)))
+                            blank = blank_row(plan, Setting(worker=event.worker), task)
+                            write(done(task, failed_row(blank, error)))
         whole = True
     finally:
         pool.stop(at_once=not whole)

@@ -12,8 +12,9 @@ from typing import Any, NotRequired
 from pydantic import TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
-from evals.rows.row import RESULTS, STRICT, Number, Whole, first_fault, results_in
+from evals.rows.lines import RESULTS, results_in
 from evals.rows.sealed import sealed, unsealed
+from evals.rows.shapes import STRICT, Number, Whole, first_fault
 from evals.run.durable import is_draft, write_new
 from evals.run.plan import GRADING_SECONDS, OWN, VOTE_SECONDS
 from gsi_node.errors import ConfigError, ResumeMismatch, StorageError

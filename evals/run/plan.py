@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from evals.data.problems import Problem
-from evals.rows.row import RowKey
+from evals.rows.row import RowKey, Standing
 from evals.rows.sealed import SCHEMA
 from gsi_node.errors import ConfigError
 from gsi_node.step.config import GSIConfig
@@ -153,7 +153,7 @@ class Plan:
         }
 
 
-def remaining(tasks: Sequence[Task], plan: Plan, done: Mapping[RowKey, str], retry_errors: bool) -> list[Task]:
+def remaining(tasks: Sequence[Task], plan: Plan, done: Mapping[RowKey, Standing], retry_errors: bool) -> list[Task]:
     """The tasks without a row, or with one that is ungraded. done: the rows' standing by key (evals/rows/row.py); those
     that are errors are made again if `retry_errors`."""
     again = ("ungraded", "error") if retry_errors else ("ungraded",)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from evals.graders.grading import Grader, check_installed
 from evals.rows.appender import DROPPED, Appender
-from evals.rows.row import Row, RowKey, key_of, results_in, standing, to_line
-from evals.rows.sealed import SCHEMA
+from evals.rows.lines import results_in, to_line
+from evals.rows.row import Row, RowKey, Standing
 from evals.run.plan import MAJORITY, Plan, Task
 from evals.run.progress import Meter
-from evals.run.record import grade_fields
+from evals.run.record import graded_row
 
 
 def mended(appender: Appender, folder: Path, *, repair: bool) -> list[str]:
@@ -39,7 +39,7 @@ def grade_again(
     tasks: Sequence[Task],
     plan: Plan,
     appender: Appender,
-    done: MutableMapping[RowKey, str],
+    done: MutableMapping[RowKey, Standing],
     meter: Meter,
 ) -> list[Task]:
     """Grade the responses of ungraded rows, which no model needs to write again, and add the rows that are now graded.
@@ -48,19 +48,17 @@ def grade_again(
     made again. Raises StorageError.
     """
     places = {plan.key(task): task.place for task in tasks}
-    again = [
-        row for row in rows if standing(row) == "ungraded" and row["method"] not in MAJORITY and key_of(row) in places
-    ]
+    again = [row for row in rows if row.standing == "ungraded" and row.method not in MAJORITY and row.key in places]
     if not again:
         return list(tasks)
-    check_installed({plan.problems[places[key_of(row)]].kind for row in again})
+    check_installed({plan.problems[places[row.key]].kind for row in again})
     with Grader(seconds=plan.grading_seconds) as grader:
         for row in again:
-            grade = grader.grade(plan.problems[places[key_of(row)]], row["response"])
+            grade = grader.grade(plan.problems[places[row.key]], row.response)
             if grade.correct is not None:
-                now: Row = {**row, "schema": SCHEMA, **grade_fields(grade)}
+                now = graded_row(row, grade)
                 appender.append(to_line(now))
-                done[key_of(now)] = standing(now)
-    meter.say(f"{len(again)} ungraded rows: {sum(done[key_of(row)] == 'graded' for row in again)} are graded now")
-    regraded = {key_of(row) for row in again}
+                done[now.key] = now.standing
+    meter.say(f"{len(again)} ungraded rows: {sum(done[row.key] == 'graded' for row in again)} are graded now")
+    regraded = {row.key for row in again}
     return [task for task in tasks if plan.key(task) not in regraded]

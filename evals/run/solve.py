@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -13,17 +13,15 @@ from typing import Any
 from evals.data.problems import Grade, Problem, Ungraded
 from evals.graders.grading import Grader, check_installed
 from evals.graders.voting import majority
-from evals.rows.row import Row
+from evals.rows.row import Response, RoleBill, Row, VoteRecord
 from evals.run.cost import forget_peak, peak_memory_bytes
 from evals.run.metering import METER, SPANS, Meter, Span, covered, metered
 from evals.run.plan import MAJORITY, Plan, Setting, Task
-from evals.run.record import blank_row, failed_row, grade_fields, plain_step
+from evals.run.record import Cost, blank_row, failed_row, response_of, solved_row
 from gsi_node.cancel import run_cancellable
 from gsi_node.errors import Cancelled
 from gsi_node.graph.build import compile_gsi
-from gsi_node.graph.state import add_usage
 from gsi_node.specs.load import load_model, load_reward
-from gsi_node.types import Plain
 
 Load = Callable[[str, str], Any]  # (role, spec) -> the model or reward
 
@@ -44,7 +42,7 @@ class Solver:
         check_installed({problem.kind for problem in plan.problems})
         self.plan = plan
         self.setting = setting
-        self.parts: Plain = dict.fromkeys(("draft", "base", "reward"))
+        self.parts: dict[str, Any] = dict.fromkeys(("draft", "base", "reward"))
         for role in plan.roles:
             self.parts[role] = metered(role, load(role, plan.specs[role]))
         if "torch" in sys.modules:
@@ -65,7 +63,9 @@ class Solver:
     def finished(self, task: Task, future: Future[Row]) -> Row:
         """The row of a future that is done; where it failed, a row that says why."""
         error = future.exception()
-        return future.result() if error is None else failed_row(self.plan, self.setting, task, error)
+        if error is None:
+            return future.result()
+        return failed_row(blank_row(self.plan, self.setting, task), error)
 
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)
@@ -82,66 +82,51 @@ class Solver:
         tokens = METER.set(meter), SPANS.set(spans)
         started = time.perf_counter()
         try:
-            outcomes = self._outcomes(task)
+            responses = self._responses(task)
         finally:
             METER.reset(tokens[0])
             SPANS.reset(tokens[1])
         seconds = time.perf_counter() - started
         memory = peak_memory_bytes()
-        problem = self.plan.problems[task.place]
-        chosen, grade, votes = self._judged(task, problem, outcomes)
-        usage: Plain = {}
-        for outcome in outcomes:
-            usage = add_usage(usage, outcome["usage"])
-        row: Row = {**blank_row(self.plan, self.setting, task), **grade_fields(grade)}
-        row |= {
-            "response": chosen["response"],
-            "stop_reason": chosen["stop_reason"],
-            "acceptance_rate": None if votes is not None else chosen["acceptance_rate"],
-            "steps": [plain_step(step) for step in chosen["steps"]],
-            "usage": usage,
-            "flops": self._flops(meter, usage),
-            "seconds": seconds,
-            "models_seconds": covered(spans),
-            "peak_memory_bytes": memory,
-        }
-        if votes is not None:
-            row["votes"] = votes
-        return row
+        chosen, grade, votes = self._judged(task, self.plan.problems[task.place], responses)
+        usage = summed(responses)
+        cost = Cost(usage, self._flops(meter, usage), seconds, covered(spans), memory)
+        return solved_row(blank_row(self.plan, self.setting, task), chosen, cost, grade, votes)
 
-    def _outcomes(self, task: Task) -> list[Plain]:
+    def _responses(self, task: Task) -> list[Response]:
         """What the graph said, within the seconds a row may take. Raises Cancelled beyond them."""
         solve = partial(self._majority if task.method in MAJORITY else self._once, task)
         seconds = self.setting.row_seconds
         return solve() if seconds is None else asyncio.run(_within(seconds, solve))
 
-    def _once(self, task: Task) -> list[Plain]:
+    def _once(self, task: Task) -> list[Response]:
         return [self._invoke(task, self.plan.stream_id(task), task.n)]
 
-    def _majority(self, task: Task) -> list[Plain]:
+    def _majority(self, task: Task) -> list[Response]:
         """n whole responses, each from streams of its own."""
         name = self.plan.stream_id(task)
         return [self._invoke(task, name + (f"/{j}" if j else ""), 1) for j in range(task.n)]
 
-    def _invoke(self, task: Task, stream_id: str, n: int) -> Plain:
+    def _invoke(self, task: Task, stream_id: str, n: int) -> Response:
         asked = {"problem": self.plan.problems[task.place].problem, "problem_id": stream_id}
-        outcome: Plain = self._graphs[task.method].invoke(asked, context={"n": n, "seed": task.seed})
-        return outcome
+        return response_of(self._graphs[task.method].invoke(asked, context={"n": n, "seed": task.seed}))
 
-    def _judged(self, task: Task, problem: Problem, outcomes: list[Plain]) -> tuple[Plain, Grade, list[Plain] | None]:
+    def _judged(
+        self, task: Task, problem: Problem, responses: list[Response]
+    ) -> tuple[Response, Grade, list[VoteRecord] | None]:
         """The response that counts, its grade, and the votes where there was a vote; the first where nobody knows who
         won it."""
         if task.method not in MAJORITY:
-            return outcomes[0], self._grader.grade(problem, outcomes[0]["response"]), None
+            return responses[0], self._grader.grade(problem, responses[0].response), None
         grader = self._grader.limited(self.plan.vote_seconds)
-        grades = [grader.grade(problem, outcome["response"]) for outcome in outcomes]
+        grades = [grader.grade(problem, response.response) for response in responses]
         try:
             winner, votes = majority(problem, grades, grader)
         except Ungraded as error:
-            return outcomes[0], Grade(None, None, str(error)), []
-        return outcomes[winner], grades[winner], votes
+            return responses[0], Grade(None, None, str(error)), []
+        return responses[winner], grades[winner], votes
 
-    def _flops(self, meter: Meter, usage: Mapping[str, Plain]) -> dict[str, float]:
+    def _flops(self, meter: Meter, usage: Mapping[str, RoleBill]) -> dict[str, float]:
         """By role: of a model of known size that was asked; 0 where a known model was not, or is no network."""
         found: dict[str, float] = {}
         for role in usage:
@@ -159,7 +144,7 @@ class Solver:
         forget_peak()
 
 
-async def _within(seconds: float, solve: Callable[[], list[Plain]]) -> list[Plain]:
+async def _within(seconds: float, solve: Callable[[], list[Response]]) -> list[Response]:
     """What `solve` returns; Cancelled, which reaches the models, where it takes longer."""
     clock = asyncio.timeout(seconds)
     try:
@@ -169,3 +154,12 @@ async def _within(seconds: float, solve: Callable[[], list[Plain]]) -> list[Plai
         if clock.expired():
             raise Cancelled(f"the row took longer than --row-seconds {seconds:g}") from error
         raise
+
+
+def summed(responses: Iterable[Response]) -> dict[str, RoleBill]:
+    """What the models were asked for all the responses, by role."""
+    total: dict[str, RoleBill] = {}
+    for response in responses:
+        for role, bill in response.usage.items():
+            total[role] = total[role] + bill if role in total else bill
+    return total

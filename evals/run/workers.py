@@ -25,7 +25,7 @@ from evals.run.plan import Plan, Setting, Task
 from gsi_node.errors import GSIError
 
 if TYPE_CHECKING:
-    from evals.rows.row import Row
+    from evals.rows.row import Row, Standing
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_LOAD = "evals.run.solve:load_part"
@@ -43,7 +43,7 @@ class Done(NamedTuple):
 
     task: Task
     line: bytes
-    standing: str
+    standing: Standing
     error: str | None
 
 
@@ -107,10 +107,10 @@ def work(
 
 def done(task: Task, row: Row) -> Done:
     """A finished row as the driver wants it."""
-    from evals.rows.row import standing, to_line
+    from evals.rows.lines import to_line
 
-    error = row["error"]
-    return Done(task, to_line(row), standing(row), None if error is None else f"{error['type']}: {error['message']}")
+    error = row.error
+    return Done(task, to_line(row), row.standing, None if error is None else f"{error.type}: {error.message}")
 
 
 def resolve(name: str) -> Callable[[str, str], Any]:

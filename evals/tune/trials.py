@@ -7,14 +7,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from scipy import stats as scipy_stats
 
 from evals import __main__ as harness
 from evals.report import stats
-from evals.report.tally import Row, Setting, tally
-from evals.rows.row import read_rows
+from evals.report.tally import Setting, tally
+from evals.rows.lines import read_rows
+from evals.rows.row import Row
 from evals.run.folder import CONFIG, read_config
 from evals.tune.thresholds import FIELDS, batches, clip, threshold
 from gsi_node.errors import ConfigError
@@ -82,8 +82,7 @@ class Search:
         if code not in (0, 3):
             complain(f"the run in {folder} ended with exit code {code}; the same command goes on from there")
             raise SystemExit(code)
-        found: list[Any] = read_rows(folder)
-        return found
+        return read_rows(folder)
 
 
 def calibrated(search: Search, beta: float, n: int, share: float) -> Trial:
@@ -128,7 +127,7 @@ def held_out(search: Search, best: Trial) -> Trial:
 
 def measured(rows: Sequence[Row], fields: Plain, wanted: float, runs: int) -> Trial:
     """Fallback share, accuracy and FLOPs of a run's rows. Raises ConfigError where no step was decided."""
-    temperature = rows[0]["temperature"] if rows else 0.7
+    temperature = rows[0].temperature if rows else 0.7
     found = tally(Setting("", fields["method"], fields["n"], temperature), rows) if rows else {}
     accepted = found.get("acceptance")
     if accepted is None:

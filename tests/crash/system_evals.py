@@ -7,7 +7,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from evals.rows.row import read_rows
+from evals.rows.lines import read_rows
 from evals.run import command as run
 from evals.run.plan import Plan, Setting, Task
 from evals.run.solve import Solver

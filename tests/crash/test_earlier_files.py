@@ -10,7 +10,7 @@ from typing import Any
 import ormsgpack
 import pytest
 
-from evals.rows.row import read_rows
+from evals.rows.lines import read_rows
 from graphs import neural_jko
 from tests.crash import system_jko
 from tests.crash.test_checkpoints import Capture, asked, solved

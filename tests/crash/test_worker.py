@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.rows.row import read_rows
+from evals.rows.lines import read_rows
 from evals.run import command as run
 from gsi_node.host.shell import Parser
 from tests.crash import worker_points

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from evals.rows.row import to_line
 from evals.rows.sealed import sealed
 from evals.run.plan import OWN
+from gsi_node.host.strict_json import finite
 from gsi_node.pocket.world.problems import Problem, problems
 from gsi_node.step.config import GSIConfig
 from gsi_node.types import Plain
@@ -178,11 +178,15 @@ def config_of(**fields: Any) -> Plain:
     }
 
 
+def line_of(row: Plain) -> bytes:
+    """The line of a row that may be none."""
+    return sealed(json.dumps(finite({"schema": 2, **row}), allow_nan=False).encode())
+
+
 def write(folder: Path, rows: Iterator[Plain] | Sequence[Plain], config: Plain | None = None) -> Path:
     """A run's folder with these rows, and `config` over what config_of gives."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines: Any = list(rows)
-    (folder / "results.jsonl").write_bytes(b"".join(map(to_line, lines)))
+    (folder / "results.jsonl").write_bytes(b"".join(map(line_of, rows)))
     text = json.dumps(config_of(**(config or {})), indent=1)
     (folder / "config.json").write_bytes(sealed(text.encode(), lines=True))
     return folder

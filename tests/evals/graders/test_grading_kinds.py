@@ -77,7 +77,7 @@ def test_a_majority_finds_equal_answers_by_the_same_rules(grader: Grader) -> Non
     said = ["12", "1 2", r"12\text{ cm}", "2^4-4", r"2\frac{1}{2}", "2 1/2", "21/2", "12 cm"]
     grades = [grader.grade(problem("7"), rf"\boxed{{{one}}}") for one in said]
     winner, votes = majority(problem("7"), grades, grader)
-    assert (winner, [vote["voters"] for vote in votes]) == (0, [[0, 2, 3, 7], [4, 5], [1], [6]])
+    assert (winner, [vote.voters for vote in votes]) == (0, [[0, 2, 3, 7], [4, 5], [1], [6]])
 
 
 CHOICES = ["Iron", "Copper", "Lead and tin", "B or not B", "1/2", "$2.50 ", r"\frac12"]

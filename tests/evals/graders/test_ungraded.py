@@ -16,7 +16,7 @@ from evals.__main__ import main as evals
 from evals.data.problems import Problem, Ungraded
 from evals.graders.grading import SHORT_RESPONSE, Grader
 from evals.graders.pool import Died, Pool, TimedOut
-from evals.rows.row import read_rows, to_line
+from evals.rows.lines import read_rows, to_line
 from evals.rows.sealed import sealed, unsealed
 from evals.run.plan import Plan, Setting, Task
 from evals.run.solve import Solver
@@ -158,17 +158,18 @@ def test_a_row_says_that_it_is_ungraded(method: str, monkeypatch: pytest.MonkeyP
         row = solver.finished(task, future)
     finally:
         solver.close()
-    assert row["error"] is None
-    assert row["correct"] is None
-    assert row["ungraded"] == "grading took longer than 5 s of processor time"
-    assert row["response"]
-    assert row["usage"]
+    assert row.error is None
+    assert row.correct is None
+    assert row.ungraded == "grading took longer than 5 s of processor time"
+    assert row.response
+    assert row.usage
 
 
 def ungrade(folder: Path, place: int) -> None:
     """Rewrite the row at `place` as one whose grading did not end."""
     rows = read_rows(folder)
-    rows[place] |= {"correct": None, "ungraded": "the grading process died", "predicted": None}
+    lost = {"correct": None, "ungraded": "the grading process died", "predicted": None}
+    rows[place] = rows[place].model_copy(update=lost)
     (folder / "results.jsonl").write_bytes(b"".join(map(to_line, rows)))
 
 
@@ -190,8 +191,8 @@ def test_the_same_command_grades_again_without_the_models_where_it_can(
     assert command(argv) == 0
     told = capsys.readouterr().err
     assert ("1 ungraded rows: 1 are graded now" in told) is not models
-    after = {row["problem_id"]: row["correct"] for row in read_rows(tmp_path / "run")}
-    assert after == {row["problem_id"]: row["correct"] for row in before}
+    after = {row.problem_id: row.correct for row in read_rows(tmp_path / "run")}
+    assert after == {row.problem_id: row.correct for row in before}
 
 
 def test_what_stays_ungraded_is_told_by_exit_code_3(
@@ -227,12 +228,12 @@ def test_the_limits_are_part_of_what_a_run_is(tmp_path: Path, capsys: Capture) -
 def test_a_row_that_takes_too_long_is_given_up(tmp_path: Path, capsys: Capture) -> None:
     argv = ["--data", str(problems(tmp_path, 2)), "--out", str(tmp_path / "run"), "--n", "2", "--draft", "slow:0.4"]
     assert command([*argv, "--row-seconds", "0.5"]) == 3
-    errors = [row["error"] for row in read_rows(tmp_path / "run")]
-    assert [(error["type"], error["message"]) for error in errors if error] == [
+    errors = [row.error for row in read_rows(tmp_path / "run")]
+    assert [(error.type, error.message) for error in errors if error] == [
         ("Cancelled", "the row took longer than --row-seconds 0.5")
     ] * 2
     assert command([*argv, "--retry-errors", "--row-seconds", "600"]) == 0  # no part of what the run is
-    assert all(row["error"] is None for row in read_rows(tmp_path / "run"))
+    assert all(row.error is None for row in read_rows(tmp_path / "run"))
     capsys.readouterr()
 
 

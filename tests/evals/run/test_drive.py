@@ -8,7 +8,8 @@ import pytest
 
 from evals.data.problems import Problem
 from evals.rows.appender import Appender
-from evals.rows.row import RowKey, read_rows
+from evals.rows.lines import read_rows
+from evals.rows.row import RowKey, Standing
 from evals.run import drive as module
 from evals.run.drive import drive
 from evals.run.plan import Plan, Setting, Task
@@ -48,7 +49,7 @@ class Pool:
         if not self.flying:
             return [Ready({})]
         task = self.flying.pop(0)
-        return [done(task, {**blank_row(PLAN, Setting(), task), "correct": False})]
+        return [done(task, blank_row(PLAN, Setting(), task).model_copy(update={"correct": False}))]
 
     def stop(self, *, at_once: bool) -> None:
         self.stopped.append(at_once)
@@ -67,11 +68,11 @@ class Pool:
 def test_a_deadline_begins_no_row_and_finishes_those_in_flight(
     deadline: float | None, want: int, late: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool, known = Pool(), dict[RowKey, str]()
+    pool, known = Pool(), dict[RowKey, Standing]()
     monkeypatch.setattr(module, "time", pool)
     with Appender(tmp_path / "results.jsonl") as appender:
         told = drive(lambda: pool, list(PLAN.tasks()), PLAN, tmp_path, appender, Meter(6), known, deadline)
     assert told is late
-    assert [row["problem_id"] for row in read_rows(tmp_path)] == [f"p{i}" for i in range(want)]
+    assert [row.problem_id for row in read_rows(tmp_path)] == [f"p{i}" for i in range(want)]
     assert len(known) == want
     assert pool.stopped == [False]

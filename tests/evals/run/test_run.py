@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from evals.rows.row import Row, key_of, read_rows
+from evals.rows.lines import read_rows
+from evals.rows.row import Row
 from evals.run.command import FEW_ROWS
 from tests.evals.tables import command, problems
 
@@ -25,8 +26,8 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 
 def plain(rows: list[Row]) -> dict[Any, Any]:
     """Rows by key, without what may differ between equal runs."""
-    timed = ("seconds", "models_seconds", "worker", "workers", "concurrency", "peak_memory_bytes", "usage")
-    return {key_of(row): {name: value for name, value in row.items() if name not in timed} for row in rows}
+    timed = {"seconds", "models_seconds", "worker", "workers", "concurrency", "peak_memory_bytes", "usage"}
+    return {row.key: row.model_dump(exclude=timed) for row in rows}
 
 
 def test_a_row_for_each_problem_method_n_and_seed(tmp_path: Path, capsys: Capture) -> None:
@@ -41,25 +42,26 @@ def test_a_row_for_each_problem_method_n_and_seed(tmp_path: Path, capsys: Captur
         for n in ((1,) if method == "draft" else (1, 4))
         for seed in (0, 1)
     }
-    assert {key_of(row) for row in rows} == want
+    assert {row.key for row in rows} == want
     assert len(lines(tmp_path)) == len(want)
     for row in rows:
-        assert row["correct"] == (row["predicted"] == "7")
-        assert row["gold"] == "7"
-        assert row["error"] is None
-        assert row["stop_reason"] == "eos"
-        assert row["response"].endswith("}")
-        assert (row["concurrency"], row["workers"]) == (1, 2)
+        assert row.correct == (row.predicted == "7")
+        assert row.gold == "7"
+        assert row.error is None
+        assert row.stop_reason == "eos"
+        assert row.response.endswith("}")
+        assert (row.concurrency, row.workers) == (1, 2)
         assert all(
             "token_ids" not in step and step["n_tokens"] == len(step["text"]) + (i == 5)
-            for i, step in enumerate(row["steps"])
+            for i, step in enumerate(row.model_dump()["steps"])
         )
-        assert sum(len(vote["voters"]) for vote in row.get("votes", [])) == (row["n"] if "votes" in row else 0)
-        assert (row["acceptance_rate"] is None) == row["method"].startswith("majority")
-        assert 0 < row["models_seconds"] < row["seconds"]
-    assert {row["worker"] for row in rows} == {"process-1", "process-2"}
-    by_key = {key_of(row): row for row in rows}
-    assert by_key["p0", "gsi", 4, 0]["steps"][0]["candidates"][0]["n_tokens"] > 0  # a short run keeps its candidates
+        assert sum(len(vote.voters) for vote in row.votes or ()) == (0 if row.votes is None else row.n)
+        assert (row.acceptance_rate is None) == row.method.startswith("majority")
+        assert row.models_seconds is not None
+        assert 0 < row.models_seconds < row.seconds
+    assert {row.worker for row in rows} == {"process-1", "process-2"}
+    by_key = {row.key: row for row in rows}  # a short run keeps its candidates
+    assert by_key["p0", "gsi", 4, 0].model_dump()["steps"][0]["candidates"][0]["n_tokens"] > 0
     assert len(rows) <= FEW_ROWS
     assert "all rows are there" in capsys.readouterr().err
     assert command(argv) == 0  # nothing is left, nothing is added
@@ -77,8 +79,8 @@ def test_samples_are_not_shared_unless_asked(tmp_path: Path, capsys: Capture) ->
         assert command(argv) == 0
         drafts: dict[str, list[Any]] = {}
         for row in read_rows(folder / "run"):
-            texts = [candidate["text"] for candidate in row["steps"][0]["candidates"]][:4]
-            drafts.setdefault(row["problem_id"], []).append(texts)
+            texts = [candidate.text for candidate in row.steps[0].candidates or ()][:4]
+            drafts.setdefault(row.problem_id, []).append(texts)
         found[name] = sum(one == others[0] for others in drafts.values() for one in others[1:])
     assert found["shared"] == 3 * 12
     assert found["own"] < 12
@@ -107,8 +109,8 @@ def test_a_failed_problem_is_a_row_and_can_be_tried_again(tmp_path: Path, capsys
     told = capsys.readouterr().err
     assert "1 of 3 rows failed" in told
     assert "BackendError: model draft broke at 'problem 1.'" in told
-    failed = [row for row in read_rows(tmp_path / "run") if row["error"] is not None]
-    assert [(row["problem_id"], row["correct"], row["response"]) for row in failed] == [("p1", None, "")]
+    failed = [row for row in read_rows(tmp_path / "run") if row.error is not None]
+    assert [(row.problem_id, row.correct, row.response) for row in failed] == [("p1", None, "")]
     assert command(argv) == 3  # not tried again unless asked
     assert len(lines(tmp_path)) == 3
     assert command([*argv, "--retry-errors"]) == 3
@@ -119,9 +121,9 @@ def test_a_failed_problem_is_a_row_and_can_be_tried_again(tmp_path: Path, capsys
 
 def test_an_error_that_is_a_bug_comes_with_its_traceback(tmp_path: Path, capsys: Capture) -> None:
     assert command(arguments(tmp_path, "--draft", "bug:problem 2.")) == 3
-    (error,) = [row["error"] for row in read_rows(tmp_path / "run") if row["error"] is not None]
-    assert error["type"] == "KeyError"
-    assert "in sample" in error["traceback"]
+    (error,) = [row.error for row in read_rows(tmp_path / "run") if row.error is not None]
+    assert error.type == "KeyError"
+    assert "in sample" in (error.traceback or "")
     capsys.readouterr()
 
 
@@ -134,9 +136,9 @@ def test_a_worker_that_dies_is_replaced_and_its_row_is_made(tmp_path: Path, caps
 
 def test_a_row_that_kills_every_worker_is_a_failed_row(tmp_path: Path, capsys: Capture) -> None:
     assert command(arguments(tmp_path, "--draft", "always-die:problem 1.")) == 3
-    errors = {row["problem_id"]: row["error"] for row in read_rows(tmp_path / "run")}
+    errors = {row.problem_id: row.error for row in read_rows(tmp_path / "run")}
     assert errors["p1"] is not None
-    assert "2 workers died with this row in hand" in errors["p1"]["message"]
+    assert "2 workers died with this row in hand" in errors["p1"].message
     assert errors["p0"] is errors["p2"] is None
     capsys.readouterr()
 

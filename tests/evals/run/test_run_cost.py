@@ -120,10 +120,11 @@ def test_models_that_work_at_the_same_time_are_counted_once_in_the_rows_seconds(
     task = Task(0, "gsi", 2, 0)
     row = solver.finished(task, solver.submit(task))
     solver.close()
-    assert row["error"] is None
-    own = [row["usage"][role]["seconds"] for role in ("draft", "base", "reward")]
-    steps = len(row["steps"])
+    assert row.error is None
+    own = [row.usage[role].seconds for role in ("draft", "base", "reward")]
+    steps = len(row.steps)
     assert steps == 4
-    assert max(own) <= row["models_seconds"] + 0.02
-    assert sum(own) - row["models_seconds"] > 0.5 * 0.04 * steps  # at least half of the shared time, however busy
-    assert row["models_seconds"] < row["seconds"]
+    assert row.models_seconds is not None
+    assert max(own) <= row.models_seconds + 0.02
+    assert sum(own) - row.models_seconds > 0.5 * 0.04 * steps  # at least half of the shared time, however busy
+    assert row.models_seconds < row.seconds

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.rows.row import key_of, read_rows
+from evals.rows.lines import read_rows
 from tests.evals.run.test_run import plain
 from tests.evals.tables import command, problems
 from tests.graph.world import environment
@@ -97,7 +97,7 @@ def test_the_shipped_models_write_the_same_responses_after_a_kill(tmp_path: Path
     killed, whole = (read_rows(tmp_path / name) for name in ("killed", "whole"))
     assert len(results.read_bytes().splitlines()) == len(killed) == 20
     responses = [
-        {key_of(row): (row["response"], [s["n_tokens"] for s in row["steps"]]) for row in rows}
+        {row.key: (row.response, [s["n_tokens"] for s in row.model_dump()["steps"]]) for row in rows}
         for rows in (killed, whole)
     ]
     assert responses[0] == responses[1]

@@ -11,6 +11,7 @@ import pytest
 
 from evals.data.problems import Grade, Problem
 from evals.graders.voting import majority
+from evals.rows.row import VoteRecord
 from evals.rows.sealed import sealed, unsealed
 from tests.evals.tables import command, problems
 
@@ -135,7 +136,7 @@ def test_the_majority_is_of_equal_answers_and_the_first_wins_a_tie() -> None:
     grades = [Grade(False, None, "none"), Grade(False, "3", None), Grade(True, "2", None), Grade(True, "2.0", None)]
     winner, votes = majority(problem, grades, Grader())
     assert winner == 2
-    assert votes == [{"answer": "2", "voters": [2, 3]}, {"answer": "3", "voters": [1]}]
+    assert votes == [VoteRecord(answer="2", voters=[2, 3]), VoteRecord(answer="3", voters=[1])]
     assert majority(problem, grades[:3], Grader())[0] == 1
     assert majority(problem, grades[:1] * 2, Grader()) == (0, [])
     assert majority(problem, [Grade(False, "", "the box is empty")], Grader()) == (0, [])

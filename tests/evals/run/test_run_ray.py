@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.rows.row import key_of, read_rows
+from evals.rows.lines import read_rows
 from tests.evals.run.test_run import lines, plain
 from tests.evals.tables import command, problems
 
@@ -24,8 +24,8 @@ def test_an_actor_that_dies_costs_no_row(tmp_path: Path, capsys: pytest.CaptureF
     assert "died" in capsys.readouterr().err
     rows = read_rows(tmp_path / "run")
     assert len(rows) == len(lines(tmp_path)) == 12
-    assert len({key_of(row) for row in rows}) == 12
-    assert {row["worker"] for row in rows} <= {"ray-1", "ray-2", "ray-3"}
+    assert len({row.key for row in rows}) == 12
+    assert {row.worker for row in rows} <= {"ray-1", "ray-2", "ray-3"}
     assert command(argv_of(tmp_path, "alone", "flag")) == 0
     capsys.readouterr()
     assert plain(rows) == plain(read_rows(tmp_path / "alone"))
