@@ -19,10 +19,12 @@ _HOME = {
     "Method": "step.methods",
     "Prefix": "types",
     "Reward": "protocols",
+    "RewardBase": "protocols",
     "SamplingLaw": "types",
     "Score": "types",
     "Step": "types",
     "StepModel": "protocols",
+    "StepModelBase": "protocols",
     "StrictSerializer": "graph.serde",
     "calibrate_log_c": "core.accept",
     "calibrate_log_ratio_clip": "core.accept",
@@ -47,10 +49,12 @@ __all__ = [
     "Method",
     "Prefix",
     "Reward",
+    "RewardBase",
     "SamplingLaw",
     "Score",
     "Step",
     "StepModel",
+    "StepModelBase",
     "StrictSerializer",
     "calibrate_log_c",
     "calibrate_log_ratio_clip",
@@ -71,7 +75,7 @@ if TYPE_CHECKING:
     from gsi_node.graph.context import GSIContext
     from gsi_node.graph.serde import StrictSerializer
     from gsi_node.graph.state import GSIInput, GSIOutput, GSIState
-    from gsi_node.protocols import Reward, StepModel
+    from gsi_node.protocols import Reward, RewardBase, StepModel, StepModelBase
     from gsi_node.rewards.callables import callable_reward
     from gsi_node.specs.load import load_model, load_reward
     from gsi_node.step.config import GSIConfig

@@ -20,6 +20,7 @@ from hashlib import blake2b
 from pathlib import PurePath
 from types import CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 _PART = re.compile(r"\+[a-z]+:[0-9a-f]{16}(?![0-9a-f])")
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
@@ -55,12 +56,24 @@ def as_kept(kept: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Any]:
     return {role: kept.get(role) if same_fingerprint(kept.get(role), mine) else mine for role, mine in here.items()}
 
 
-def described(value: object, depth: int = 0) -> object:
+def own_fingerprint(thing: object) -> str:
+    """A digest of an object's class (gsi_node's own bases apart) and of what it holds that is plain. Where it holds
+    anything else, "+instance:…" makes it equal to no other object, nor to one in another process."""
+    sources = [_source(kind) for kind in type(thing).__mro__[:-1] if not kind.__module__.startswith("gsi_node.")]
+    untold: list[str] = []
+    content = repr((type(thing).__qualname__, sources, described(_held(thing), untold=untold)))
+    first = (
+        f"{type(thing).__qualname__}:{blake2b(content.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}"
+    )
+    return fingerprint_of(first, instance=uuid4()) if untold else first
+
+
+def described(value: object, depth: int = 0, untold: list[str] | None = None) -> object:
     """What tells a function from another: its source and what it holds, that is defaults, enclosed and global values.
 
     Of functions, methods, partials and callable objects all that is plain (numbers, texts, patterns, lists, arrays,
-    dataclasses, further functions of the same module …); of anything else the type's name alone. The same in every
-    process.
+    dataclasses, further functions of the same module …); of anything else the type's name alone, which is added to
+    `untold`. The same in every process.
     """
     if isinstance(value, _PLAIN):
         return value
@@ -69,9 +82,11 @@ def described(value: object, depth: int = 0) -> object:
         return name, repr(value)
     if isinstance(value, re.Pattern):
         return name, value.pattern, value.flags
+    untold = [] if untold is None else untold
     if depth > _DEEPEST:
+        untold.append(name)
         return name
-    deeper: Callable[[object], object] = partial(described, depth=depth + 1)
+    deeper: Callable[[object], object] = partial(described, depth=depth + 1, untold=untold)
     if isinstance(value, list | tuple):
         return name, [deeper(item) for item in value]
     if isinstance(value, set | frozenset):
@@ -93,7 +108,10 @@ def described(value: object, depth: int = 0) -> object:
         return name, _source(type(value)), deeper(_held(value))
     if is_dataclass(value):
         return name, deeper({field.name: getattr(value, field.name, None) for field in fields(value)})
-    return (name, deeper(vars(value))) if isinstance(value, SimpleNamespace) else name
+    if isinstance(value, SimpleNamespace):
+        return name, deeper(vars(value))
+    untold.append(name)
+    return name
 
 
 def _is_array(value: object) -> bool:

@@ -14,7 +14,7 @@ from gsi_node.graph.compiled import CompiledWholeRun, WholeRunGraph
 from gsi_node.graph.context import GSIContext
 from gsi_node.graph.nodes import GSINodes, StageNode
 from gsi_node.graph.state import GSIInput, GSIOutput, GSIState, extended_schema
-from gsi_node.protocols import Reward, StepModel, TokenModel
+from gsi_node.protocols import Reward, StepModel, TokenModel, check_ratio, require_model, require_reward
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.context import Models
 
@@ -116,13 +116,10 @@ def _check(models: Models, config: GSIConfig) -> None:
         model = getattr(models, role)
         if model is None:
             raise ConfigError(f"{role}: method {config.method} needs it, got None")
-        wanted = Reward if role == "reward" else StepModel
-        if not isinstance(model, wanted):
-            load = "load_reward" if role == "reward" else "load_model"
-            raise ConfigError(
-                f"{role}: want an object with the {wanted.__name__} protocol, got {type(model).__name__} "
-                f"{model!r:.80}; gsi_node.{load}(spec) makes one from a spec"
-            )
+        if role == "reward":
+            require_reward(role, model)
+        else:
+            require_model(role, model, score=config.rule.uses_ratio)
     if config.rule.scans and not math.isfinite(models.reward.range[1]):  # type: ignore[union-attr]
         raise ConfigError(
             f"reward: method {config.method} needs a known upper bound, but its range is {models.reward.range}; "  # type: ignore[union-attr]
@@ -134,8 +131,8 @@ def _check(models: Models, config: GSIConfig) -> None:
     for model in asked:
         law = config.law(stop_ids=models.stop_ids())
         model.supports(law)
-        if config.rule.uses_ratio and hasattr(model, "check_ratio"):
-            model.check_ratio(law)  # a server may sample what it cannot score
+        if config.rule.uses_ratio:
+            check_ratio(model, law)  # a server may sample what it cannot score
     if len({model.vocabulary for model in asked}) > 1:
         raise VocabularyMismatch(
             f"draft and base have different vocabularies ({' and '.join(model.vocabulary for model in asked)}): they "

@@ -11,8 +11,9 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from gsi_node.cancel import check_cancelled, run_cancellable
+from gsi_node.cancel import check_cancelled
 from gsi_node.errors import BackendUnavailable
+from gsi_node.protocols import Question, aask, ask
 from gsi_node.types import Step, Usage
 
 T = TypeVar("T")
@@ -28,20 +29,17 @@ class Call:
 
     role: Role
     backend: Any
-    method: Literal["sample", "score", "__call__", "next_log_probs"]
+    method: Question
     args: tuple[Any, ...]
     scored: Sequence[Step] | None = None
     tokens: tuple[int, int] | None = None
 
     def now(self) -> Any:
         check_cancelled()
-        return getattr(self.backend, self.method)(*self.args)
+        return ask(self.backend, self.method, *self.args)
 
     async def later(self) -> Any:
-        twin = getattr(self.backend, {"__call__": "acall"}.get(self.method, "a" + self.method), None)
-        if twin is None:
-            return await run_cancellable(self.now)
-        return await twin(*self.args)
+        return await aask(self.backend, self.method, *self.args)
 
     def usage(self, result: Any, seconds: float) -> Usage:
         """Tokens generated or scored, one call, and the wall seconds it took."""

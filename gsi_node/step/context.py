@@ -20,7 +20,8 @@ class Models:
 
     def fingerprints(self) -> dict[str, str | None]:
         """What a checkpoint remembers of them, by role."""
-        return {role: getattr(getattr(self, role), "fingerprint", None) for role in ("draft", "base", "reward")}
+        parts = {"draft": self.draft, "base": self.base, "reward": self.reward}
+        return {role: None if part is None else part.fingerprint for role, part in parts.items()}
 
     def language_models(self) -> list[StepModel]:
         return [model for model in (self.draft, self.base) if model is not None]

@@ -18,7 +18,7 @@ import numpy as np
 
 from gsi_node.core.choose import Chooser, KeyedChooser
 from gsi_node.errors import ConfigError, InvalidLogProb
-from gsi_node.protocols import AsyncTwins, TokenModel
+from gsi_node.protocols import AsyncTwins, TokenModel, name_of
 from gsi_node.step.calls import Call, Stage, run
 from gsi_node.types import Array, Key, Prefix, SamplingLaw, Score, Step
 
@@ -113,7 +113,7 @@ def residual(p: Array, q: Array) -> Array:
 
 def _checked(law: Array, role: str, model: object) -> Array:
     if np.isnan(law).any():
-        raise InvalidLogProb(f"{role} model {getattr(model, 'name', type(model).__name__)}: a next-token law has NaN")
+        raise InvalidLogProb(f"{role} model {name_of(model)}: a next-token law has NaN")
     return law
 
 
@@ -124,7 +124,7 @@ class SpeculativeModel(AsyncTwins):
         if gamma < 1:
             raise ConfigError(f"gamma: want at least one drafted token a verification, got {gamma}")
         self.draft, self.base, self.gamma = draft, base, gamma
-        self.name = f"{getattr(base, 'name', 'base')} drafted by {getattr(draft, 'name', 'draft')}"
+        self.name = f"{name_of(base)} drafted by {name_of(draft)}"
 
     @property
     def vocabulary(self) -> str:

@@ -25,7 +25,7 @@ import numpy as np
 from gsi_node.core.choose import Chooser, below_envelope, first_hit, random_order
 from gsi_node.core.weights import ess, log_mean_weight, tilted_rewards
 from gsi_node.errors import BackendError, DegenerateWeights, InvalidLogProb, LawMismatch, RewardOutOfRange
-from gsi_node.protocols import Reward, StepModel
+from gsi_node.protocols import Reward, StepModel, name_of
 from gsi_node.step.calls import Call, Role, Stage
 from gsi_node.step.methods import Method, Settings, Weighed
 from gsi_node.types import Array, Key, Prefix, SamplingLaw, Score, Step
@@ -40,7 +40,7 @@ def draft(model: StepModel, role: Role, prefix: Prefix, n: int, key: Key, law: S
     _expect(len(steps), n, "steps", role, model, prefix)
     for i, step in enumerate(steps):
         if step.log_prob == -math.inf:
-            raise InvalidLogProb(f"{role} model {_name(model)} sampled candidate {i} at log-probability -inf")
+            raise InvalidLogProb(f"{role} model {name_of(model)} sampled candidate {i} at log-probability -inf")
         _check_log_prob(step.log_prob, i, role, model)
     return steps
 
@@ -53,7 +53,7 @@ def reward(model: Reward, prefix: Prefix, steps: Sequence[Step]) -> Stage[list[f
     for i, value in enumerate(rewards):
         if not low <= value <= high:
             raise RewardOutOfRange(
-                f"reward model {_name(model)} gave {value} for candidate {i} ({steps[i].text[:60]!r}) of "
+                f"reward model {name_of(model)} gave {value} for candidate {i} ({steps[i].text[:60]!r}) of "
                 f"{prefix.problem[:60]!r}; its range is [{low}, {high}]: declare the true range or mend the model"
             )
     return rewards
@@ -228,20 +228,16 @@ def _impossible(batch: Weighed) -> bool:
     return batch.log_weights is not None and float(np.max(batch.log_weights)) == -math.inf
 
 
-def _name(model: object) -> str:
-    return str(getattr(model, "name", type(model).__name__))
-
-
 def _expect(found: int, wanted: int, what: str, role: str, model: object, prefix: Prefix) -> None:
     if found != wanted:
         raise BackendError(
-            f"{role} model {_name(model)} returned {found} {what} for {wanted} candidates of {prefix.problem[:60]!r}"
+            f"{role} model {name_of(model)} returned {found} {what} for {wanted} candidates of {prefix.problem[:60]!r}"
         )
 
 
 def _check_log_prob(value: float, candidate: int, role: str, model: object) -> None:
     if math.isnan(value) or value > _POSITIVE_TOLERANCE:
-        raise InvalidLogProb(f"{role} model {_name(model)} gave log-probability {value} for candidate {candidate}")
+        raise InvalidLogProb(f"{role} model {name_of(model)} gave log-probability {value} for candidate {candidate}")
 
 
 def _check_errors(errors: Array, most: float) -> None:

@@ -8,11 +8,11 @@ from hashlib import blake2b
 
 from gsi_node.errors import ConfigError
 from gsi_node.identity import described, fingerprint_of
-from gsi_node.protocols import AsyncTwin
+from gsi_node.protocols import RewardBase
 from gsi_node.types import Prefix, Step
 
 
-class TableReward(AsyncTwin):
+class TableReward(RewardBase):
     """r(x, y) from {step text: reward} or a function of (prefix, step). Raises ConfigError for an unknown step."""
 
     def __init__(

@@ -17,7 +17,7 @@ from gsi_node.errors import GSIError
 from gsi_node.host.escapes import one_line
 from gsi_node.host.options import set_field
 from gsi_node.host.shell import Parser, ending
-from gsi_node.protocols import StepModel
+from gsi_node.protocols import StepModel, close, findings_of
 from gsi_node.specs.load import load_model, load_reward
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.settings import gathered, validated
@@ -49,8 +49,7 @@ class Doctor:
             self._judge(found)
         finally:
             for part in found.values():
-                if hasattr(part, "close"):
-                    part.close()
+                close(part)
         return not self.changes
 
     def _judge(self, found: dict[str, Any]) -> None:
@@ -72,7 +71,7 @@ class Doctor:
         part = self._try(role, lambda: load(spec))
         if part is not None:
             self._say(role, f"{spec} in {time.perf_counter() - started:.1f} s")
-            for finding in getattr(part, "findings", ()):
+            for finding in findings_of(part):
                 self._say("", finding)
         return part
 

@@ -122,9 +122,9 @@ async def test_the_member_that_failed_is_named(
     values: list[float] | Exception, error: type[Exception], message: str
 ) -> None:
     both = Ensemble([A, Broken(values)])
-    with pytest.raises(error, match=f"ensemble member broken: {message}"):
+    with pytest.raises(error, match=f"ensemble member broken: .*{message}"):
         both(PREFIX, STEPS)
-    with pytest.raises(error, match=f"ensemble member broken: {message}"):
+    with pytest.raises(error, match=f"ensemble member broken: .*{message}"):
         await both.acall(PREFIX, STEPS)
 
 
@@ -169,7 +169,7 @@ async def test_a_cache_asks_once_for_the_same_content() -> None:
 async def test_a_cache_keeps_no_reward_that_is_none(wrong: float) -> None:
     said = [wrong]
     cached = CachedReward(callable_reward(lambda problem, steps: said[0]))
-    with pytest.raises(RewardOutOfRange, match=f"cached .*: {wrong} for '2 \\+ 2 = 4' of problem 'p'"):
+    with pytest.raises(RewardOutOfRange, match=rf"gave {wrong} for candidate 0 \('2 \+ 2 = 4'\) of 'p'"):
         cached(PREFIX, STEPS[:1])
     with pytest.raises(RewardOutOfRange):
         await cached.acall(PREFIX, STEPS[:1])

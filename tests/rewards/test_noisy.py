@@ -57,5 +57,5 @@ def test_specs_settings_and_mistakes() -> None:
 
 
 def test_noise_hides_no_reward_out_of_range() -> None:
-    with pytest.raises(RewardOutOfRange, match="candidate 0 has reward 9"):
+    with pytest.raises(RewardOutOfRange, match="gave 9.0 for candidate 0"):
         NoisyReward(TableReward({TEXTS[0]: 9.0}), 0.1)(Prefix("p"), STEPS[:1])

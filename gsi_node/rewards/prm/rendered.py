@@ -9,13 +9,13 @@ from itertools import chain, repeat
 from math import isfinite
 
 from gsi_node.errors import ConfigError, RewardOutOfRange
-from gsi_node.protocols import AsyncTwin
+from gsi_node.protocols import RewardBase
 from gsi_node.rewards.constant import ConstantWatch
 from gsi_node.rewards.prm.layout import Layout
 from gsi_node.types import Ids, Prefix, Step
 
 
-class RenderedReward(AsyncTwin, ABC):
+class RenderedReward(RewardBase, ABC):
     """P(good) of each candidate step, read at the last of its ids.
 
     An empty candidate is never scored: one that only ends the response keeps the reward of the last step before it

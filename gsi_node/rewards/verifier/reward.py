@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gsi_node.errors import ConfigError
-from gsi_node.protocols import AsyncTwin
+from gsi_node.protocols import RewardBase
 from gsi_node.rewards.verifier.relations import relations
 from gsi_node.types import Prefix, Step
 
@@ -15,7 +15,7 @@ MAX_SIGNS = 64
 """Relation signs of one step that are judged. Beyond both bounds a step can be disproved, but not proved."""
 
 
-class VerifierReward(AsyncTwin):
+class VerifierReward(RewardBase):
     """r(x, y) = 0 if a relation written in y is false; 1 if some are checkable and all of those hold; else the prior.
 
     Looks at the step alone, never at the problem: it finds slips of the pen, not a wrong plan. "=" is exact (1/3 = 0.33
@@ -27,10 +27,6 @@ class VerifierReward(AsyncTwin):
         if not 0.0 <= prior <= 1.0:
             raise ConfigError(f"VerifierReward(prior={prior!r}): the prior is a reward, so choose it in [0, 1]")
         self._prior = float(prior)
-
-    @property
-    def range(self) -> tuple[float, float]:
-        return (0.0, 1.0)
 
     @property
     def fingerprint(self) -> str:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
 
-from gsi_node.cancel import run_cancellable
 from gsi_node.errors import ConfigError
 from gsi_node.host.files import write
 from gsi_node.host.paths import expanded
 from gsi_node.identity import same_fingerprint
 from gsi_node.protocols import Reward, name_of
+from gsi_node.rewards.wrappers.wrapped import Said, Wrapped
 from gsi_node.types import Array, Prefix, Step
 
 METHODS = ("platt", "isotonic")
@@ -84,31 +84,25 @@ class Calibration:
             raise ValueError("it has no points")
 
 
-class CalibratedReward:
+class CalibratedReward(Wrapped):
     """calibration(r(x, y)). The calibration must have been fitted to this very reward."""
 
     range = (0.0, 1.0)
 
     def __init__(self, inner: Reward, file: str | Path | None = None) -> None:
         """file: what `gsi calibrate` wrote; by default calibration.json in the folder of a local model."""
-        self.inner = inner
+        super().__init__(inner, name=f"calibrated {name_of(inner)}")
         path = beside(inner) if file is None else expanded(file)
         self.calibration = Calibration.load(path)
         if not same_fingerprint(self.calibration.reward, inner.fingerprint):
             raise ConfigError(f"calibration file {path} was fitted to another reward; fit it again to this one")
-        self.name = f"calibrated {name_of(inner)}"
 
     @property
     def fingerprint(self) -> str:
-        return f"calibrated({self.calibration}): {self.inner.fingerprint}"
+        return f"calibrated({self.calibration}): {self.members[0].fingerprint}"
 
-    def __call__(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
-        return self.calibration(self.inner(prefix, steps))
-
-    async def acall(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
-        twin = getattr(self.inner, "acall", None)
-        work = run_cancellable(self.inner.__call__, prefix, steps) if twin is None else twin(prefix, steps)
-        return self.calibration(await work)
+    def plan(self, prefix: Prefix, steps: Sequence[Step]) -> tuple[Sequence[Step], Callable[[Said], list[float]]]:
+        return steps, lambda said: [value for rewards in said for value in self.calibration(rewards)]
 
 
 def beside(reward: Reward) -> Path:

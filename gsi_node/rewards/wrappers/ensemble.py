@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
-from gsi_node.cancel import run_cancellable
-from gsi_node.errors import BackendError, ConfigError, GSIError, RewardOutOfRange
+from gsi_node.errors import ConfigError, GSIError
 from gsi_node.protocols import Reward, name_of
+from gsi_node.rewards.wrappers.wrapped import Said, Wrapped
 from gsi_node.types import Prefix, Step
 
 How = Literal["mean", "weighted", "min", "product"]
 HOWS: tuple[How, ...] = ("mean", "weighted", "min", "product")
 
 
-class Ensemble:
+class Ensemble(Wrapped):
     """r(x, y) = how(r_1(x, y), …). A member that fails, or leaves its range, is named.
 
     With VerifierReward(prior=1.0) as a member, "min" and "product" cap the reward of a proven arithmetic error at 0
@@ -32,12 +31,11 @@ class Ensemble:
             raise ConfigError(f"ensemble how={how!r} is unknown; known: {', '.join(HOWS)}")
         if (how == "weighted") != (weights is not None):
             raise ConfigError(f"ensemble how={how!r}: weights belong to how=weighted, and only to it")
-        self.members = tuple(members)
+        super().__init__(*members, name=f"ensemble {how} of {', '.join(map(name_of, members))}")
         self._how = how
         self._weights = _shares(weights, len(members)) if weights is not None else [1 / len(members)] * len(members)
         if how == "product" and any(member.range[0] < 0 for member in members):
             raise ConfigError("ensemble how='product' needs members whose rewards are never negative")
-        self.name = f"ensemble {how} of {', '.join(map(name_of, members))}"
 
     @property
     def range(self) -> tuple[float, float]:
@@ -49,29 +47,19 @@ class Ensemble:
         inner = " | ".join(member.fingerprint for member in self.members)
         return f"ensemble({self._how}, {self._weights}): {inner}"
 
-    def __call__(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
-        said = []
-        for member in self.members:
-            with _named(member):
-                said.append(_checked(member, member(prefix, steps), steps))
-        return [self._combined(values) for values in zip(*said, strict=True)]
+    def plan(self, prefix: Prefix, steps: Sequence[Step]) -> tuple[Sequence[Step], Callable[[Said], list[float]]]:
+        return steps, lambda said: [self._combined(values) for values in zip(*said, strict=True)]
 
-    async def acall(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
-        """All members at a time; if one fails, the others are cancelled."""
-
-        async def one(member: Reward) -> list[float]:
-            with _named(member):
-                twin = getattr(member, "acall", None)
-                work = run_cancellable(member.__call__, prefix, steps) if twin is None else twin(prefix, steps)
-                return _checked(member, await work, steps)
-
-        tasks = [asyncio.ensure_future(one(member)) for member in self.members]
+    @contextmanager
+    def naming(self, member: Reward) -> Iterator[None]:
+        """Errors say which member they come from."""
         try:
-            said = await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-        return [self._combined(values) for values in zip(*said, strict=True)]
+            yield
+        except GSIError as error:
+            raise type(error)(f"ensemble member {name_of(member)}: {error}") from error
+        except Exception as error:
+            error.add_note(f"in member {name_of(member)} of the ensemble")
+            raise
 
     def _combined(self, values: Sequence[float]) -> float:
         if self._how == "min":
@@ -86,27 +74,3 @@ def _shares(weights: Sequence[float], members: int) -> list[float]:
     if len(weights) != members or any(not 0 <= weight < math.inf for weight in weights) or not 0 < whole < math.inf:
         raise ConfigError(f"ensemble weights {list(weights)}: give {members} numbers, none negative and one above 0")
     return [weight / whole for weight in weights]
-
-
-def _checked(member: Reward, values: Sequence[float], steps: Sequence[Step]) -> list[float]:
-    if len(values) != len(steps):
-        raise BackendError(f"{len(values)} rewards for {len(steps)} candidates")
-    low, high = member.range
-    for i, value in enumerate(values):
-        if not low <= value <= high:
-            raise RewardOutOfRange(
-                f"{value} for candidate {i} ({steps[i].text[:60]!r}), but the declared range is [{low}, {high}]"
-            )
-    return list(values)
-
-
-@contextmanager
-def _named(member: Reward) -> Iterator[None]:
-    """Errors say which member they come from."""
-    try:
-        yield
-    except GSIError as error:
-        raise type(error)(f"ensemble member {name_of(member)}: {error}") from error
-    except Exception as error:
-        error.add_note(f"in member {name_of(member)} of the ensemble")
-        raise
