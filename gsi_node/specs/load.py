@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from gsi_node.errors import ConfigError, SpecError
+from gsi_node.errors import BackendUnavailable, ConfigError, SpecError
 from gsi_node.specs.grammar import Spec, flag, integer, name, number, numbers, parse_one, parse_spec, quoted, size, text
 
 if TYPE_CHECKING:
@@ -220,9 +220,16 @@ def _load(whole: str, kinds: Mapping[str, Kind], role: str) -> Any:
     if len(specs) > 1 and not kind.many:
         raise SpecError(f"{role} spec {quoted(whole)} joins {len(specs)} parts by '|', but {specs[0].kind} takes one")
     checked = tuple(_check(spec, kinds[spec.kind], role) for spec in specs)
-    if kind.wraps:
-        return kind.load(*_unwrapped(checked, kind, whole))
-    return kind.load(checked, _typed(checked[0], kind))
+    named, options = _unwrapped(checked, kind, whole) if kind.wraps else (checked, _typed(checked[0], kind))
+    try:
+        return kind.load(named, options)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise BackendUnavailable(
+            f"{role} spec {quoted(whole)} runs in this process, which needs torch: pip install torch (models behind "
+            "servers, the verifier and the judge do without)"
+        ) from error
 
 
 def _wrappers(spec: Spec, kinds: Mapping[str, Kind]) -> int:
