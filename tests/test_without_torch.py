@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gsi_node.models.servers.model import ServerModel
 from gsi_node.rewards.verifier.reward import VerifierReward
 from gsi_node.specs.load import load_model
 from gsi_node.text.tokens import Tokens
@@ -74,7 +75,9 @@ def specs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     with ExitStack() as stack:
         urls = [stack.enter_context(Server(model, folder=str(folder))).url for model in (draft, base)]
         specs = dict(zip(("draft", "base"), (f"server:{url}/v1#{MODEL}" for url in urls), strict=True))
-        inner = stack.enter_context(load_model(specs["base"]))  # type: ignore[attr-defined]
+        inner = load_model(specs["base"])
+        assert isinstance(inner, ServerModel)
+        stack.enter_context(inner)
         specs["remote base"] = "remote:" + stack.enter_context(running(model=inner))
         specs["remote reward"] = "remote:" + stack.enter_context(running(reward=VerifierReward()))
         prm = stack.enter_context(PoolingServer())
