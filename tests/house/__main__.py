@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from .measure import Measured, measure
+from .rules import violations
 from .walls import markdown
 
 _HERE = Path(__file__).resolve().parents[2]
@@ -51,10 +52,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rooms", type=Path, help="JSON, {old module: new place}, for the checkout before, or alone")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--table-of-rooms", action="store_true", help="print the rooms as CONTRIBUTING.md has them")
+    parser.add_argument("--refused", action="store_true", help="print what the house refuses, with its rooms")
     options = parser.parse_args(arguments)
     if options.table_of_rooms:
         sys.stdout.write(markdown())
         return
+    if options.refused:
+        found = [violation.line for violation in violations(measure(options.root))]
+        sys.stdout.write("".join(f"{line}\n" for line in found))
+        raise SystemExit(1 if found else 0)
     moved = json.loads(options.rooms.read_text("utf-8")) if options.rooms else None
     columns: dict[str, Measured] = {}
     if options.against is None:

@@ -98,14 +98,13 @@ def _target(name: str, modules: set[str]) -> str:
 
 
 def _functions(sources: list[Source]) -> dict[str, list[str]]:
-    frameworks = signatures.framework_classes(sources)
-    split = [signatures.hidden(source, frameworks) for source in sources]
+    ours, theirs = signatures.hidden(sources)
     every = [one for source in sources for one in signatures.signatures(source)]
     wide = [f"{one.where} {one.positional}" for one in every if one.positional > signatures.MAX_POSITIONAL]
     return {
         f"functions with more than {signatures.MAX_POSITIONAL} parameters by position": wide,
-        "functions of ours that take **kwargs": [line for ours, _ in split for line in ours],
-        "overrides of LangChain's methods that take **kwargs": [line for _, theirs in split for line in theirs],
+        "functions of ours that hide options in **kwargs": ours,
+        "functions with **kwargs in a library's signature": theirs,
     }
 
 

@@ -1,4 +1,8 @@
-"""The rooms from the lowest to the highest: one imports from rooms above it in this table, never from those below."""
+"""The rooms from the lowest to the highest: one imports from rooms above it in this table, never from those below.
+
+Only `specs` constructs backends for the rooms after it: `graph` sees models and rewards through the protocols, and
+`service` by spec. `core` and `neural_jko` see of the ground what has no model in it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ ALONE = ("gsi_node.types", "gsi_node.errors")  # import nothing of ours, not eve
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """One row. `sees`: the rooms it may import, None for all above it; `libraries`: those of HEAVY that it may."""
+    """One row. `sees`: the rooms and modules it may import, None for all above; `libraries`: those of HEAVY."""
 
     name: str
     members: tuple[str, ...]  # dotted names; what lies inside a member belongs to the room as well
@@ -24,19 +28,24 @@ def _inside(package: str, names: str) -> tuple[str, ...]:
     return tuple(f"{package}.{name}" for name in names.split())
 
 
+_PLAIN = ("gsi_node.types", "gsi_node.errors")
 _FLOOR = ("ground", "host", "core")
 _TOKENS = ("text", "pocket", "engine", "models", "rewards")
-_NO_SECOND_SYSTEM = (*_FLOOR, "tables", "step", *_TOKENS, "specs", "graph", "testing", "service")
 
 ROOMS = (
     Room(
         "ground",
         _inside("gsi_node", "types errors protocols answer cancel identity"),
-        "plain data, the exception tree, the two protocols, fingerprints",
+        "plain data, the exception tree, the two protocols, answers, cancellation, fingerprints",
         (),
     ),
-    Room("host", ("gsi_node.host",), "what we owe the machine: files, strict JSON, shell, screen", ("ground",)),
-    Room("core", ("gsi_node.core",), "the mathematics: numpy, float64, no I/O", ("ground",)),
+    Room(
+        "host",
+        ("gsi_node.host",),
+        "what is owed to the machine: files, strict JSON, options, shell, screen",
+        ("gsi_node.errors",),
+    ),
+    Room("core", ("gsi_node.core",), "the mathematics: numpy, float64, no I/O", _PLAIN),
     Room("tables", ("gsi_node.tables",), "finite models and rewards, which the law sums over", ("ground", "core")),
     Room("step", ("gsi_node.step",), "one step of a method, and its exact law", (*_FLOOR, "tables")),
     Room("text", ("gsi_node.text",), "tokens and words, without torch", ("ground", "host"), ("transformers",)),
@@ -58,14 +67,14 @@ ROOMS = (
         "models",
         ("gsi_node.models",),
         "step models: in process, behind servers, remote",
-        (*_FLOOR, "text", "pocket", "engine"),
+        (*_FLOOR, "text", "engine"),
         ("torch", "transformers"),
     ),
     Room(
         "rewards",
         ("gsi_node.rewards",),
         "rewards and what wraps them",
-        (*_FLOOR, "text", "pocket", "engine", "models"),
+        (*_FLOOR, "text", "engine", "models"),
         ("torch", "transformers"),
     ),
     Room("specs", ("gsi_node.specs",), "the grammar of specs, and what each loads", (*_FLOOR, "tables", *_TOKENS)),
@@ -73,27 +82,39 @@ ROOMS = (
         "graph",
         ("gsi_node.graph",),
         "the LangGraph node, and the only place in the package that imports langgraph",
-        (*_FLOOR, "tables", "step", "text", "specs"),
+        (*_FLOOR, "step", "specs"),
         ("langgraph", "langchain_core", "langchain"),
     ),
-    Room("neural_jko", ("gsi_node.neural_jko",), "the second system: a sampler for densities", _FLOOR, ("torch",)),
+    Room(
+        "neural_jko",
+        ("gsi_node.neural_jko",),
+        "the second system: a sampler for densities",
+        (*_PLAIN, "host", "core"),
+        ("torch",),
+    ),
     Room(
         "testing",
         ("gsi_node.testing",),
         "the contract of the two protocols, for backends of one's own",
-        (*_FLOOR, "tables", "text"),
+        ("ground", "core", "tables", "step"),
     ),
-    Room("service", ("gsi_node.service",), "our model service over HTTP", (*_FLOOR, *_TOKENS, "specs", "graph")),
+    Room("service", ("gsi_node.service",), "our model service over HTTP", ("ground", "host", "specs")),
     Room(
         "tools",
         ("gsi_node.tools",),
         "bench, doctor, calibrate",
-        _NO_SECOND_SYSTEM,
+        (*_FLOOR, "tables", "step", *_TOKENS, "specs", "graph"),
         ("torch", "transformers"),
     ),
-    Room("cli", ("gsi_node.cli",), "the command `gsi` and its page", (*_NO_SECOND_SYSTEM, "tools")),
+    Room(
+        "cli",
+        ("gsi_node.cli",),
+        "the command `gsi` and its page",
+        (*_FLOOR, "step", "models", "specs", "graph", "service", "tools"),
+    ),
     Room("front door", ("gsi_node", "gsi_node.__main__"), "the public names, resolved on first use"),
     Room("graphs", ("graphs",), "things to run, thin over public names", None, HEAVY),
+    Room("evals.options", ("evals.options",), "what an option of an evals command reads", ("host",)),
     Room("evals.rows", ("evals.rows",), "a row of results, and the file of rows"),
     Room("evals.data", ("evals.data",), "problems and their layouts", None, ("reasoning_gym",)),
     Room("evals.graders", ("evals.graders",), "what counts as a right answer", None, ("reasoning_gym",)),

@@ -50,17 +50,21 @@ def refusal(module: str, name: str, moved: Mapping[str, str] | None = None) -> s
         return None
     if _RANK[there.name] > _RANK[here.name]:
         return f"up: {there.name} stands above {here.name}"
-    if here.sees is not None and there.name not in here.sees:
+    if here.sees is not None and not any(there.name == seen or within(name, seen) for seen in here.sees):
         return f"{here.name} does without {there.name}"
     return None
 
 
 def markdown() -> str:
-    """The table of rooms for CONTRIBUTING.md, lowest first."""
+    """The table of rooms for CONTRIBUTING.md, from the lowest to the highest."""
     lines = ["| room | holds | may import | of the heavy libraries |", "| --- | --- | --- | --- |"]
     for room in ROOMS:
-        sees = "every room above" if room.sees is None else ", ".join(room.sees) or "nothing of ours"
+        sees = "every room above" if room.sees is None else ", ".join(map(_seen, room.sees)) or "nothing of ours"
         libraries = "any" if room.libraries == HEAVY else ", ".join(room.libraries)
         members = ", ".join(f"`{member.replace('.', '/')}`" for member in room.members)
         lines.append(f"| {room.name}: {members} | {room.holds} | {sees} | {libraries} |")
     return "\n".join(lines) + "\n"
+
+
+def _seen(name: str) -> str:
+    return f"`{name.replace('.', '/')}`" if name in _MEMBERS else name
