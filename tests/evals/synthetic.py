@@ -12,7 +12,7 @@ import numpy as np
 from evals.rows.sealed import sealed
 from evals.run.plan import OWN
 from gsi_node.host.strict_json import finite
-from gsi_node.pocket.world.problems import Problem, problems
+from gsi_node.pocket.world.problems import PocketProblem, problems
 from gsi_node.step.config import GSIConfig
 from gsi_node.types import Plain
 
@@ -56,7 +56,7 @@ def batch(text: str, good: bool, n: int, rng: np.random.Generator, source: str, 
     return record
 
 
-def steps(item: Problem, right: bool, method: str, n: int, rng: np.random.Generator, keep: bool) -> list[Plain]:
+def steps(item: PocketProblem, right: bool, method: str, n: int, rng: np.random.Generator, keep: bool) -> list[Plain]:
     """The decided steps of one response: all right, or wrong from some step on."""
     wrong_at = len(item.solution) if right else int(rng.integers(len(item.solution)))
     made = []
@@ -74,7 +74,9 @@ def steps(item: Problem, right: bool, method: str, n: int, rng: np.random.Genera
     return made
 
 
-def row(item: Problem, index: int, method: str, n: int, seed: int, skill: float, keep: bool, **fields: Any) -> Plain:
+def row(
+    item: PocketProblem, index: int, method: str, n: int, seed: int, skill: float, keep: bool, **fields: Any
+) -> Plain:
     """One row; fields replace what it says."""
     rng = np.random.default_rng([index, n, seed, sum(map(ord, method))])
     right = bool(rng.random() < skill)

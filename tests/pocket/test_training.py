@@ -16,17 +16,17 @@ from transformers import PreTrainedTokenizerFast
 from gsi_node.pocket.training import evaluate, recipes
 from gsi_node.pocket.training import tokenizer as tokenizers_
 from gsi_node.pocket.training import train as training
-from gsi_node.pocket.training.data import IGNORED, Place, Stream, collate, cut
-from gsi_node.pocket.training.judged import UNJUDGED, Judged, judge, response_rows, rows
-from gsi_node.pocket.training.loop import Schedule
+from gsi_node.pocket.training.data import IGNORED, BatchStream, StreamPlace, collate, cut
+from gsi_node.pocket.training.judged import UNJUDGED, JudgedResponse, judge, response_rows, rows
+from gsi_node.pocket.training.loop import TrainingSchedule
 from gsi_node.pocket.training.optim import orthogonal
-from gsi_node.pocket.training.recipes import Samples, Size
+from gsi_node.pocket.training.recipes import ModelSize, Samples
 from gsi_node.pocket.training.reward import auroc, beginnings, initial, learned, responses, step_loss, train_reward
 from gsi_node.pocket.training.sample import sample
 from gsi_node.pocket.world.problems import problems
 
-TINY = Size(hidden=16, layers=1, heads=2, inner=32)
-SHORT = Schedule(tokens=6000, muon=1e-2, adam=4e-3, batch=600, warm_up=1000)
+TINY = ModelSize(hidden=16, layers=1, heads=2, inner=32)
+SHORT = TrainingSchedule(tokens=6000, muon=1e-2, adam=4e-3, batch=600, warm_up=1000)
 
 
 @pytest.fixture(scope="module")
@@ -93,14 +93,14 @@ def test_the_command_names_what_is_missing(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_a_stream_restarts_anywhere(tokenizer: PreTrainedTokenizerFast) -> None:
-    stream = Stream(tokenizer, 0, 500, pool=20)
+    stream = BatchStream(tokenizer, 0, 500, pool=20)
     places, batches = [], []
     for _ in range(30):
         places.append(stream.place)
         batches.append(stream.next())
     assert places[-1].pool > 0
     for index in (7, 29):
-        ids, labels = Stream(tokenizer, 0, 500, places[index], pool=20).next()
+        ids, labels = BatchStream(tokenizer, 0, 500, places[index], pool=20).next()
         assert torch.equal(ids, batches[index][0])
         assert torch.equal(labels, batches[index][1])
 
@@ -113,7 +113,7 @@ def test_batches_hold_every_row_once_and_little_padding() -> None:
 
 
 def test_the_schedule_rises_stays_and_falls_to_nothing() -> None:
-    schedule = Schedule(tokens=1000, muon=1, adam=1, batch=10, warm_up=100, decay=0.2)
+    schedule = TrainingSchedule(tokens=1000, muon=1, adam=1, batch=10, warm_up=100, decay=0.2)
     assert [schedule.share(seen) for seen in (0, 90, 500, 800, 900, 1000)] == pytest.approx([0.1, 1, 1, 1, 0.5, 0])
 
 
@@ -148,7 +148,7 @@ def test_reward_rows_label_each_step_at_its_separator(tokenizer: PreTrainedToken
 
 
 def test_inside_a_step_labels_turn_where_the_text_leaves_the_path(tokenizer: PreTrainedTokenizerFast) -> None:
-    judged = Judged("Compute 37 + 48.", ("37 + 48 = 95.", "No."), 0, len("37 + 48 = "))
+    judged = JudgedResponse("Compute 37 + 48.", ("37 + 48 = 95.", "No."), 0, len("37 + 48 = "))
     ((ids, labels),) = rows(tokenizer, [judged], inside=True)
     good = [token for token, label in zip(ids, labels, strict=True) if label == 1]
     wrong = [token for token, label in zip(ids, labels, strict=True) if label == 0]
@@ -230,4 +230,4 @@ def test_auroc_counts_pairs() -> None:
 
 
 def test_places_compare_by_value() -> None:
-    assert Place(1, 2) == Place(1, 2)
+    assert StreamPlace(1, 2) == StreamPlace(1, 2)

@@ -12,7 +12,7 @@ import pytest
 
 from gsi_node.pocket.world.problems import (
     FAMILIES,
-    Problem,
+    PocketProblem,
     Split,
     check_step,
     first_error,
@@ -25,7 +25,7 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 EQUALITY = re.compile(r"(?<![\w%)])\(?-?\d[\d\s+*/()-]*(?: = -?\d[\d\s+*/()-]*)+")
 
 
-def some(split: Split = "train", seed: int = 1, size: int = 1200) -> list[Problem]:
+def some(split: Split = "train", seed: int = 1, size: int = 1200) -> list[PocketProblem]:
     return list(problems(split, seed, size))
 
 
@@ -129,7 +129,7 @@ def test_a_step_too_many_is_wrong() -> None:
     ],
 )
 def test_grade_compares_the_last_complete_box_exactly(answer: str, response: str, right: bool) -> None:
-    assert grade(Problem("chain", "", answer, (), (), ""), response) is right
+    assert grade(PocketProblem("chain", "", answer, (), (), ""), response) is right
 
 
 def test_the_same_seed_gives_the_same_problems_and_another_seed_others() -> None:

@@ -16,19 +16,19 @@ IGNORED = -100
 POOL = 6000
 """Problems drawn at a time; batches of similar length are cut from them."""
 
-Row = tuple[list[int], list[int]]
+TokenRow = tuple[list[int], list[int]]
 """Token ids, and the label of each (IGNORED where there is none)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StreamPlace:
     """Where the stream stands: the pool, and the next batch in it."""
 
     pool: int
     batch: int
 
 
-def collate(rows: list[Row], pad: int) -> tuple[Tensor, Tensor]:
+def collate(rows: list[TokenRow], pad: int) -> tuple[Tensor, Tensor]:
     """Right-padded ids and labels, both [rows, longest]."""
     width = max(len(ids) for ids, _ in rows)
     ids = torch.full((len(rows), width), pad)
@@ -46,11 +46,11 @@ def prompt_ids(tokenizer: PreTrainedTokenizerFast, questions: list[str]) -> list
     return [[bos, user, *ids, assistant] for ids in encoded]
 
 
-def cut(rows: list[Row], tokens: int, rng: Random) -> list[list[Row]]:
+def cut(rows: list[TokenRow], tokens: int, rng: Random) -> list[list[TokenRow]]:
     """Batches of rows of similar length, each of at most about `tokens` tokens with padding, in random order."""
     ordered = sorted(rows, key=lambda row: len(row[0]))
-    batches: list[list[Row]] = []
-    current: list[Row] = []
+    batches: list[list[TokenRow]] = []
+    current: list[TokenRow] = []
     for row in ordered:
         if current and len(row[0]) * (len(current) + 1) > tokens:
             batches.append(current)
@@ -61,11 +61,16 @@ def cut(rows: list[Row], tokens: int, rng: Random) -> list[list[Row]]:
     return batches
 
 
-class Stream:
-    """Batches of the train split for one seed; restarting at a `Place` gives the same batches as never stopping."""
+class BatchStream:
+    """Batches of the train split for one seed; restarting at a `StreamPlace` gives the batches of never stopping."""
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerFast, seed: int, tokens: int, place: Place = Place(0, 0), pool: int = POOL
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        seed: int,
+        tokens: int,
+        place: StreamPlace = StreamPlace(0, 0),
+        pool: int = POOL,
     ) -> None:
         """`tokens` a batch (with padding), `pool` problems drawn at a time."""
         self._tokenizer, self._seed, self._tokens, self._size = tokenizer, seed, tokens, pool
@@ -73,11 +78,11 @@ class Stream:
         self._batches = self._draw()
 
     @property
-    def place(self) -> Place:
+    def place(self) -> StreamPlace:
         """Where the next batch stands."""
-        return Place(self._pool, self._batch)
+        return StreamPlace(self._pool, self._batch)
 
-    def _draw(self) -> list[list[Row]]:
+    def _draw(self) -> list[list[TokenRow]]:
         seed = 1_000_000 * (self._seed + 1) + self._pool
         drawn = list(islice(problems("train", seed, None), self._size))
         prompts = prompt_ids(self._tokenizer, [item.problem for item in drawn])

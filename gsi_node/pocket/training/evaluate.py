@@ -21,19 +21,19 @@ from gsi_node.answer import last_boxed
 from gsi_node.host.shell import Parser, ending
 from gsi_node.pocket import NAMES, path
 from gsi_node.pocket.training.independent import SETTINGS, recognise
-from gsi_node.pocket.training.judged import Judged, judge
+from gsi_node.pocket.training.judged import JudgedResponse, judge
 from gsi_node.pocket.training.reward import auroc, rewards
 from gsi_node.pocket.training.sample import sample
 from gsi_node.pocket.training.tokenizer import load
 from gsi_node.pocket.world.check import grade
-from gsi_node.pocket.world.problems import FAMILIES, Problem, problems, split_of
+from gsi_node.pocket.world.problems import FAMILIES, PocketProblem, problems, split_of
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
     """A problem and one response to it."""
 
-    problem: Problem
+    problem: PocketProblem
     response: str
 
     @property
@@ -42,7 +42,7 @@ class Answered:
         return grade(self.problem, self.response)
 
     @property
-    def judged(self) -> Judged:
+    def judged(self) -> JudgedResponse:
         """The steps with their exact labels."""
         return judge(self.problem, self.response)
 
@@ -73,7 +73,7 @@ def table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {line} |" for line in padded) + "\n\n"
 
 
-def answer(folder: Path, drawn: Sequence[Problem], temperature: float, seed: int, device: str) -> list[Answered]:
+def answer(folder: Path, drawn: Sequence[PocketProblem], temperature: float, seed: int, device: str) -> list[Answered]:
     """One response of the model in `folder` to each problem."""
     model: LlamaForCausalLM = AutoModelForCausalLM.from_pretrained(folder).eval().to(device)
     texts = sample(model, load(folder), [item.problem for item in drawn], temperature=temperature, seed=seed)
@@ -121,7 +121,7 @@ def calibration(answered: Sequence[Answered], folder: Path, device: str, bins: i
     return text + table(("P(good)", "steps", "mean P(good)", "good"), body)
 
 
-def held_out(gym: Any, name: str, size: int, seed: int) -> Iterator[tuple[Any, dict[str, Any], Problem]]:
+def held_out(gym: Any, name: str, size: int, seed: int) -> Iterator[tuple[Any, dict[str, Any], PocketProblem]]:
     """`size` problems of a generator whose content is in our test split: (data set, entry, problem)."""
     data = gym.create_dataset(name, seed=seed, size=60 * size, **SETTINGS[name])
     made = 0

@@ -11,7 +11,7 @@ from typing import Any
 
 from gsi_node.pocket.world import algebra, arithmetic, divisibility, lowest_terms
 from gsi_node.pocket.world.content import Content
-from gsi_node.pocket.world.problems import Problem
+from gsi_node.pocket.world.problems import PocketProblem
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "chain_sum": {"min_terms": 2, "max_terms": 3, "min_digits": 1, "max_digits": 2},
@@ -75,12 +75,12 @@ _READERS: tuple[tuple[str, re.Pattern[str], Callable[[tuple[str, ...]], Content 
 )
 
 
-def recognise(question: str) -> Problem | None:
+def recognise(question: str) -> PocketProblem | None:
     """The problem a generator asks, with our solution to it; None for a question of another kind."""
     for family, pattern, read in _READERS:
         match = pattern.fullmatch(question)
         content = read(match.groups()) if match else None
         if content is not None:
             solution = tuple(step[0] for step in content.steps)
-            return Problem(family, question, content.answer, solution, content.steps, content.key)
+            return PocketProblem(family, question, content.answer, solution, content.steps, content.key)
     return None

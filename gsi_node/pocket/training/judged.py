@@ -8,9 +8,9 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
 
-from gsi_node.pocket.training.data import IGNORED, Row, prompt_ids
+from gsi_node.pocket.training.data import IGNORED, TokenRow, prompt_ids
 from gsi_node.pocket.training.tokenizer import load
-from gsi_node.pocket.world.problems import Problem, first_error
+from gsi_node.pocket.world.problems import PocketProblem, first_error
 
 SEPARATOR = "\n\n"
 UNJUDGED = 2
@@ -18,7 +18,7 @@ UNJUDGED = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedResponse:
     """A question and the steps of one response: `right` of them come before the first wrong one.
 
     `kept` characters of the first wrong step agree with a right one (all of them where it only breaks off).
@@ -47,24 +47,26 @@ def agreement(one: str, other: str) -> int:
     )
 
 
-def judge(problem: Problem, response: str) -> Judged:
+def judge(problem: PocketProblem, response: str) -> JudgedResponse:
     """Label a response by the exact checker."""
     steps = split_steps(response)
     wrong = first_error(problem, steps)
     if wrong is None:
-        return Judged(problem.problem, steps, len(steps))
+        return JudgedResponse(problem.problem, steps, len(steps))
     texts = problem.alternatives[wrong] if wrong < len(problem.alternatives) else ()
     kept = max((agreement(steps[wrong], text) for text in texts), default=0)
-    return Judged(problem.problem, steps, wrong, kept)
+    return JudgedResponse(problem.problem, steps, wrong, kept)
 
 
-def rows(tokenizer: PreTrainedTokenizerFast, judged: Sequence[Judged], *, inside: bool = False) -> list[Row]:
+def rows(
+    tokenizer: PreTrainedTokenizerFast, judged: Sequence[JudgedResponse], *, inside: bool = False
+) -> list[TokenRow]:
     """Prompt, then every step followed by one separator; the label of a step stands at its separator.
 
     With `inside` every token of a step is labelled too: 1 up to where the response leaves the right path, 0 from there.
     """
     separator = int(tokenizer.vocab[SEPARATOR])
-    made: list[Row] = []
+    made: list[TokenRow] = []
     for prompt, item in zip(prompt_ids(tokenizer, [item.question for item in judged]), judged, strict=True):
         ids, labels = list(prompt), [IGNORED] * len(prompt)
         for index, (step, label) in enumerate(zip(item.steps, item.labels, strict=True)):
@@ -77,7 +79,7 @@ def rows(tokenizer: PreTrainedTokenizerFast, judged: Sequence[Judged], *, inside
     return made
 
 
-def response_rows(tokenizer: Path, answered: Sequence[tuple[Problem, str | None]]) -> list[Row]:
+def response_rows(tokenizer: Path, answered: Sequence[tuple[PocketProblem, str | None]]) -> list[TokenRow]:
     """Rows of responses, labelled inside; where there is no response, of the solution, as tokens not to be judged.
 
     `tokenizer` is a model's folder (a path, so that another process can do this).

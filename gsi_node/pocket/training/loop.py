@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from gsi_node.pocket.training.data import Place
+from gsi_node.pocket.training.data import StreamPlace
 from gsi_node.pocket.training.optim import optimizers
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class TrainingSchedule:
     """How long and how fast: `tokens` seen in all (prompt and solution, without padding), `batch` tokens a step.
 
     The learning rates (`muon` for hidden matrices, `adam` for the rest) rise linearly over `warm_up` tokens, stay flat,
@@ -43,7 +43,7 @@ class Batches(Protocol):
     """A source of batches that can be restarted at a place."""
 
     @property
-    def place(self) -> Place:
+    def place(self) -> StreamPlace:
         """Where the next batch stands."""
 
     def next(self) -> tuple[Tensor, Tensor]:
@@ -65,18 +65,18 @@ class Log:
             file.write(text)
 
 
-def load_place(checkpoint: Path, *, resume: bool) -> Place:
+def load_place(checkpoint: Path, *, resume: bool) -> StreamPlace:
     """The place in the stream that a checkpoint was saved at; the beginning without one."""
     if not (resume and checkpoint.exists()):
-        return Place(0, 0)
-    return Place(*torch.load(checkpoint, weights_only=True)["place"])
+        return StreamPlace(0, 0)
+    return StreamPlace(*torch.load(checkpoint, weights_only=True)["place"])
 
 
 def train(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
     stream: Batches,
-    schedule: Schedule,
+    schedule: TrainingSchedule,
     checkpoint: Path,
     *,
     loss: Callable[[Tensor, Tensor], Tensor],

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from gsi_node.pocket.training.loop import Schedule
+from gsi_node.pocket.training.loop import TrainingSchedule
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class ModelSize:
     """Width, depth, attention heads and inner width of the feed-forward layers."""
 
     hidden: int
@@ -39,18 +39,18 @@ class Samples:
 
 
 SIZES = {
-    "draft": Size(hidden=96, layers=2, heads=3, inner=256),
-    "base": Size(hidden=128, layers=4, heads=4, inner=384),
+    "draft": ModelSize(hidden=96, layers=2, heads=3, inner=256),
+    "base": ModelSize(hidden=128, layers=4, heads=4, inner=384),
 }
 SCHEDULES = {
-    "draft": Schedule(tokens=3_000_000, muon=1e-2, adam=4e-3, decay=0.9),
-    "base": Schedule(tokens=12_000_000, muon=1e-2, adam=4e-3, decay=0.9),
-    "reward": Schedule(tokens=53_900_000, muon=1e-2, adam=4e-3, batch=16_384, warm_up=1_000_000, decay=0.8),
+    "draft": TrainingSchedule(tokens=3_000_000, muon=1e-2, adam=4e-3, decay=0.9),
+    "base": TrainingSchedule(tokens=12_000_000, muon=1e-2, adam=4e-3, decay=0.9),
+    "reward": TrainingSchedule(tokens=53_900_000, muon=1e-2, adam=4e-3, batch=16_384, warm_up=1_000_000, decay=0.8),
 }
 SAMPLES = Samples(draft=192_000, base=96_000, temperatures=(0.7, 1.0), solutions=48_164, batch=8192)
 
 
-def config(size: Size, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
+def config(size: ModelSize, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
     """The architecture: Llama, tied embeddings, 1024 positions, float32."""
     return LlamaConfig(
         vocab_size=len(tokenizer),
@@ -68,7 +68,7 @@ def config(size: Size, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
     )
 
 
-def fresh(size: Size, tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
+def fresh(size: ModelSize, tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
     """A model with seeded initial weights, normal with deviation .02 (projections into the residual stream: 0)."""
     model = LlamaForCausalLM(config(size, tokenizer))
     generator = torch.Generator().manual_seed(seed)

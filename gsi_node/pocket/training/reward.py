@@ -14,19 +14,19 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, LlamaForTokenClassification, PreTrainedTokenizerFast
 
-from gsi_node.pocket.training.data import IGNORED, Place, Row, collate, cut
-from gsi_node.pocket.training.judged import SEPARATOR, UNJUDGED, Judged, judge, response_rows, rows
-from gsi_node.pocket.training.loop import Schedule, load_place, train
+from gsi_node.pocket.training.data import IGNORED, StreamPlace, TokenRow, collate, cut
+from gsi_node.pocket.training.judged import SEPARATOR, UNJUDGED, JudgedResponse, judge, response_rows, rows
+from gsi_node.pocket.training.loop import TrainingSchedule, load_place, train
 from gsi_node.pocket.training.recipes import SAMPLES, SCHEDULES, Samples
 from gsi_node.pocket.training.sample import sample
 from gsi_node.pocket.training.tokenizer import load
-from gsi_node.pocket.world.problems import Problem, Split, problems
+from gsi_node.pocket.world.problems import PocketProblem, Split, problems
 
-Answered = tuple[Problem, str | None]
+Attempt = tuple[PocketProblem, str | None]
 """A problem and a response, or None for the problem's own solution."""
 
 
-def beginnings(drawn: Sequence[Problem], seed: int, share: float) -> list[str]:
+def beginnings(drawn: Sequence[PocketProblem], seed: int, share: float) -> list[str]:
     """For about this share of the problems a random number of right steps to go on from, for the others nothing."""
     rng = Random(f"beginnings {seed}")
     texts = []
@@ -46,7 +46,7 @@ def responses(
     begun: float = 0.0,
     batch: int = 100,
     device: str = "cpu",
-) -> list[tuple[Problem, str]]:
+) -> list[tuple[PocketProblem, str]]:
     """`size` problems answered once by the causal model in `folder`; a share of them `begun` with right steps."""
     model = AutoModelForCausalLM.from_pretrained(folder).eval().to(device)
     drawn = list(problems(split, seed, size))
@@ -58,7 +58,7 @@ def responses(
 
 def rollouts(
     folder: Path, split: Split, seed: int, size: int, temperature: float, *, device: str = "cpu"
-) -> list[Judged]:
+) -> list[JudgedResponse]:
     """`size` problems answered once by the causal model in `folder`, and labelled."""
     return [judge(*pair) for pair in responses(folder, split, seed, size, temperature, device=device)]
 
@@ -66,18 +66,18 @@ def rollouts(
 class Rounds:
     """Batches of a fixed set of rows, shuffled anew in every round."""
 
-    def __init__(self, made: list[Row], tokens: int, pad: int, seed: int, place: Place) -> None:
+    def __init__(self, made: list[TokenRow], tokens: int, pad: int, seed: int, place: StreamPlace) -> None:
         """`tokens` a batch, with padding."""
         self._rows, self._tokens, self._pad, self._seed = made, tokens, pad, seed
         self._round, self._batch = place.pool, place.batch
         self._batches = self._shuffle()
 
     @property
-    def place(self) -> Place:
+    def place(self) -> StreamPlace:
         """Where the next batch stands: the round, and the batch in it."""
-        return Place(self._round, self._batch)
+        return StreamPlace(self._round, self._batch)
 
-    def _shuffle(self) -> list[list[Row]]:
+    def _shuffle(self) -> list[list[TokenRow]]:
         rng = Random(f"round {self._seed} {self._round}")
         return cut(rng.sample(self._rows, len(self._rows)), self._tokens, rng)
 
@@ -114,7 +114,10 @@ def _mean(logits: Tensor, wanted: Tensor, kept: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def rewards(
-    model: LlamaForTokenClassification, tokenizer: PreTrainedTokenizerFast, judged: Sequence[Judged], batch: int = 64
+    model: LlamaForTokenClassification,
+    tokenizer: PreTrainedTokenizerFast,
+    judged: Sequence[JudgedResponse],
+    batch: int = 64,
 ) -> list[list[float]]:
     """P(good) of every step of every response, in their order."""
     made = rows(tokenizer, judged)
@@ -158,7 +161,7 @@ def initial(base: Path, more: int) -> LlamaForTokenClassification:
     return model
 
 
-def sources(out: Path, samples: Samples, seed: int, device: str) -> Iterator[list[Answered]]:
+def sources(out: Path, samples: Samples, seed: int, device: str) -> Iterator[list[Attempt]]:
     """Responses of draft and base at each temperature, and solutions, all to problems of the train split."""
     for name, size in (("draft", samples.draft), ("base", samples.base)):
         for turn, temperature in enumerate(samples.temperatures):
@@ -169,7 +172,7 @@ def sources(out: Path, samples: Samples, seed: int, device: str) -> Iterator[lis
     yield [(item, None) for item in problems("train", 1000 * (seed + 1) + 500, samples.solutions)]
 
 
-def learned(out: Path, samples: Samples, seed: int, device: str, workers: Executor | None) -> list[Row]:
+def learned(out: Path, samples: Samples, seed: int, device: str, workers: Executor | None) -> list[TokenRow]:
     """The labelled rows, read from `out/reward-rows.pt` or made and stored there; `workers` cut and label them."""
     path = out / "reward-rows.pt"
     if path.exists():
@@ -192,7 +195,7 @@ def learned(out: Path, samples: Samples, seed: int, device: str, workers: Execut
 def train_reward(
     out: Path,
     samples: Samples = SAMPLES,
-    schedule: Schedule | None = None,
+    schedule: TrainingSchedule | None = None,
     *,
     seed: int,
     resume: bool,

@@ -20,7 +20,7 @@ def pick(logits: Tensor, temperature: float, generator: torch.Generator) -> Tens
 
 @torch.inference_mode()
 def _batch(
-    model: LlamaForCausalLM, prompts: list[list[int]], pad: int, end: int, temperature: float, most: int, seed: int
+    model: LlamaForCausalLM, prompts: list[list[int]], *, pad: int, end: int, temperature: float, most: int, seed: int
 ) -> list[list[int]]:
     generator = torch.Generator(model.device).manual_seed(seed)
     width = max(map(len, prompts))
@@ -75,7 +75,8 @@ def sample(
     pad, end = tokenizer.pad_token_id, tokenizer.eos_token_id
     for start in range(0, len(order), batch):
         chunk = order[start : start + batch]
-        rows = _batch(model, [prompts[i] for i in chunk], pad, end, temperature, most, seed + start)
+        some = [prompts[i] for i in chunk]
+        rows = _batch(model, some, pad=pad, end=end, temperature=temperature, most=most, seed=seed + start)
         for index, row in zip(chunk, rows, strict=True):
             texts[index] = str(tokenizer.decode(row[:-1] if row[-1] == end else row))
     return texts

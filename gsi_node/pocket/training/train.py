@@ -18,9 +18,9 @@ from torch import Tensor
 from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from gsi_node.host.shell import Parser, ending
-from gsi_node.pocket.training.data import IGNORED, Stream
-from gsi_node.pocket.training.loop import Schedule, load_place, train
-from gsi_node.pocket.training.recipes import SCHEDULES, SIZES, Size, fresh
+from gsi_node.pocket.training.data import IGNORED, BatchStream
+from gsi_node.pocket.training.loop import TrainingSchedule, load_place, train
+from gsi_node.pocket.training.recipes import SCHEDULES, SIZES, ModelSize, fresh
 from gsi_node.pocket.training.reward import train_reward
 from gsi_node.pocket.training.sample import sample
 from gsi_node.pocket.training.tokenizer import build
@@ -46,8 +46,8 @@ def accuracy(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, each: 
 
 def train_causal(
     name: str,
-    size: Size,
-    schedule: Schedule,
+    size: ModelSize,
+    schedule: TrainingSchedule,
     out: Path,
     *,
     seed: int,
@@ -69,7 +69,7 @@ def train_causal(
     train(
         model,
         tokenizer,
-        Stream(tokenizer, seed, schedule.batch, load_place(checkpoint, resume=resume), pool),
+        BatchStream(tokenizer, seed, schedule.batch, load_place(checkpoint, resume=resume), pool),
         schedule,
         checkpoint,
         loss=lambda ids, labels: solution_loss(model, ids, labels),

@@ -6,7 +6,7 @@ from random import Random
 from string import ascii_lowercase
 from typing import cast
 
-from gsi_node.pocket.world.content import Content, Family, Params, Step, final, ints, minus, plus, product
+from gsi_node.pocket.world.content import Content, Params, ProblemFamily, Wordings, final, ints, minus, plus, product
 
 LINEAR_EXACT = (
     "Find the value of {} in the equation: {}",
@@ -35,7 +35,7 @@ def build_linear(params: Params) -> Content:
     right = {"ax+b": a * solution + b, "ax-b": a * solution - b, "b-ax": b - a * solution}[form]
     if form == "ax+b":
         line = f"{term} = {minus(right, b)}."
-        steps: list[Step] = [(f"Subtract {b} from both sides: {line}", f"Taking {b} from both sides gives {line}")]
+        steps: list[Wordings] = [(f"Subtract {b} from both sides: {line}", f"Taking {b} from both sides gives {line}")]
     elif form == "ax-b":
         line = f"{term} = {plus(right, b)}."
         steps = [(f"Add {b} to both sides: {line}", f"Adding {b} to both sides gives {line}")]
@@ -68,7 +68,7 @@ def build_sequence(params: Params) -> Content:
     first, step, index = ints(params)
     shown = ", ".join(str(first + step * k) for k in range(3))
     jump = step * (index - 1)
-    steps: tuple[Step, ...] = (
+    steps: tuple[Wordings, ...] = (
         (f"The difference is {minus(first + step, first)}.", f"Each term adds {minus(first + step, first)}."),
         (f"From term 1 to term {index} there are {index} - 1 = {index - 1} jumps.",),
         (f"{product(index - 1, step)}.",),
@@ -84,5 +84,5 @@ def build_sequence(params: Params) -> Content:
     return Content(f"sequence {first} {step} {index}", asks, steps, str(first + jump))
 
 
-LINEAR = Family(sample_linear, build_linear)
-SEQUENCE = Family(sample_sequence, build_sequence)
+LINEAR = ProblemFamily(sample_linear, build_linear)
+SEQUENCE = ProblemFamily(sample_sequence, build_sequence)

@@ -6,9 +6,19 @@ from collections.abc import Callable
 from random import Random
 from typing import cast
 
-from gsi_node.pocket.world.content import Content, Family, Params, Step, final, minus, multipliable, plus, product
+from gsi_node.pocket.world.content import (
+    Content,
+    Params,
+    ProblemFamily,
+    Wordings,
+    final,
+    minus,
+    multipliable,
+    plus,
+    product,
+)
 
-Node = int | tuple[str, "Node", "Node"]
+Expression = int | tuple[str, "Expression", "Expression"]
 ASK = ("Compute {}.", "What is {}?", "Calculate {}.", "Evaluate {}.", "Work out {}.", "Find the value of {}.")
 WORK: dict[str, Callable[[int, int], str]] = {
     "+": plus,
@@ -33,7 +43,7 @@ def build_chain(params: Params) -> Content:
     """Parameters: number, operator, number, operator, …; worked out from left to right."""
     text = " ".join(str(part) for part in params)
     value = cast(int, params[0])
-    steps: list[Step] = []
+    steps: list[Wordings] = []
     for operator, number in zip(params[1::2], params[2::2], strict=True):
         after = value + cast(int, number) if operator == "+" else value - cast(int, number)
         line = f"{WORK[cast(str, operator)](value, cast(int, number))}."
@@ -55,7 +65,7 @@ def _apply(operator: str, a: int, b: int) -> int | None:
     return a // b if 2 <= b <= 12 and a % b == 0 and 1 < a // b <= 30 else None
 
 
-def _tree(rng: Random, operations: int) -> tuple[Node, int] | None:
+def _tree(rng: Random, operations: int) -> tuple[Expression, int] | None:
     if operations == 0:
         leaf = rng.randint(2, 12) if rng.random() < 0.8 else rng.randint(2, 40)
         return leaf, leaf
@@ -68,7 +78,7 @@ def _tree(rng: Random, operations: int) -> tuple[Node, int] | None:
     return None if value is None else ((operator, left[0], right[0]), value)
 
 
-def _operators(node: Node) -> str:
+def _operators(node: Expression) -> str:
     return "" if isinstance(node, int) else node[0] + _operators(node[1]) + _operators(node[2])
 
 
@@ -81,7 +91,7 @@ def sample_expression(rng: Random) -> Params:
             return (drawn[0],)
 
 
-def _bracketed(parent: str, child: Node, *, right: bool) -> bool:
+def _bracketed(parent: str, child: Expression, *, right: bool) -> bool:
     if isinstance(child, int):
         return False
     if parent in "*/":
@@ -89,7 +99,7 @@ def _bracketed(parent: str, child: Node, *, right: bool) -> bool:
     return right and child[0] in "+-"
 
 
-def show(node: Node) -> str:
+def show(node: Expression) -> str:
     """The expression as text, with brackets only where they are needed."""
     if isinstance(node, int):
         return str(node)
@@ -101,7 +111,7 @@ def show(node: Node) -> str:
     return f"{texts[0]} {operator} {texts[1]}"
 
 
-def _next(node: Node, depth: int = 0, path: tuple[int, ...] = ()) -> list[tuple[int, int, tuple[int, ...]]]:
+def _next(node: Expression, depth: int = 0, path: tuple[int, ...] = ()) -> list[tuple[int, int, tuple[int, ...]]]:
     """The operations ready to be worked out: (minus bracket depth, precedence, path), best first when sorted."""
     if isinstance(node, int):
         return []
@@ -114,10 +124,10 @@ def _next(node: Node, depth: int = 0, path: tuple[int, ...] = ()) -> list[tuple[
     ]
 
 
-def _replace(node: Node, path: tuple[int, ...], value: int) -> Node:
+def _replace(node: Expression, path: tuple[int, ...], value: int) -> Expression:
     if not path:
         return value
-    operator, left, right = cast(tuple[str, Node, Node], node)
+    operator, left, right = cast(tuple[str, Expression, Expression], node)
     if path[0] == 1:
         return operator, _replace(left, path[1:], value), right
     return operator, left, _replace(right, path[1:], value)
@@ -125,14 +135,14 @@ def _replace(node: Node, path: tuple[int, ...], value: int) -> Node:
 
 def build_expression(params: Params) -> Content:
     """Parameters: the tree; one operation a step, deepest brackets first, then * and /, then + and -."""
-    node = cast(Node, params[0])
+    node = cast(Expression, params[0])
     text = show(node)
-    steps: list[Step] = []
+    steps: list[Wordings] = []
     while not isinstance(node, int):
         depth, rank, path = min(_next(node))
-        at: Node = node
+        at: Expression = node
         for turn in path:
-            at = cast(Node, cast(tuple[str, Node, Node], at)[turn])
+            at = cast(Expression, cast(tuple[str, Expression, Expression], at)[turn])
         operator, a, b = cast(tuple[str, int, int], at)
         value = _apply(operator, a, b)
         if value is None:
@@ -146,5 +156,5 @@ def build_expression(params: Params) -> Content:
     return Content(f"expression {text}", tuple(ask.format(text) for ask in ASK), tuple(steps), str(node))
 
 
-CHAIN = Family(sample_chain, build_chain)
-EXPRESSION = Family(sample_expression, build_expression)
+CHAIN = ProblemFamily(sample_chain, build_chain)
+EXPRESSION = ProblemFamily(sample_expression, build_expression)

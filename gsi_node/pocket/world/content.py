@@ -8,7 +8,7 @@ from fractions import Fraction
 from random import Random
 
 Params = tuple[object, ...]
-Step = tuple[str, ...]
+Wordings = tuple[str, ...]
 """The acceptable texts of one solution step; all of them say the same thing."""
 
 
@@ -22,13 +22,13 @@ class Content:
 
     key: str
     phrasings: tuple[str, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[Wordings, ...]
     answer: str
     exact: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class ProblemFamily:
     """A family of problems: `sample` draws parameters, `build` turns parameters into content (a pure function)."""
 
     sample: Callable[[Random], Params]
@@ -85,7 +85,7 @@ def multipliable(a: int, b: int) -> bool:
     return 0 <= small <= 12 and large <= 99 and a * b < 1000
 
 
-def final(answer: str, *more: str) -> Step:
+def final(answer: str, *more: str) -> Wordings:
     """The last step; `more` are further wordings with `{}` where the box goes."""
     box = f"\\boxed{{{answer}}}"
     wordings = ("The answer is {}.", "So the answer is {}.", *more)

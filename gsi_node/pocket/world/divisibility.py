@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import gcd
 from random import Random
 
-from gsi_node.pocket.world.content import Content, Family, Params, Step, final, ints, minus, plus, product
+from gsi_node.pocket.world.content import Content, Params, ProblemFamily, Wordings, final, ints, minus, plus, product
 
 PERCENTS = {5: 20, 15: 20, 25: 4, 50: 2, 75: 4, 10: 10, 20: 10, 30: 10, 40: 10, 60: 10, 70: 10, 80: 10, 90: 10}
 """Per cent, and the number that whole amounts must be a multiple of."""
@@ -22,7 +22,7 @@ def sample_percent(rng: Random) -> Params:
 def build_percent(params: Params) -> Content:
     """Parameters: percent and whole."""
     percent, whole = ints(params)
-    steps: list[Step]
+    steps: list[Wordings]
     if percent in (25, 50, 75):
         unit = 50 if percent == 50 else 25
         value = whole * unit // 100
@@ -59,7 +59,7 @@ def build_remainder(params: Params) -> Content:
     a, b = ints(params)
     quotient, rest = divmod(a, b)
     below = f"{product(b, quotient)}."
-    steps: tuple[Step, ...] = (
+    steps: tuple[Wordings, ...] = (
         (f"{b} goes {quotient} times into {a}.", f"{b} fits {quotient} times into {a}."),
         (below,),
         (f"{minus(a, b * quotient)}.",),
@@ -88,7 +88,7 @@ def build_gcd(params: Params) -> Content:
     """Parameters: the two numbers, in the order asked; Euclid's algorithm on the larger and the smaller."""
     a, b = ints(params)
     high, low = max(a, b), min(a, b)
-    steps: list[Step] = []
+    steps: list[Wordings] = []
     while low:
         times, rest = divmod(high, low)
         line = f"{minus(high, low)}." if times == 1 else f"{product(times, low)} and {minus(high, times * low)}."
@@ -105,6 +105,6 @@ def build_gcd(params: Params) -> Content:
     return Content(key, asks, tuple(steps), str(high), (GCD_EXACT.format(f"{a}, {b}"),))
 
 
-PERCENT = Family(sample_percent, build_percent)
-REMAINDER = Family(sample_remainder, build_remainder)
-GCD = Family(sample_gcd, build_gcd)
+PERCENT = ProblemFamily(sample_percent, build_percent)
+REMAINDER = ProblemFamily(sample_remainder, build_remainder)
+GCD = ProblemFamily(sample_gcd, build_gcd)

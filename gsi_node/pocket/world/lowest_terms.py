@@ -6,7 +6,7 @@ from fractions import Fraction
 from math import gcd, lcm
 from random import Random
 
-from gsi_node.pocket.world.content import Content, Family, Params, Step, final, fraction, ints, plus
+from gsi_node.pocket.world.content import Content, Params, ProblemFamily, Wordings, final, fraction, ints, plus
 
 REDUCE_EXACT = "Simplify the fraction {} to its lowest terms. Give only the simplified fraction as your final answer."
 
@@ -19,7 +19,7 @@ def sample_sum(rng: Random) -> Params:
             return rng.randint(1, b - 1), b, rng.randint(1, d - 1), d
 
 
-def _lowest(top: int, bottom: int) -> list[Step]:
+def _lowest(top: int, bottom: int) -> list[Wordings]:
     common = gcd(top, bottom)
     if common == 1:
         return []
@@ -31,7 +31,7 @@ def build_sum(params: Params) -> Content:
     a, b, c, d = ints(params)
     text = f"{a}/{b} + {c}/{d}"
     common = lcm(b, d)
-    steps: list[Step] = []
+    steps: list[Wordings] = []
     if b != d:
         line = f"common denominator of {b} and {d} is {common}."
         steps.append((f"The {line}", f"A {line}"))
@@ -69,7 +69,7 @@ def build_reduce(params: Params) -> Content:
     common = gcd(top, bottom)
     answer = fraction(Fraction(top, bottom))
     line = f"{top} and {bottom} can be divided by {common}."
-    steps: tuple[Step, ...] = (
+    steps: tuple[Wordings, ...] = (
         (f"Both {line}", line),
         (f"{top} / {common} = {top // common} and {bottom} / {common} = {bottom // common}.",),
         final(answer),
@@ -84,5 +84,5 @@ def build_reduce(params: Params) -> Content:
     return Content(f"lowest {top}/{bottom}", asks, steps, answer, exact)
 
 
-SUM = Family(sample_sum, build_sum)
-REDUCE = Family(sample_reduce, build_reduce)
+SUM = ProblemFamily(sample_sum, build_sum)
+REDUCE = ProblemFamily(sample_reduce, build_reduce)

@@ -14,13 +14,13 @@ from typing import Literal, get_args
 
 from gsi_node.pocket.world import algebra, arithmetic, divisibility, lowest_terms, stories
 from gsi_node.pocket.world.check import check_step, first_error, grade
-from gsi_node.pocket.world.content import Content, Family, Step
+from gsi_node.pocket.world.content import Content, ProblemFamily, Wordings
 
-__all__ = ["FAMILIES", "Problem", "Split", "check_step", "first_error", "grade", "problems", "split_of", "word"]
+__all__ = ["FAMILIES", "PocketProblem", "Split", "check_step", "first_error", "grade", "problems", "split_of", "word"]
 
 Split = Literal["train", "validation", "test"]
 
-FAMILIES: dict[str, Family] = {
+FAMILIES: dict[str, ProblemFamily] = {
     "chain": arithmetic.CHAIN,
     "expression": arithmetic.EXPRESSION,
     "fraction_sum": lowest_terms.SUM,
@@ -41,7 +41,7 @@ _OPERATOR = re.compile(r"(?<= )([*/-])(?= )|(?<= )(-)(?=\d)")
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class PocketProblem:
     """One problem with its solution.
 
     `problem` is the question, `answer` the exact answer ("12", "-3" or "5/6"), `solution` the steps without separators,
@@ -53,7 +53,7 @@ class Problem:
     problem: str
     answer: str
     solution: tuple[str, ...]
-    alternatives: tuple[Step, ...]
+    alternatives: tuple[Wordings, ...]
     key: str
 
 
@@ -63,7 +63,7 @@ def split_of(key: str) -> Split:
     return "test" if bucket == 0 else "validation" if bucket == 1 else "train"
 
 
-def word(family: str, content: Content, rng: Random) -> Problem:
+def word(family: str, content: Content, rng: Random) -> PocketProblem:
     """Choose the wording: the question (a third of those with an exact phrasing use it) and each step's text."""
     if content.exact and rng.random() < 1 / 3:
         question = rng.choice(content.exact)
@@ -73,10 +73,12 @@ def word(family: str, content: Content, rng: Random) -> Problem:
             signs = rng.choice(UNICODE)
             question = _OPERATOR.sub(lambda match: signs[match[0]], question)
     solution = tuple(rng.choice(step) for step in content.steps)
-    return Problem(family, question, content.answer, solution, content.steps, content.key)
+    return PocketProblem(family, question, content.answer, solution, content.steps, content.key)
 
 
-def problems(split: Split, seed: int, size: int | None, families: Iterable[str] | None = None) -> Iterator[Problem]:
+def problems(
+    split: Split, seed: int, size: int | None, families: Iterable[str] | None = None
+) -> Iterator[PocketProblem]:
     """`size` problems of a split (endless for None), families drawn uniformly.
 
     Raises ValueError for a split or family that does not exist.
@@ -90,7 +92,7 @@ def problems(split: Split, seed: int, size: int | None, families: Iterable[str] 
     return _draw(split, Random(f"{split} {seed}"), size, names)
 
 
-def _draw(split: Split, rng: Random, size: int | None, names: tuple[str, ...]) -> Iterator[Problem]:
+def _draw(split: Split, rng: Random, size: int | None, names: tuple[str, ...]) -> Iterator[PocketProblem]:
     made = 0
     while size is None or made < size:
         name = rng.choice(names)

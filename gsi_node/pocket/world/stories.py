@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from gsi_node.pocket.world.content import Content, Family, Params, Step, final, ints, minus, plus, product
+from gsi_node.pocket.world.content import Content, Params, ProblemFamily, Wordings, final, ints, minus, plus, product
 
 NAMES = ("Anna", "Ben", "Carla", "David", "Emma", "Frank", "Lena", "Tom")
 THINGS = ("apples", "books", "cards", "coins", "marbles", "pencils", "shells", "stamps")
@@ -29,7 +29,7 @@ def build_rate(params: Params) -> Content:
     story, given, rate, asked = ints(params)
     text, what, unit = RATES[story]
     line = f"{given * rate} / {given} = {rate} {what}."
-    steps: tuple[Step, ...] = (
+    steps: tuple[Wordings, ...] = (
         (f"One {unit}: {line}", f"For one {unit} that is {line}"),
         (f"{asked} {unit}s: {product(asked, rate)} {what}.",),
         final(str(asked * rate)),
@@ -46,7 +46,7 @@ def sample_rectangle(rng: Random) -> Params:
 def build_rectangle(params: Params) -> Content:
     """Parameters: kind (area, perimeter, area from the perimeter, triangle), length or base, width or height."""
     kind, a, b = ints(params)
-    steps: tuple[Step, ...]
+    steps: tuple[Wordings, ...]
     size = f"length {a} and width {b}"
     if kind == 0:
         result = a * b
@@ -122,7 +122,10 @@ def build_word(params: Params) -> Content:
         ask = f"{name} has {a} boxes with {b} {things} in each box. {name} gives away {c} {things}. "
         asks = (ask + "How many are left?", ask + f"How many {things} does {name} have left?")
         result = a * b - c
-        first: Step = (f"At first there are {product(a, b)} {things}.", f"{name} starts with {product(a, b)} {things}.")
+        first: Wordings = (
+            f"At first there are {product(a, b)} {things}.",
+            f"{name} starts with {product(a, b)} {things}.",
+        )
         second = f"After giving away {c} there are {minus(a * b, c)} left."
     elif kind == 1:
         ask = f"{name} has {a} {things}, finds {b} more and then loses {c}. "
@@ -163,6 +166,6 @@ def build_word(params: Params) -> Content:
     return Content(f"word {kind} {a} {b} {c}", asks, (first, (second,), final(str(result))), str(result))
 
 
-RATE = Family(sample_rate, build_rate)
-RECTANGLE = Family(sample_rectangle, build_rectangle)
-WORD = Family(sample_word, build_word)
+RATE = ProblemFamily(sample_rate, build_rate)
+RECTANGLE = ProblemFamily(sample_rectangle, build_rectangle)
+WORD = ProblemFamily(sample_word, build_word)
