@@ -34,9 +34,10 @@ from gsi_node import GSIConfig, GSIContext, Reward, StepModel, compile_gsi, load
 from gsi_node.core.choose import vote
 from gsi_node.errors import ConfigError, ResumeMismatch, shown
 from gsi_node.graph.compiled import CompiledWholeRun, WholeRunGraph
-from gsi_node.graph.inputs import read_problem, read_problem_id
+from gsi_node.graph.inputs import read_problem
 from gsi_node.graph.state import add_given_messages, add_usage
 from gsi_node.identity import differing_parts, same_fingerprint
+from gsi_node.step.given import read_problem_id
 from gsi_node.types import Plain
 
 SAMPLE_PROBLEMS = (

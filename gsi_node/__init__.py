@@ -26,15 +26,21 @@ _HOME = {
     "StepModel": "protocols",
     "StepModelBase": "protocols",
     "StrictSerializer": "graph.serde",
+    "Models": "step.context",
+    "Solution": "step.solve",
+    "StepContext": "step.context",
+    "asolve": "step.solve",
     "calibrate_log_c": "core.accept",
     "calibrate_log_ratio_clip": "core.accept",
     "callable_reward": "rewards.callables",
     "compile_gsi": "graph.build",
     "create_gsi": "graph.build",
+    "decide_step": "step.decide",
     "exact_step_law": "step.law",
     "last_boxed": "answer",
     "load_model": "specs.load",
     "load_reward": "specs.load",
+    "solve": "step.solve",
 }
 
 __all__ = [
@@ -47,24 +53,30 @@ __all__ = [
     "GSIState",
     "Key",
     "Method",
+    "Models",
     "Prefix",
     "Reward",
     "RewardBase",
     "SamplingLaw",
     "Score",
+    "Solution",
     "Step",
+    "StepContext",
     "StepModel",
     "StepModelBase",
     "StrictSerializer",
+    "asolve",
     "calibrate_log_c",
     "calibrate_log_ratio_clip",
     "callable_reward",
     "compile_gsi",
     "create_gsi",
+    "decide_step",
     "exact_step_law",
     "last_boxed",
     "load_model",
     "load_reward",
+    "solve",
 ]
 
 if TYPE_CHECKING:
@@ -79,8 +91,11 @@ if TYPE_CHECKING:
     from gsi_node.rewards.callables import callable_reward
     from gsi_node.specs.load import load_model, load_reward
     from gsi_node.step.config import GSIConfig
+    from gsi_node.step.context import Models, StepContext
+    from gsi_node.step.decide import decide_step
     from gsi_node.step.law import exact_step_law
     from gsi_node.step.methods import METHODS, Method
+    from gsi_node.step.solve import Solution, asolve, solve
     from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
 
 

@@ -13,7 +13,6 @@ from rich.text import Text
 
 from gsi_node.host.escapes import escaped
 from gsi_node.step.config import GSIConfig
-from gsi_node.step.methods import mean_weight_ratio, reward_reaches_delta
 from gsi_node.types import Plain
 
 LEGEND = "r reward · ℓ log π_base − log π_draft · r̃ = r + ℓ/β · ess candidates that count"
@@ -62,17 +61,12 @@ def _body(record: Plain) -> str:
 
 def _verdict(record: Plain, config: GSIConfig) -> str:
     """Why a draft was refused, and its other numbers."""
-    rule = config.rule.accept
     if record["text"] is None:
         return f"refused: every weight is zero, of {record['n_candidates']}"
-    if rule is mean_weight_ratio:
-        reason, shown = f"log w̄ {record['log_mean_weight']:.2f}, log c {config.resolved_log_c:.2f}", ""
-    elif rule is reward_reaches_delta:
-        reason, shown = f"r {record['reward']:.3f} < δ {config.delta:g}", "r"
-    else:
-        reason, shown = f"r̃ {record['tilted_reward']:.3f} < u {config.threshold:g}", "r̃"
-    facts = _numbers(record, ("r̃", "r", "ℓ", "ess"), leave_out=shown)
-    return f"refused: {reason}" + (f" · {facts}" if facts else "")
+    rule = config.rule.accept
+    assert rule is not None
+    facts = _numbers(record, ("r̃", "r", "ℓ", "ess"), leave_out=rule.told)
+    return f"refused: {rule.refusal(record, config)}" + (f" · {facts}" if facts else "")
 
 
 def _numbers(record: Plain, first: Sequence[str], leave_out: str = "") -> str:

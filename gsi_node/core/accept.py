@@ -67,6 +67,26 @@ def log_resampling_factor(log_accept: Floats, accept_prob: float) -> Array:
         return np.log(np.exp(np.asarray(log_accept, dtype=np.float64)) + (1.0 - accept_prob))
 
 
+def calibrate_threshold(values: Floats, fallback_rate: float) -> float:
+    """A number below which the share fallback_rate of the values lie, as nearly as they allow; ties go to the smaller.
+
+    values: r or r̃ of the chosen candidates of calibration batches, −inf for a batch that is always refused. In the
+    middle of the gap it falls into. Raises ConfigError where there is no value, or the rate is out of reach.
+    """
+    if not 0.0 <= fallback_rate < 1.0 or len(values) == 0:
+        raise ConfigError(f"fallback: want a share in [0, 1) of some batches, got {fallback_rate:g} of {len(values)}")
+    ordered = sorted(map(float, values))
+    place = round(fallback_rate * len(ordered))
+    above = ordered[min(place, len(ordered) - 1)]
+    if above == -math.inf:
+        impossible = sum(value == -math.inf for value in ordered) / len(ordered)
+        raise ConfigError(
+            f"fallback {fallback_rate:g} is out of reach: {impossible:.3f} of the batches are always refused"
+        )
+    below = ordered[place - 1] if place else above - 2e-3
+    return above if below in (above, -math.inf) else (below + above) / 2
+
+
 def calibrate_log_c(log_mean_weights: Floats, fallback_rate: float) -> float:
     """log c with mean_b min(1, w̄_b / c) = 1 − fallback_rate over calibration batches b (docs/math.md §5). Nats.
 

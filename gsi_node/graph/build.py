@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from langgraph.graph import END, START
 from langgraph.types import Checkpointer
 
-from gsi_node.errors import ConfigError, VocabularyMismatch
 from gsi_node.graph.compiled import CompiledWholeRun, WholeRunGraph
 from gsi_node.graph.context import GSIContext
 from gsi_node.graph.nodes import GSINodes, StageNode
 from gsi_node.graph.state import GSIInput, GSIOutput, GSIState, extended_schema
-from gsi_node.protocols import Reward, StepModel, TokenModel, check_ratio, require_model, require_reward
-from gsi_node.step.config import GSIConfig
+from gsi_node.graph.verdicts import read_verdict
+from gsi_node.protocols import Reward, StepModel
+from gsi_node.step.check import check_models
+from gsi_node.step.config import DEFAULT, GSIConfig
 from gsi_node.step.context import Models
-
-DEFAULT = GSIConfig()
+from gsi_node.step.judging import Continue, Lost, Refuse
 
 
 def create_gsi(
@@ -41,7 +40,7 @@ def create_gsi(
     Raises ConfigError, LawMismatch (a model cannot work under the sampling law), VocabularyMismatch.
     """
     models = Models(draft, base, reward)
-    _check(models, config)
+    check_models(models, config)
     nodes = GSINodes(models, config, name)
     rule = config.rule
     graph = WholeRunGraph(
@@ -65,7 +64,7 @@ def create_gsi(
         for node in following:
             graph.add_edge("draft", node)
     further = [*(["fallback"] if rule.fallback else []), *(judges if rule.scans else []), "draft", "finish"]
-    graph.add_conditional_edges("tilt_and_accept", _decided, further)
+    graph.add_conditional_edges("tilt_and_accept", _decided(judges), further)
     if rule.fallback:
         graph.add_conditional_edges("fallback", _go_on, ["draft", "finish"])
     graph.add_edge("finish", END)
@@ -100,50 +99,18 @@ def _go_on(state: Mapping[str, Any]) -> str:
     return "finish" if state["stop_reason"] else "draft"
 
 
-def _drafted(following: list[str]) -> Callable[[Mapping[str, Any]], list[str]]:
+def _drafted(judges: list[str]) -> Callable[[Mapping[str, Any]], list[str]]:
     """After the draft: its judges; the fallback at once where the draft is lost."""
-    return lambda state: ["fallback"] if state["gsi_refused"] else following
+    return lambda state: ["fallback"] if isinstance(read_verdict(state), Lost) else judges
 
 
-def _decided(state: Mapping[str, Any]) -> str | list[str]:
-    if state["gsi_batch"]:  # a scan without a hit: the next chunk
-        return ["reward", "score_base"]
-    return "fallback" if state["gsi_refused"] else _go_on(state)
+def _decided(judges: list[str]) -> Callable[[Mapping[str, Any]], str | list[str]]:
+    """After a verdict: the next chunk of a scan, the fallback, or the next step."""
 
+    def following(state: Mapping[str, Any]) -> str | list[str]:
+        verdict = read_verdict(state)
+        if isinstance(verdict, Continue):
+            return judges
+        return "fallback" if isinstance(verdict, Refuse) else _go_on(state)
 
-def _check(models: Models, config: GSIConfig) -> None:
-    for role in sorted(config.rule.models):
-        model = getattr(models, role)
-        if model is None:
-            raise ConfigError(f"{role}: method {config.method} needs it, got None")
-        if role == "reward":
-            require_reward(role, model)
-        else:
-            require_model(role, model, score=config.rule.uses_ratio)
-    if config.rule.scans and not math.isfinite(models.reward.range[1]):  # type: ignore[union-attr]
-        raise ConfigError(
-            f"reward: method {config.method} needs a known upper bound, but its range is {models.reward.range}; "  # type: ignore[union-attr]
-            "declare a finite maximum, or use gsi"
-        )
-    if config.rule.propose == "specdec":
-        _check_tokens(models, config)
-    asked = [getattr(models, role) for role in ("draft", "base") if role in config.rule.models]
-    for model in asked:
-        law = config.law(stop_ids=models.stop_ids())
-        model.supports(law)
-        if config.rule.uses_ratio:
-            check_ratio(model, law)  # a server may sample what it cannot score
-    if len({model.vocabulary for model in asked}) > 1:
-        raise VocabularyMismatch(
-            f"draft and base have different vocabularies ({' and '.join(model.vocabulary for model in asked)}): they "
-            "must share one token map; take two models of one family"
-        )
-
-
-def _check_tokens(models: Models, config: GSIConfig) -> None:
-    for role in ("draft", "base"):
-        if not isinstance(getattr(models, role), TokenModel):
-            raise ConfigError(
-                f"{role}: method {config.method} needs whole next-token laws, which only models in process give "
-                f"(hf:…, pocket:…), got {type(getattr(models, role)).__name__}; use sbon-base instead"
-            )
+    return following

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, Optional, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, create_model
 
 from gsi_node.errors import ConfigError, shown
-from gsi_node.step.config import Count, Finite, GSIConfig
+from gsi_node.step.config import GSIConfig
+from gsi_node.step.fields import Settings, about
 from gsi_node.types import Plain
 
 
-class GSIContext(BaseModel):
+def _overridable() -> dict[str, Any]:
+    """Those fields of the settings that one run may override, each of its own type or None."""
+    hints = get_type_hints(Settings, include_extras=True)
+    return {
+        name: (Optional[hint], Field(None, description=about(name).help))  # noqa: UP045
+        for name, hint in hints.items()
+        if name in Settings.model_fields and about(name).override
+    }
+
+
+_Overrides: Any = create_model("_Overrides", __config__=ConfigDict(frozen=True, extra="forbid"), **_overridable())
+
+
+class GSIContext(_Overrides):  # type: ignore[misc]  # its fields are those of the settings
     """GSIConfig fields overridden for one run through LangGraph's `context`; None leaves the compiled setting."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    n: Count | None = None
-    n_fallback: Count | None = None
-    beta: Finite | None = None
-    threshold: Finite | None = None
-    delta: Finite | None = None
-    log_c: Finite | None = None
-    log_ratio_clip: Finite | None = None
-    chunk_size: Count | None = None
-    gamma: Count | None = None
-    max_steps: Count | None = None
-    max_step_tokens: Count | None = None
-    max_tokens: Count | None = None
-    seed: int | None = None
 
 
 def given_context(context: object, schema: type | None) -> object:
@@ -73,12 +72,13 @@ def _read(found: object, where: str) -> GSIContext:
     if not isinstance(found, Mapping):
         raise ConfigError(f"{where}: want a GSIContext or a mapping of its keys, got {shown(found)}")
     try:
-        return GSIContext.model_validate(dict(found))
+        own: GSIContext = GSIContext.model_validate(dict(found))
     except ValidationError as error:
         raise ConfigError(
             f"{where}: {_mistakes(error)}. GSI's own keys are {', '.join(GSIContext.model_fields)}; a parent graph's "
             "context has them under 'gsi'"
         ) from error
+    return own
 
 
 def _mistakes(error: ValidationError) -> str:

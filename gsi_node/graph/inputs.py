@@ -1,23 +1,18 @@
-"""What comes from outside: the problem, its id, partial reasoning; each refused by name where it cannot be meant."""
+"""The problem of an input: `problem`, or the last human message."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from langchain_core.messages import HumanMessage
 
-from gsi_node.errors import ConfigError, shown
-from gsi_node.graph.records import initial_record
-from gsi_node.protocols import DecodingModel, StepModel
-from gsi_node.step.config import GSIConfig
-from gsi_node.types import Plain, default_id
-
-State = Mapping[str, Any]
-DEFAULT = GSIConfig()
+from gsi_node.errors import ConfigError
+from gsi_node.step.config import DEFAULT, GSIConfig
+from gsi_node.step.given import read_text
 
 
-def read_problem(state: State, config: GSIConfig = DEFAULT) -> str:
+def read_problem(state: Mapping[str, Any], config: GSIConfig = DEFAULT) -> str:
     """`problem`, or the text of the last human message. Raises ConfigError."""
     problem = state.get("problem")
     if problem is None:
@@ -31,88 +26,4 @@ def read_problem(state: State, config: GSIConfig = DEFAULT) -> str:
                 "models; put all that matters into it, or set earlier_messages to 'ignore'"
             )
         problem = str(messages[last].text)
-    if not isinstance(problem, str) or not problem.strip():
-        raise ConfigError(f"problem: want a non-empty string, got {shown(problem)}")
-    return _written(problem, "problem")
-
-
-def read_problem_id(given: object, problem: str) -> str:
-    """What names the random streams: a text or an integer as given, else a blake2b of the problem. ConfigError."""
-    if given is None:
-        return default_id(problem)
-    if isinstance(given, bool) or not isinstance(given, str | int):
-        raise ConfigError(f"problem_id: want a text or an integer, got {shown(given)}")
-    try:
-        return _written(str(given), "problem_id")
-    except ValueError as error:  # an integer of more digits than Python writes; a ConfigError is one too
-        raise error if isinstance(error, ConfigError) else ConfigError(f"problem_id: {error}") from None
-
-
-def read_initial_steps(given: object, models: Sequence[StepModel]) -> tuple[list[Plain], bool]:
-    """The records of the input's initial steps, and whether the last of them ends the response.
-
-    A step has `text`, which is given a step end where it has none; or `text` and `token_ids`, as in the records of an
-    earlier run, and then the ids must say the text: by a model's `step_of`, or, of models that have none, by being what
-    `encode` makes of it. Raises ConfigError, or VocabularyMismatch for ids without a token.
-    """
-    if given is None:
-        return [], False
-    if not isinstance(given, Sequence) or isinstance(given, str | bytes):
-        raise ConfigError(f"initial_steps: want a list of dicts with 'text', got {shown(given)}")
-    records, finished = [], False
-    for i, step in enumerate(given):
-        where = f"initial_steps[{i}]"
-        if finished:
-            raise ConfigError(
-                f"{where}: the step before it ends the response (EOS); leave out what follows, or its EOS"
-            )
-        if not isinstance(step, Mapping) or not isinstance(step.get("text"), str) or not step["text"].strip():
-            raise ConfigError(f"{where}: want a dict with a non-empty 'text', got {shown(step)}")
-        text, ids = _written(step["text"], where), step.get("token_ids")
-        if ids is None:
-            text = text if text.endswith("\n\n") else text.rstrip("\n") + "\n\n"
-            ids = models[0].encode(text)
-        else:
-            finished = _checked(text, ids, models, where)
-        records.append(initial_record(text, ids))
-    return records, finished
-
-
-def _checked(text: str, ids: object, models: Sequence[StepModel], where: str) -> bool:
-    """Whether the step of these ids, which must say the text, ends the response."""
-    if not isinstance(ids, Sequence) or isinstance(ids, str | bytes) or not ids:
-        raise ConfigError(f"{where}: want token_ids as a list of integers, got {shown(ids)}")
-    wrong = [i for i in ids if isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < 2**31]
-    if wrong:
-        raise ConfigError(f"{where}: no token id is {shown(wrong[0])}")
-    model = next((model for model in models if isinstance(model, DecodingModel)), None)
-    if model is None:
-        if tuple(models[0].encode(text)) != tuple(ids):
-            raise ConfigError(
-                f"{where}: the model has no step_of to read token ids with, and these are not the ones it encodes the "
-                "text to; leave token_ids out"
-            )
-        return False
-    ends = set(model.stop_ids)
-    inside = [i for i in ids[:-1] if i in ends and model.step_of((i,), 0.0).finished]
-    if inside:
-        raise ConfigError(f"{where}: token id {inside[0]} ends the response, but others come after it; leave them out")
-    step = model.step_of(tuple(ids), 0.0)
-    if step.text != text:
-        raise ConfigError(
-            f"{where}: its token_ids say {shown(step.text)}, its text is {shown(text)}; give both of one step, or the "
-            "text alone"
-        )
-    return step.finished
-
-
-def _written(text: str, where: str) -> str:
-    """The text. Raises ConfigError for half of a surrogate pair, which no tokenizer and no file in UTF-8 can hold."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ConfigError(
-            f"{where}: half of a surrogate pair ({text[error.start]!a}) at character {error.start}, which is no "
-            "text; read the file as UTF-8, or replace it"
-        ) from None
-    return text
+    return read_text(problem, "problem")

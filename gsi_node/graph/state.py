@@ -74,13 +74,15 @@ class GSIState(GSIInput, GSIOutput, total=False):
     """Input, output and the working keys, which begin with gsi_.
 
     gsi_run: the problem, the settings and the models' fingerprints. gsi_batch, gsi_rewards, gsi_scores: the candidates
-    of the current step. gsi_refused: the draft's numbers while the fallback runs.
+    of the current step, and what is known of the first of them. gsi_verdict: what became of them, on which the graph
+    routes. gsi_refused: the record of a refused batch while the fallback runs.
     """
 
     gsi_run: Plain | None
     gsi_batch: list[Plain] | None
     gsi_rewards: list[float] | None
     gsi_scores: list[list[float]] | None
+    gsi_verdict: Plain | None
     gsi_refused: Plain | None
 
 

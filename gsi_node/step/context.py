@@ -1,22 +1,29 @@
-"""What a node needs to know before it works: the models, and where the run stands."""
+"""What a step is decided from: the models, the settings, and where the run stands."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, replace
+from functools import cached_property
+from typing import TypeVar
 
-from gsi_node.core.choose import KeyedChooser
+from gsi_node.core.choose import Chooser, KeyedChooser
+from gsi_node.errors import ConfigError
 from gsi_node.protocols import Reward, StepModel
 from gsi_node.step.config import GSIConfig
+from gsi_node.step.methods import Method
 from gsi_node.types import Key, Prefix, SamplingLaw
 
+Part = TypeVar("Part")
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Models:
     """The three parameters of the node; None where the method never asks that one."""
 
-    draft: StepModel | None
-    base: StepModel | None
-    reward: Reward | None
+    draft: StepModel | None = None
+    base: StepModel | None = None
+    reward: Reward | None = None
 
     def fingerprints(self) -> dict[str, str | None]:
         """What a checkpoint remembers of them, by role."""
@@ -26,22 +33,73 @@ class Models:
     def language_models(self) -> list[StepModel]:
         return [model for model in (self.draft, self.base) if model is not None]
 
+    @cached_property
     def stop_ids(self) -> tuple[int, ...]:
         """The step ends of the sampling law: those of both models together."""
         return tuple(sorted({i for model in self.language_models() for i in model.stop_ids}))
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """A run about to decide one step: its settings, the prefix x, the sampling law, the random streams."""
+class StepContext:
+    """A run about to decide one step: its settings, the prefix x, the sampling law, the random streams.
 
+    problem_id names the streams, and `choosers` makes one of a key and a candidate. lost: why the draft cannot be
+    reached any more, and the base decides alone. falls_back: the context of the fallback, which is a method of its own
+    with streams of its own.
+    """
+
+    models: Models
     config: GSIConfig
     problem_id: str
     prefix: Prefix
     law: SamplingLaw
+    _: KW_ONLY
+    lost: str | None = None
+    falls_back: bool = False
+    choosers: Callable[[Key, int], Chooser] = KeyedChooser
+
+    @property
+    def method(self) -> Method:
+        rule = self.config.rule
+        if not self.falls_back:
+            return rule
+        assert rule.fallback is not None
+        return rule.fallback
+
+    @property
+    def n(self) -> int:
+        """Candidates to draw."""
+        if self.method.single:
+            return 1
+        return (self.config.n_fallback or self.config.n) if self.falls_back else self.config.n
+
+    @property
+    def draft(self) -> StepModel:
+        return _asked("draft", self.models.draft, self.method)
+
+    @property
+    def base(self) -> StepModel:
+        return _asked("base", self.models.base, self.method)
+
+    @property
+    def reward(self) -> Reward:
+        return _asked("reward", self.models.reward, self.method)
 
     def key(self, phase: str) -> Key:
+        """The stream of a phase: "draft", "order", "select" …; of a fallback "fallback", "fallback-order" …"""
+        if self.falls_back:
+            phase = "fallback" if phase == "draft" else f"fallback-{phase}"
         return Key(self.config.seed, self.problem_id, len(self.prefix.steps), phase)
 
-    def chooser(self, phase: str, candidate: int = 0) -> KeyedChooser:
-        return KeyedChooser(self.key(phase), candidate)
+    def chooser(self, phase: str, candidate: int = 0) -> Chooser:
+        return self.choosers(self.key(phase), candidate)
+
+    def fallback(self) -> StepContext:
+        """The same step, left to the fallback."""
+        return replace(self, falls_back=True)
+
+
+def _asked(role: str, model: Part | None, method: Method) -> Part:
+    if model is None:
+        raise ConfigError(f"{role}: method {method.name} needs it, got None")
+    return model

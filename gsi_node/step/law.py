@@ -4,22 +4,47 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from gsi_node.core.accept import joined_law
 from gsi_node.core.choose import Chooser
 from gsi_node.core.enumerate import outcomes
-from gsi_node.step import stages
-from gsi_node.step.calls import run
+from gsi_node.step import decide
+from gsi_node.step.calls import Stage, run
 from gsi_node.step.config import GSIConfig
-from gsi_node.step.methods import METHODS, Method
-from gsi_node.step.speculate import speculate
+from gsi_node.step.context import Models, StepContext
+from gsi_node.step.judging import Commit, Judging, Refuse
+from gsi_node.step.methods import Method
 from gsi_node.tables.models import TableModel, TokenTable
-from gsi_node.tables.rewards import UNBOUNDED, TableReward
-from gsi_node.types import Key, Prefix, Score
+from gsi_node.tables.rewards import TableReward
+from gsi_node.types import Key, Prefix
 
 _PREFIX = Prefix("")
-_KEY = Key(0, "", 0, "draft")
+
+
+@dataclass(frozen=True, slots=True)
+class StepTables:
+    """{step text: probability} of draft and base, and {step text: reward}."""
+
+    draft: Mapping[str, float]
+    base: Mapping[str, float]
+    reward: Mapping[str, float]
+
+    def models(self, rule: Method, choosers: Callable[[Key, int], Chooser]) -> Models:
+        """Those that a method asks; of one that drafts tokens, over steps of one token each, which ends the step."""
+        reward = TableReward(self.reward, range=(min(self.reward.values()), max(self.reward.values())))
+        if rule.propose == "specdec":
+            return Models(self._tokens(self.draft), self._tokens(self.base), reward)
+        own = {"draft": self.draft, "base": self.base}
+        parts = {role: TableModel(own[role], chooser=choosers) for role in own if role in rule.models}
+        return Models(parts.get("draft"), parts.get("base"), reward)
+
+    def _tokens(self, table: Mapping[str, float]) -> TokenTable:
+        texts = sorted({*self.draft, *self.base})
+        one_token = TokenTable(texts, lambda prefix, ids: [table.get(text, 0.0) for text in texts])
+        one_token.stop_ids = tuple(range(len(texts)))
+        return one_token
 
 
 def exact_step_law(
@@ -39,82 +64,37 @@ def exact_step_law(
     Raises ConfigError for an unknown method, DegenerateWeights where some batch has no choice and no fallback.
     """
     config = GSIConfig.model_validate({**(config.model_dump() if config else {}), "method": method})
-    rule = METHODS[method]
-    drafting = _drafting_half(rule, draft, base, reward, config)
+    tables = StepTables(draft, base, reward)
+    drafting = _half(config, tables)
     rejected = drafting.pop(None, 0.0)
     texts = sorted({*draft, *base})
     accepted = [drafting.get(text, 0.0) for text in texts]
-    if rejected == 0.0 or rule.fallback is None:
+    if rejected == 0.0 or config.rule.fallback is None:
         return {text: float(p) for text, p in zip(texts, accepted, strict=True)}
-    replacing = _fallback_half(rule.fallback, base, reward, config)
+    replacing = _half(config, tables, falls_back=True)
     law = joined_law(accepted, [replacing.get(text, 0.0) for text in texts])
     return {text: float(p) for text, p in zip(texts, law, strict=True)}
 
 
-def _drafting_half(
-    rule: Method, draft: Mapping[str, float], base: Mapping[str, float], reward: Mapping[str, float], config: GSIConfig
-) -> dict[str | None, float]:
-    """The law of the committed step where the proposal is kept; None stands for a rejected batch."""
-    rewarder, scorer = TableReward(reward, range=(min(reward.values()), max(reward.values()))), TableModel(base)
+def _half(config: GSIConfig, tables: StepTables, *, falls_back: bool = False) -> dict[str | None, float]:
+    """The law of the step that the proposal commits, or the fallback; None stands for a refused batch."""
 
     def one_run(chooser: Chooser) -> str | None:
-        n = 1 if rule.single else config.n
-        law = config.law()
-        if rule.propose == "specdec":
-            pair = _as_tokens(draft, base)
-            proposal = speculate(*pair, _PREFIX, n, law, config.gamma, lambda i: chooser)
-        else:
-            proposer = TableModel(draft if rule.propose == "draft" else base, chooser=lambda key, i: chooser)
-            proposal = stages.draft(proposer, rule.propose, _PREFIX, n, _KEY, law)
-        steps = stages.scan_order(rule, run(proposal)[0], chooser)
-        rewards: list[float] | None = [] if rule.uses_reward else None
-        scores: list[Score] | None = [] if rule.uses_ratio else None
-        found: stages.Decision | None = None
-        judged = 0
-        while found is None:
-            new = stages.next_chunk(rule, n, judged, config)
-            judged = new.stop
-            if rewards is not None:
-                rewards += run(stages.reward(rewarder, _PREFIX, steps[new.start : new.stop]))[0]
-            if scores is not None:
-                scores += run(stages.score(scorer, _PREFIX, steps[new.start : new.stop], law))[0]
-            batch = stages.tilt(rule, steps[:judged], rewards, scores, config)
-            found = stages.decide(rule, batch, new, n, rewarder, lambda phase, i: chooser, config)
-        return steps[found.chosen].text if found.chosen is not None and found.accepted else None
+        def choosers(key: Key, candidate: int) -> Chooser:
+            return chooser
 
-    return _sums(outcomes(one_run))
+        models, law = tables.models(config.rule, choosers), config.law()
+        context = StepContext(models, config, "", _PREFIX, law, falls_back=falls_back, choosers=choosers)
+        judging, verdict = run(_settled(context))[0]
+        return judging.steps[verdict.chosen].text if isinstance(verdict, Commit) else None
 
-
-def _as_tokens(draft: Mapping[str, float], base: Mapping[str, float]) -> tuple[TokenTable, TokenTable]:
-    """The same laws over steps of one token each, which ends the step."""
-    texts = sorted({*draft, *base})
-
-    def model(table: Mapping[str, float]) -> TokenTable:
-        one_token = TokenTable(texts, lambda prefix, ids: [table.get(text, 0.0) for text in texts])
-        one_token.stop_ids = tuple(range(len(texts)))
-        return one_token
-
-    return model(draft), model(base)
-
-
-def _fallback_half(
-    rule: Method, base: Mapping[str, float], reward: Mapping[str, float], config: GSIConfig
-) -> dict[str | None, float]:
-    """The law of the step that replaces a rejected batch."""
-    rewarder = TableReward(reward, range=UNBOUNDED)
-
-    def one_run(chooser: Chooser) -> str | None:
-        model = TableModel(base, chooser=lambda key, i: chooser)
-        n = config.n_fallback or config.n
-        stage = stages.fallback(rule, model, rewarder, _PREFIX, n, _KEY, config.law(), chooser, config)
-        replacement, _ = run(stage)
-        return replacement.steps[replacement.chosen].text
-
-    return _sums(outcomes(one_run))
-
-
-def _sums(weighted: Iterable[tuple[str | None, float]]) -> dict[str | None, float]:
     parts: defaultdict[str | None, list[float]] = defaultdict(list)
-    for text, probability in weighted:
+    for text, probability in outcomes(one_run):
         parts[text].append(probability)
     return {text: math.fsum(values) for text, values in parts.items()}
+
+
+def _settled(context: StepContext) -> Stage[tuple[Judging, Commit | Refuse]]:
+    proposed = yield from decide.propose(context)
+    assert isinstance(proposed, Judging)
+    return (yield from decide.settle(context, proposed))

@@ -14,7 +14,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from gsi_node.errors import ConfigError
 from gsi_node.graph.build import compile_gsi
-from gsi_node.step import stages
+from gsi_node.step import judging
 from gsi_node.step.law import exact_step_law
 from gsi_node.step.methods import METHODS
 from gsi_node.tables.models import TableModel
@@ -230,9 +230,9 @@ def test_the_graphs_steps_follow_the_exact_law(method: str) -> None:
 def test_patching_a_stage_changes_the_graph_and_the_law(monkeypatch: pytest.MonkeyPatch) -> None:
     found, exact, soft = frequencies("gsi", 30), law("gsi"), law("sbon-base")
     with monkeypatch.context() as planted:
-        planted.setattr(stages, "select", lambda *args: 0)
+        planted.setattr(judging, "select", lambda *args: 0)
         assert law("sbon-draft") == pytest.approx(DRAFT)
-    monkeypatch.setattr(stages, "accept", lambda *args: False)
+    monkeypatch.setattr(judging, "accept", lambda *args: False)
     assert law("gsi") != exact
     assert law("gsi") == pytest.approx(soft)
     assert frequencies("gsi", 30) != found

@@ -12,10 +12,12 @@ import pytest
 
 from gsi_node.core import accept as acceptance
 from gsi_node.errors import DegenerateWeights
-from gsi_node.step import stages
+from gsi_node.step import judging
 from gsi_node.step.config import GSIConfig
+from gsi_node.step.fields import Settings
 from gsi_node.step.law import exact_step_law
-from gsi_node.step.methods import METHODS, Settings, Weighed
+from gsi_node.step.methods import METHODS
+from gsi_node.step.rules import Weighed
 from tests import oracles
 
 Law = dict[str, float]
@@ -195,21 +197,23 @@ def dies(method: str = "gsi") -> None:
 
 
 def test_mutant_without_the_draft_likelihood_dies(monkeypatch: pytest.MonkeyPatch) -> None:
-    true_tilt = stages.tilt
+    true_tilt = judging.tilt
     monkeypatch.setattr(
-        stages, "tilt", lambda method, steps, *rest: true_tilt(method, [replace(s, log_prob=0.0) for s in steps], *rest)
+        judging,
+        "tilt",
+        lambda method, steps, *rest: true_tilt(method, [replace(s, log_prob=0.0) for s in steps], *rest),
     )
     dies("gsi-no-fallback")
     dies()
 
 
 def test_mutant_that_tests_the_best_candidate_dies(monkeypatch: pytest.MonkeyPatch) -> None:
-    true_accept = stages.accept
+    true_accept = judging.accept
     monkeypatch.setattr(
-        stages,
+        judging,
         "accept",
-        lambda method, batch, chosen, *rest: true_accept(
-            method, batch, chosen if batch.tilted_rewards is None else int(batch.tilted_rewards.argmax()), *rest
+        lambda rule, batch, chosen, *rest: true_accept(
+            rule, batch, chosen if batch.tilted_rewards is None else int(batch.tilted_rewards.argmax()), *rest
         ),
     )
     dies()
@@ -222,14 +226,14 @@ def test_mutant_that_rejects_ties_dies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_mutant_that_weighs_the_fallback_with_the_ratio_dies(monkeypatch: pytest.MonkeyPatch) -> None:
-    true_tilt = stages.tilt
+    true_tilt = judging.tilt
 
     def tilt(method, steps, rewards, scores, settings):  # type: ignore[no-untyped-def]
         if method.name == "sbon-base":  # a ratio against a uniform draft: log π_B(y) once more in the exponent
             rewards = [r + s.log_prob / settings.beta for r, s in zip(rewards, steps, strict=True)]
         return true_tilt(method, steps, rewards, scores, settings)
 
-    monkeypatch.setattr(stages, "tilt", tilt)
+    monkeypatch.setattr(judging, "tilt", tilt)
     dies()
 
 
@@ -238,7 +242,9 @@ def test_mutant_with_beta_u_for_u_dies(monkeypatch: pytest.MonkeyPatch) -> None:
         assert batch.tilted_rewards is not None
         return acceptance.threshold_log_accept(batch.tilted_rewards[chosen], settings.beta * settings.threshold)
 
-    monkeypatch.setitem(METHODS, "gsi", replace(METHODS["gsi"], accept=mutant))
+    rule = METHODS["gsi"].accept
+    assert rule is not None
+    monkeypatch.setitem(METHODS, "gsi", replace(METHODS["gsi"], accept=replace(rule, compute=mutant)))
     dies()
 
 

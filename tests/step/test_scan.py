@@ -16,30 +16,33 @@ from gsi_node.core.accept import calibrate_log_ratio_clip
 from gsi_node.core.choose import Chooser, KeyedChooser, below_envelope
 from gsi_node.core.enumerate import outcomes
 from gsi_node.errors import ConfigError
-from gsi_node.step import stages
+from gsi_node.step import judging
 from gsi_node.step.config import GSIConfig
+from gsi_node.step.judging import Continue, Judging
 from gsi_node.step.law import exact_step_law
-from gsi_node.step.methods import METHODS, Weighed
+from gsi_node.step.methods import METHODS, Method
+from gsi_node.step.rules import PLAIN_REWARD, Accept, Weighed
 from gsi_node.types import Key, Step
 from tests import oracles
 
 RULE = METHODS["expgsi"]
+ALWAYS = Accept(compute=lambda *args: 0.0, shown="always", refusal=lambda *args: "")
+GIVEN = Method("given", "draft", PLAIN_REWARD, RULE.choose, ALWAYS, RULE.fallback)
+"""The scan of expgsi over log-weights that are given as rewards."""
 TOLERANCE = 1e-12
 
 
-def scan_once(log_w: list[float], envelope: float, size: int, chooser_of: stages.ChooserOf) -> tuple[Any, bool, int]:
+def scan_once(log_w: list[float], envelope: float, size: int, chooser_of: judging.ChooserOf) -> tuple[Any, bool, int]:
     """One scan of candidates 0 … n − 1, as the graph runs it: (winner, whether it hit, candidates judged)."""
     batch = [Step(str(i), (i,), 0.0, False) for i in range(len(log_w))]
-    steps = stages.scan_order(RULE, batch, chooser_of("order", 0))
-    found, judged = None, 0
-    while found is None:
-        new = stages.next_chunk(RULE, len(steps), judged, GSIConfig(chunk_size=size))
-        judged = new.stop
-        known = np.asarray([log_w[int(step.text)] for step in steps[:judged]])
-        batch_so_far = Weighed(known, known, known, known, None, None)
-        found = stages.scan(RULE, batch_so_far, new, len(steps), envelope, chooser_of)
-    chosen, hit = found
-    return None if chosen is None else int(steps[chosen].text), hit, judged
+    steps = judging.scan_order(RULE, batch, chooser_of("order", 0))
+    now = Judging(GIVEN, GSIConfig(chunk_size=size), steps, envelope=envelope)
+    verdict: Any = Continue(0)
+    while isinstance(verdict, Continue):
+        known = [log_w[int(step.text)] for step in (*steps[: now.count], *now.next_chunk())]
+        now = now.judged(known, None)
+        verdict = now.verdict(chooser_of)
+    return None if verdict.chosen is None else int(steps[verdict.chosen].text), verdict.hit, now.count
 
 
 def scan_law(log_w: list[float], envelope: float, size: int) -> dict[Any, float]:
@@ -139,8 +142,8 @@ def want(**fields: Any) -> dict[str, float]:
 def test_neither_chunks_nor_the_envelope_change_the_law(monkeypatch: pytest.MonkeyPatch) -> None:
     for size in (1, 2, 3):
         assert law(chunk_size=size, log_ratio_clip=0.8) == pytest.approx(want(clip=0.8), abs=TOLERANCE)
-    true_envelope = stages.log_envelope
-    monkeypatch.setattr(stages, "log_envelope", lambda *args: true_envelope(*args) + 1.7)
+    true_envelope = judging.log_envelope
+    monkeypatch.setattr(judging, "log_envelope", lambda *args: true_envelope(*args) + 1.7)
     assert law(chunk_size=2, log_ratio_clip=0.8) == pytest.approx(want(clip=0.8), abs=TOLERANCE)
 
 
@@ -158,47 +161,49 @@ def dies() -> None:
 
 
 def test_mutant_with_an_envelope_too_low_dies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "log_envelope", lambda reward, settings: settings.beta * reward.range[0])
+    monkeypatch.setattr(judging, "log_envelope", lambda method, reward, settings: settings.beta * reward.range[0])
     dies()
 
 
 def test_mutant_that_forgets_that_nobody_hit_dies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "below_envelope", lambda log_w, envelope: log_w)
+    monkeypatch.setattr(judging, "below_envelope", lambda log_w, envelope: log_w)
     dies()
 
 
 def test_mutant_with_softmax_below_the_envelope_dies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "scan_order", lambda method, steps, chooser: list(steps))
-    mutant = replace(RULE, choose=METHODS["gsi"].choose)
-    monkeypatch.setattr(type(RULE), "scans", property(lambda self: self.name == "expgsi"))
-    monkeypatch.setitem(METHODS, "expgsi", mutant)
+    monkeypatch.setattr(judging, "scan_order", lambda method, steps, chooser: list(steps))
+    mutant = replace(RULE.choose, compute=METHODS["gsi"].choose.compute)
+    monkeypatch.setitem(METHODS, "expgsi", replace(RULE, choose=mutant))
     dies()
 
 
 def test_mutant_that_flips_each_chunk_to_its_end_dies(monkeypatch: pytest.MonkeyPatch) -> None:
-    true_scan = stages.scan
-    monkeypatch.setattr(
-        stages, "scan", lambda method, batch, new, n, *rest: true_scan(method, batch, new, new.stop, *rest)
-    )
+    true_scan = judging.scan
+
+    def scan(now: Judging, chooser_of: judging.ChooserOf) -> Any:
+        return true_scan(replace(now, steps=now.steps[: now.count]), chooser_of)
+
+    monkeypatch.setattr(judging, "scan", scan)
     dies()
 
 
 def test_mutant_that_accepts_on_the_unclipped_ratio_dies(monkeypatch: pytest.MonkeyPatch) -> None:
-    true_tilt = stages.tilt
+    true_tilt = judging.tilt
 
     def tilt(method: Any, steps: Any, rewards: Any, scores: Any, settings: Any) -> Weighed:
-        plain = true_tilt(replace(method, clipped=False), steps, rewards, scores, settings)
+        unclipped = replace(method, weigh=replace(method.weigh, clips=False))
+        plain = true_tilt(unclipped, steps, rewards, scores, settings)
         return replace(true_tilt(method, steps, rewards, scores, settings), tilted_rewards=plain.tilted_rewards)
 
     threshold = {"log_ratio_clip": -0.5, "threshold": 0.65}
     assert law(**threshold) == pytest.approx(want(clip=-0.5, u=0.65), abs=TOLERANCE)
-    monkeypatch.setattr(stages, "tilt", tilt)
+    monkeypatch.setattr(judging, "tilt", tilt)
     assert law(**threshold) != pytest.approx(want(clip=-0.5, u=0.65), abs=TOLERANCE)
 
 
 def test_mutant_that_scans_in_the_drawn_order_dies_on_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """The drawn order has the same law over steps, which are exchangeable, but not over a given batch."""
-    monkeypatch.setattr(stages, "scan_order", lambda method, steps, chooser: list(steps))
+    monkeypatch.setattr(judging, "scan_order", lambda method, steps, chooser: list(steps))
     assert law(log_ratio_clip=0.8) == pytest.approx(want(clip=0.8), abs=TOLERANCE)
     with pytest.raises(AssertionError):
         test_a_scan_is_the_argmax_of_the_noisy_weights(1)

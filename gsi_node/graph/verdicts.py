@@ -1,0 +1,33 @@
+"""Verdicts as the state keeps them, and those of threads that an earlier version wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from gsi_node.step.judging import Commit, Continue, Lost, Refuse
+from gsi_node.types import Plain
+
+_KINDS = {kind.__name__.lower(): kind for kind in (Commit, Refuse, Continue, Lost)}
+
+
+def pack_verdict(verdict: Commit | Refuse | Continue | Lost) -> Plain:
+    """A verdict as a plain dict."""
+    return {"kind": type(verdict).__name__.lower(), **asdict(verdict)}
+
+
+def read_verdict(state: Mapping[str, Any]) -> Commit | Refuse | Continue | Lost | None:
+    """The verdict on the current step; None before there is one.
+
+    Threads of versions before 0.2 have no verdict: there a batch that is left to the fallback stood under gsi_refused
+    alone, and so did the reason why the draft was lost.
+    """
+    stored = state.get("gsi_verdict")
+    if stored is not None:
+        fields = dict(stored)
+        return _KINDS[fields.pop("kind")](**fields)
+    refused = state.get("gsi_refused")
+    if refused is None:
+        return None
+    return Lost(refused["degraded"]) if "degraded" in refused else Refuse("rule")

@@ -1,0 +1,52 @@
+"""Whether three models can serve a configuration, found out before the first of them is asked for a step."""
+
+from __future__ import annotations
+
+import math
+
+from gsi_node.errors import ConfigError, VocabularyMismatch
+from gsi_node.protocols import TokenModel, check_ratio, require_model, require_reward
+from gsi_node.step.config import GSIConfig
+from gsi_node.step.context import Models
+from gsi_node.step.judging import log_envelope
+
+
+def check_models(models: Models, config: GSIConfig) -> None:
+    """Raises ConfigError, LawMismatch (a model cannot work under the sampling law), VocabularyMismatch."""
+    rule = config.rule
+    for role in sorted(rule.models):
+        model = getattr(models, role)
+        if model is None:
+            raise ConfigError(f"{role}: method {config.method} needs it, got None")
+        if role == "reward":
+            require_reward(role, model)
+        else:
+            require_model(role, model, score=rule.uses_ratio)
+    if rule.scans and not math.isfinite(log_envelope(rule, models.reward, config)):
+        found = None if models.reward is None else models.reward.range
+        raise ConfigError(
+            f"reward: method {config.method} needs a known upper bound, but its range is {found}; "
+            "declare a finite maximum, or use gsi"
+        )
+    if rule.propose == "specdec":
+        _check_tokens(models, config)
+    asked = [getattr(models, role) for role in ("draft", "base") if role in rule.models]
+    for model in asked:
+        law = config.law(stop_ids=models.stop_ids)
+        model.supports(law)
+        if rule.uses_ratio:
+            check_ratio(model, law)  # a server may sample what it cannot score
+    if len({model.vocabulary for model in asked}) > 1:
+        raise VocabularyMismatch(
+            f"draft and base have different vocabularies ({' and '.join(model.vocabulary for model in asked)}): they "
+            "must share one token map; take two models of one family"
+        )
+
+
+def _check_tokens(models: Models, config: GSIConfig) -> None:
+    for role in ("draft", "base"):
+        if not isinstance(getattr(models, role), TokenModel):
+            raise ConfigError(
+                f"{role}: method {config.method} needs whole next-token laws, which only models in process give "
+                f"(hf:…, pocket:…), got {type(getattr(models, role)).__name__}; use sbon-base instead"
+            )

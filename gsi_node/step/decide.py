@@ -1,0 +1,101 @@
+"""One step decided, as a plain loop over the judging machine: propose, judge until there is a verdict, fall back.
+
+The graph's nodes call the same `propose` and `fall_back`, and the exact law the same `settle`.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+
+from gsi_node.errors import BackendUnavailable
+from gsi_node.protocols import TokenModel
+from gsi_node.step import judging as machine
+from gsi_node.step import stages
+from gsi_node.step.calls import Stage, run
+from gsi_node.step.context import StepContext
+from gsi_node.step.judging import Commit, Continue, Judging, Lost, Refuse
+from gsi_node.step.records import step_record
+from gsi_node.step.speculate import speculate
+from gsi_node.types import Plain, Step
+
+_log = logging.getLogger("gsi_node")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A decided step: what is committed, and its record as README describes it."""
+
+    step: Step
+    record: Plain
+
+
+def decide_step(context: StepContext) -> Decision:
+    """The next step of a run, decided by its method. Raises GSIError."""
+    return run(deciding(context))[0]
+
+
+def deciding(context: StepContext) -> Stage[Decision]:
+    """The same as a stage, which yields its model calls."""
+    found = yield from propose(context)
+    if isinstance(found, Lost):
+        return (yield from fall_back(context, {"degraded": found.why}))
+    judging, verdict = yield from settle(context, found)
+    record = step_record(context, judging, verdict)
+    if isinstance(verdict, Refuse):
+        return (yield from fall_back(context, {"rejected": record}))
+    return Decision(judging.steps[verdict.chosen], record)
+
+
+def propose(context: StepContext) -> Stage[Judging | Lost]:
+    """y_1..y_n from the model that proposes, in the order in which they are judged.
+
+    Lost where the draft cannot be reached, now or since an earlier step, and the settings let the base go on alone.
+    """
+    if context.lost is not None and not context.falls_back:
+        return Lost(context.lost)
+    try:
+        steps = yield from _drawn(context)
+    except BackendUnavailable as error:
+        if not context.config.allow_degraded or context.method.propose != "draft":
+            raise
+        _log.warning("the draft is lost, the base goes on alone: %s", error)
+        return Lost(str(error))
+    return Judging.of(context, machine.scan_order(context.method, steps, context.chooser("order")))
+
+
+def _drawn(context: StepContext) -> Stage[list[Step]]:
+    role, config = context.method.propose, context.config
+    if role == "specdec":
+        draft, base = context.draft, context.base
+        assert isinstance(draft, TokenModel) and isinstance(base, TokenModel)
+        choosers = partial(context.chooser, "draft")
+        return (yield from speculate(draft, base, context.prefix, context.n, context.law, config.gamma, choosers))
+    model = context.draft if role == "draft" else context.base
+    return (yield from stages.draft(model, role, context.prefix, context.n, context.key("draft"), context.law))
+
+
+def settle(context: StepContext, judging: Judging) -> Stage[tuple[Judging, Commit | Refuse]]:
+    """Ask for rewards and scores until the candidates have their verdict."""
+    while True:
+        chunk = judging.next_chunk()
+        rewards, scores = judging.rewards, judging.scores
+        if judging.method.uses_reward:
+            rewards = [*(rewards or ()), *(yield from stages.reward(context.reward, context.prefix, chunk))]
+        if judging.method.uses_ratio:
+            scores = [*(scores or ()), *(yield from stages.score(context.base, context.prefix, chunk, context.law))]
+        judging = judging.judged(rewards, scores)
+        verdict = judging.verdict(context.chooser)
+        if not isinstance(verdict, Continue):
+            return judging, verdict
+
+
+def fall_back(context: StepContext, before: Plain) -> Stage[Decision]:
+    """π_B drafts the step itself, by the fallback's rules. before: what its record says of the draft."""
+    context = context.fallback()
+    proposed = yield from propose(context)
+    assert isinstance(proposed, Judging)
+    judging, verdict = yield from settle(context, proposed)
+    assert isinstance(verdict, Commit)
+    return Decision(judging.steps[verdict.chosen], step_record(context, judging, verdict) | before)

@@ -1,0 +1,86 @@
+"""The settings of a run, one field each, with what each says of itself. The defaults are those of arXiv 2506.04118.
+
+Adding a setting is adding a field here: GSIConfig, GSIContext, the options and help texts follow. Imports no numpy, so
+that --help answers at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a setting says of itself: one line of help; the symbol that tables of methods write for it; whether commands
+    have an option of its name; whether one run may override it (not where the graph or the law is made of it)."""
+
+    help: str
+    symbol: str = ""
+    option: bool = False
+    override: bool = True
+
+
+class Settings(BaseModel):
+    """The fields of GSIConfig (arXiv 2506.04118, §5: β = 20, u = 0.5, T = 0.7, top_p = 1). Rules read them here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    method: Annotated[
+        str,
+        About("how a step is decided: gsi, rsd-n, sbon-base …; --list-methods explains them", "", True, override=False),
+    ] = "gsi"
+    n: Annotated[Count, About("candidates a step", "n", option=True)] = 16
+    n_fallback: Annotated[Count | None, About("candidates of the fallback; none: n")] = None
+    beta: Annotated[Finite, Field(ge=0), About("inverse temperature β of the tilt", "β", option=True)] = 20.0
+    threshold: Annotated[Finite, About("u: a draft step with tilted reward below u is refused", "u", option=True)] = 0.5
+    delta: Annotated[Finite, About("δ: rsd and rsd-n refuse a draft step with a reward below δ", "δ")] = 0.7
+    log_c: Annotated[Finite | None, About("log of gsi-ic's constant c, in nats; none: β·u", "log c")] = None
+    log_ratio_clip: Annotated[
+        Finite, About("expgsi's r̃ is r + min(ℓ, clip)/β, in nats; `calibrate_log_ratio_clip` finds one")
+    ] = 0.5
+    chunk_size: Annotated[Count, About("candidates that expgsi judges at once")] = 4
+    gamma: Annotated[Count, About("tokens that specdec drafts before a verification")] = 4
+    temperature: Annotated[
+        Finite, Field(gt=0), About("sampling temperature of both models", option=True, override=False)
+    ] = 0.7
+    top_p: Annotated[Finite, Field(gt=0, le=1), About("nucleus of both models' sampling", override=False)] = 1.0
+    max_steps: Annotated[Count, About("steps at most", option=True)] = 64
+    max_step_tokens: Annotated[Count, About("tokens a step at most")] = 512
+    max_tokens: Annotated[Count, About("tokens a response at most")] = 4096
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63), About("the same seed gives the same run", option=True)] = 0
+    record: Annotated[
+        Literal["summary", "candidates"], About("candidates: step records keep every candidate", override=False)
+    ] = "summary"
+    max_log_ratio_error: Annotated[
+        Finite,
+        Field(ge=0),
+        About("nats; a run stops where a log-ratio is known less well (servers only)", override=False),
+    ] = 0.5
+    allow_degraded: Annotated[
+        bool, About("where the draft is lost, the base goes on alone, by the fallback", override=False)
+    ] = False
+    earlier_messages: Annotated[
+        Literal["ignore", "refuse"],
+        About("refuse: an input with messages before the last human one", override=False),
+    ] = "ignore"
+
+    @property
+    def resolved_log_c(self) -> float:
+        """log c of gsi-ic, in nats: log_c, or β·u where it is not set."""
+        return self.beta * self.threshold if self.log_c is None else self.log_c
+
+
+def about(name: str) -> About:
+    """What a field says of itself."""
+    return next(item for item in Settings.model_fields[name].metadata if isinstance(item, About))
+
+
+def with_option() -> list[str]:
+    """The fields that have an option of their own, in a command line's order."""
+    return [name for name in Settings.model_fields if about(name).option]

@@ -1,0 +1,137 @@
+"""Steps as runs keep them: plain dicts of JSON-plain values, and back; and what a run's records say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gsi_node.answer import last_boxed
+from gsi_node.step.config import GSIConfig
+from gsi_node.step.context import Models, StepContext
+from gsi_node.step.judging import Commit, Judging, Refuse
+from gsi_node.types import Plain, Prefix, Step
+
+
+def pack_step(step: Step) -> Plain:
+    """A candidate as a plain dict."""
+    return {
+        "text": step.text,
+        "token_ids": list(step.token_ids),
+        "log_prob": step.log_prob,
+        "finished": step.finished,
+        "log_prob_error": step.log_prob_error,
+    }
+
+
+def unpack_step(record: Plain) -> Step:
+    """A candidate from its plain dict."""
+    ids, error = tuple(record["token_ids"]), record["log_prob_error"]
+    return Step(record["text"], ids, record["log_prob"], record["finished"], error)
+
+
+def next_context(
+    models: Models, config: GSIConfig, problem: str, problem_id: str, done: Sequence[Plain]
+) -> StepContext:
+    """Where a run stands after the records of its committed steps, none of which ends the response."""
+    prefix = Prefix(problem, tuple(Step(r["text"], tuple(r["token_ids"]), 0.0, False) for r in done))
+    law = config.law(tokens_so_far=_tokens(done), stop_ids=models.stop_ids)
+    return StepContext(models, config, problem_id, prefix, law, lost=lost_draft(done))
+
+
+def initial_record(text: str, token_ids: Sequence[int]) -> Plain:
+    """The record of a step that came with the input: nothing about it was measured."""
+    return {**dict.fromkeys(FIELDS), "text": text, "token_ids": list(token_ids), "source": "initial"}
+
+
+def lost_draft(records: Sequence[Plain]) -> str | None:
+    """Why the base decided the last step alone, its draft being out of reach: so it stays to the end of the run."""
+    return records[-1].get("degraded") if records else None
+
+
+FIELDS = (
+    "text",
+    "token_ids",
+    "source",
+    "accepted",
+    "reward",
+    "log_prob_draft",
+    "log_prob_base",
+    "log_ratio",
+    "log_ratio_error",
+    "tilted_reward",
+    "ess",
+    "log_mean_weight",
+    "n_candidates",
+)
+
+
+def step_record(context: StepContext, judging: Judging, verdict: Commit | Refuse) -> Plain:
+    """What is known of a decided step. Log-probabilities in nats; None where the method computes no such number.
+
+    A step of the fallback counts as not accepted. Of a scan: candidates judged, whether the chosen one hit the
+    envelope, how often the clip bound.
+    """
+    steps, batch, chosen, source = judging.steps, judging.batch, verdict.chosen, judging.method.propose
+
+    def numbers(i: int | None) -> Plain:
+        own = None if i is None else steps[i].log_prob
+        return {
+            "reward": _at(batch.rewards, i),
+            "log_prob_draft": own if source == "draft" else None,
+            "log_prob_base": own if source != "draft" else _at(batch.scores, i),
+            "log_ratio": _at(batch.log_ratios, i),
+            "log_ratio_error": _at(batch.log_ratio_errors, i),
+            "tilted_reward": _at(batch.tilted_rewards, i),
+        }
+
+    record = {
+        "text": None if chosen is None else steps[chosen].text,
+        "token_ids": None if chosen is None else list(steps[chosen].token_ids),
+        "source": source,
+        "accepted": isinstance(verdict, Commit) and not context.falls_back,
+        **numbers(chosen),
+        "ess": batch.ess,
+        "log_mean_weight": batch.log_mean_weight,
+        "n_candidates": len(steps),
+    }
+    if context.config.record == "candidates":
+        record["candidates"] = [
+            {"text": step.text, "token_ids": list(step.token_ids), **numbers(i)} for i, step in enumerate(steps)
+        ]
+    if verdict.hit is not None:
+        clipped = 0 if batch.log_ratios is None else int((batch.log_ratios > context.config.log_ratio_clip).sum())
+        record["scan"] = {"n_scored": judging.count, "hit": verdict.hit, "n_clipped": clipped}
+    return record
+
+
+def _at(values: Any, i: int | None) -> float | None:
+    """None also for a candidate that a scan did not judge."""
+    return None if values is None or i is None or i >= len(values) else float(values[i])
+
+
+def _tokens(records: Sequence[Plain]) -> int:
+    return sum(len(record["token_ids"]) for record in records)
+
+
+def stop_reason(records: Sequence[Plain], finished: bool, config: GSIConfig) -> str | None:
+    """Why the run is over after the last record, the first reason that holds; None while it goes on."""
+    if finished:
+        return "eos"
+    if last_boxed(response(records)) is not None:
+        return "answer"
+    if _tokens(records) >= config.max_tokens:
+        return "max_tokens"
+    if sum(record["source"] != "initial" for record in records) >= config.max_steps:
+        return "max_steps"
+    return None
+
+
+def response(records: Sequence[Plain]) -> str:
+    """The whole reasoning."""
+    return "".join(record["text"] for record in records)
+
+
+def acceptance_rate(records: Sequence[Plain]) -> float | None:
+    """Accepted steps over decided steps; None where none was decided."""
+    decided = [record["accepted"] for record in records if record["source"] != "initial"]
+    return sum(decided) / len(decided) if decided else None

@@ -1,0 +1,83 @@
+"""A whole response without LangGraph: the same steps, records and stop reasons as the graph's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gsi_node.answer import last_boxed
+from gsi_node.step.calls import Bill, Stage, arun, run
+from gsi_node.step.check import check_models
+from gsi_node.step.config import DEFAULT, GSIConfig
+from gsi_node.step.context import Models
+from gsi_node.step.decide import deciding
+from gsi_node.step.given import read_initial_steps, read_problem_id, read_text
+from gsi_node.step.records import acceptance_rate, lost_draft, next_context, response, stop_reason
+from gsi_node.types import Plain, Usage
+
+Given = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Solution:
+    """A response: the fields are those of the graph's output, described in README."""
+
+    response: str
+    answer: str | None
+    steps: list[Plain]
+    stop_reason: str
+    usage: Bill
+    acceptance_rate: float | None
+    degraded: str | None
+
+
+def solve(
+    problem: str,
+    models: Models,
+    config: GSIConfig = DEFAULT,
+    *,
+    problem_id: str | int | None = None,
+    initial_steps: Given | None = None,
+) -> Solution:
+    """Steps until the response ends or a budget is spent. problem_id, initial_steps: as in GSIInput. GSIError."""
+    return _solution(config, *run(_solving(problem, models, config, problem_id, initial_steps)))
+
+
+async def asolve(
+    problem: str,
+    models: Models,
+    config: GSIConfig = DEFAULT,
+    *,
+    problem_id: str | int | None = None,
+    initial_steps: Given | None = None,
+) -> Solution:
+    """The same, with the models awaited."""
+    return _solution(config, *await arun(_solving(problem, models, config, problem_id, initial_steps)))
+
+
+def _solving(
+    problem: str, models: Models, config: GSIConfig, problem_id: str | int | None, initial_steps: Given | None
+) -> Stage[tuple[list[Plain], str]]:
+    check_models(models, config)
+    name = read_problem_id(problem_id, read_text(problem, "problem"))
+    records, finished = read_initial_steps(initial_steps, models.language_models())
+    while (reason := stop_reason(records, finished, config)) is None:
+        decision = yield from deciding(next_context(models, config, problem, name, records))
+        records, finished = [*records, decision.record], decision.step.finished
+    return records, reason
+
+
+def _solution(config: GSIConfig, run_: tuple[list[Plain], str], bill: Bill) -> Solution:
+    records, reason = run_
+    whole = response(records)
+    usage = {role: bill.get(role, Usage()) for role in sorted(config.rule.models)}
+    return Solution(
+        response=whole,
+        answer=last_boxed(whole),
+        steps=records,
+        stop_reason=reason,
+        usage=usage,
+        acceptance_rate=acceptance_rate(records),
+        degraded=lost_draft(records),
+    )
