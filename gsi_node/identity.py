@@ -29,7 +29,7 @@ _WORDED = (bytearray, range, Fraction, Decimal, Enum, date, time, timedelta, Pur
 _DEEPEST = 6
 
 
-def fingerprint_of(first: str, **parts: object) -> str:
+def fingerprint_of(first: str, parts: Mapping[str, object]) -> str:
     """`first`, and a digest of the repr of each part behind its name."""
     return first + "".join(
         f"+{name}:{blake2b(repr(part).encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"
@@ -65,7 +65,7 @@ def own_fingerprint(thing: object) -> str:
     first = (
         f"{type(thing).__qualname__}:{blake2b(content.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}"
     )
-    return fingerprint_of(first, instance=uuid4()) if untold else first
+    return fingerprint_of(first, {"instance": uuid4()}) if untold else first
 
 
 def described(value: object, depth: int = 0, untold: list[str] | None = None) -> object:

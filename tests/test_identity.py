@@ -128,11 +128,11 @@ def test_tables_given_as_functions_are_more_than_their_name() -> None:
 
 def test_what_earlier_versions_kept_is_still_known() -> None:
     first_part = "ab" * 16
-    here = fingerprint_of(first_part, tokenizer="t", prompt="p")
+    here = fingerprint_of(first_part, {"tokenizer": "t", "prompt": "p"})
     assert same_fingerprint(first_part, here) and same_fingerprint(here, here)
     assert same_fingerprint(f"ensemble(min): {first_part} | x", f"ensemble(min): {here} | x")
     assert not same_fingerprint(here, first_part)
-    assert not same_fingerprint(fingerprint_of(first_part, tokenizer="t", prompt="q"), here)
+    assert not same_fingerprint(fingerprint_of(first_part, {"tokenizer": "t", "prompt": "q"}), here)
     assert not same_fingerprint(None, here) and same_fingerprint(None, None)
     assert as_kept({"draft": first_part, "base": "x"}, {"draft": here, "base": here}) == {
         "draft": first_part,

@@ -101,7 +101,7 @@ class TransformersModel(Tokenized, AsyncTwins):
         """A digest of config, dtype, prompt settings and weights (`model_digest` says how weights are sampled), of the
         whole tokenizer, and of the rendered prompt, which a template may date. Devices differ by rounding alone."""
         first = model_digest(self.engine.model, (self.vocabulary, self.tokens.format.shape, self.stop_ids))
-        return fingerprint_of(first, tokenizer=self.tokens.codec.content, prompt=self.tokens.format.rendered)
+        return fingerprint_of(first, {"tokenizer": self.tokens.codec.content, "prompt": self.tokens.format.rendered})
 
     def supports(self, law: SamplingLaw) -> None:
         """Any temperature above 0 and any top_p in (0, 1]; else LawMismatch."""

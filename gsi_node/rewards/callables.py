@@ -42,7 +42,7 @@ class CallableReward:
         self._watch = ConstantWatch(self.name)
         content = fingerprint or f"{getattr(fn, '__module__', '')}.{self.name} {_source(fn)}"
         first = "callable:" + blake2b(f"{content} {self.range}".encode(), digest_size=8).hexdigest()
-        self._fingerprint = first if fingerprint else fingerprint_of(first, function=described(fn))
+        self._fingerprint = first if fingerprint else fingerprint_of(first, {"function": described(fn)})
 
     @property
     def fingerprint(self) -> str:

@@ -160,7 +160,7 @@ class JudgeReward:
     @property
     def fingerprint(self) -> str:
         digest = blake2b(self._prompt.template.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
-        return fingerprint_of(f"judge {self.name} {digest}", judge=_settings(self._judge))
+        return fingerprint_of(f"judge {self.name} {digest}", {"judge": _settings(self._judge)})
 
     def __call__(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
         prompts = self._prompts(prefix, steps)

@@ -46,7 +46,7 @@ class TableModel(AsyncTwins):
     def fingerprint(self) -> str:
         content = self.name if callable(self._table) else repr(sorted(self._table.items()))
         first = "table:" + blake2b(content.encode(), digest_size=8).hexdigest()
-        return fingerprint_of(first, function=described(self._table)) if callable(self._table) else first
+        return fingerprint_of(first, {"function": described(self._table)}) if callable(self._table) else first
 
     def supports(self, law: SamplingLaw) -> None:
         """Every law: the table is the law."""
@@ -105,7 +105,7 @@ class TokenTable(AsyncTwins):
         self.stop_ids = tuple(i for i, text in enumerate(tokens) if i == eos or "\n\n" in text)
         self.vocabulary = f"{self._tokens} {eos}"
         first = "tokens:" + blake2b(f"{name} {self.vocabulary}".encode(), digest_size=8).hexdigest()
-        self.fingerprint = fingerprint_of(first, function=described(table))
+        self.fingerprint = fingerprint_of(first, {"function": described(table)})
 
     def supports(self, law: SamplingLaw) -> None:
         """Every law: the table is the law; it only cuts steps at max_step_tokens and at the stop ids."""

@@ -30,7 +30,7 @@ class TableReward(RewardBase):
     def fingerprint(self) -> str:
         content = self.name if callable(self._table) else repr(sorted(self._table.items()))
         first = "table:" + blake2b(f"{content} {self.range}".encode(), digest_size=8).hexdigest()
-        return fingerprint_of(first, function=described(self._table)) if callable(self._table) else first
+        return fingerprint_of(first, {"function": described(self._table)}) if callable(self._table) else first
 
     def __call__(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
         if callable(self._table):

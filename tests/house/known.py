@@ -16,7 +16,6 @@ KNOWN: tuple[str, ...] = (
     "evals/run/drive.py drive 8",
     "gsi_node/host/screen.py screen(**settings)",
     "gsi_node/host/shell.py Parser.__init__(**settings)",
-    "gsi_node/identity.py fingerprint_of(**parts)",
     "Count",
     "Died",
     "Draw",

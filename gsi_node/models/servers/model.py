@@ -72,10 +72,12 @@ class ServerModel(Tokenized):
         content = repr((self.model, self.vocabulary, self.tokens.format.shape, self.stop_ids, self.top_k))
         return fingerprint_of(
             f"{self.dialect.kind}:" + blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest(),
-            model=self.model or self.served,
-            tokenizer=self.tokens.codec.content,
-            prompt=self.tokens.format.rendered,
-            logprobs=self.reported,
+            {
+                "model": self.model or self.served,
+                "tokenizer": self.tokens.codec.content,
+                "prompt": self.tokens.format.rendered,
+                "logprobs": self.reported,
+            },
         )
 
     def supports(self, law: SamplingLaw) -> None:
