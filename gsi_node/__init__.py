@@ -15,6 +15,7 @@ _HOME = {
     "GSIOutput": "graph.state",
     "GSIState": "graph.state",
     "METHODS": "step.methods",
+    "MathSolver": "graph.solver.math_solver",
     "Key": "types",
     "Method": "step.methods",
     "Prefix": "types",
@@ -30,6 +31,7 @@ _HOME = {
     "Solution": "step.solve",
     "StepContext": "step.context",
     "asolve": "step.solve",
+    "build_math_solver": "graph.solver.math_solver",
     "calibrate_log_c": "core.accept",
     "calibrate_log_ratio_clip": "core.accept",
     "callable_reward": "rewards.callables",
@@ -52,6 +54,7 @@ __all__ = [
     "GSIOutput",
     "GSIState",
     "Key",
+    "MathSolver",
     "Method",
     "Models",
     "Prefix",
@@ -66,6 +69,7 @@ __all__ = [
     "StepModelBase",
     "StrictSerializer",
     "asolve",
+    "build_math_solver",
     "calibrate_log_c",
     "calibrate_log_ratio_clip",
     "callable_reward",
@@ -86,6 +90,7 @@ if TYPE_CHECKING:
     from gsi_node.graph.build import compile_gsi, create_gsi
     from gsi_node.graph.context import GSIContext
     from gsi_node.graph.serde import StrictSerializer
+    from gsi_node.graph.solver.math_solver import MathSolver, build_math_solver
     from gsi_node.graph.state import GSIInput, GSIOutput, GSIState
     from gsi_node.protocols import Reward, RewardBase, StepModel, StepModelBase
     from gsi_node.rewards.callables import callable_reward

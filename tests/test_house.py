@@ -153,7 +153,7 @@ def test_every_exception_stands_in_the_tree_under_its_parent() -> None:
 
 def test_langgraph_json_names_graphs_that_exist() -> None:
     """Paths in langgraph.json are relative to that file, and its dependency is the package itself."""
-    folder = ROOT / "graphs"
+    folder = ROOT
     config = json.loads((folder / "langgraph.json").read_text("utf-8"))
     assert [(folder / path).resolve() for path in config["dependencies"]] == [ROOT]
     for target in config["graphs"].values():

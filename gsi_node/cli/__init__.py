@@ -1,1 +1,1 @@
-"""The command line of graphs/math_solver.py. It knows the solver by a protocol only."""
+"""The command `gsi`: its table of commands, their command lines, and the page that a run of the solver shows."""

@@ -1,13 +1,12 @@
-"""What the command line means. Imports nothing heavy, so that --help answers at once."""
+"""What the command line of `gsi solve` means. Imports nothing heavy, so that --help answers at once."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gsi_node.errors import ConfigError
 from gsi_node.host.options import positive, set_field
-from gsi_node.host.shell import Parser
 
 SETTINGS = {
     "method": "how a step is decided: gsi, rsd-n, sbon-base …; --list-methods explains them (default gsi)",
@@ -20,18 +19,12 @@ SETTINGS = {
 }
 DEFAULTS = {"n": 8}
 
-DESCRIPTION = """\
-Solve math problems step by step with Guided Speculative Inference: a small
-draft model proposes steps, a reward model judges them, and a base model
-vouches for them or writes the step itself.
-"""
-
 EPILOG = """\
 examples:
-  python graphs/math_solver.py "What is 12 * (7 + 5)?"
-  python graphs/math_solver.py --samples 5 --file problems.jsonl --json
-  python graphs/math_solver.py --checkpoint runs.sqlite "Solve for x: 3x + 5 = 20."
-  python graphs/math_solver.py --draft hf:Qwen/Qwen2.5-Math-1.5B-Instruct \\
+  gsi solve "What is 12 * (7 + 5)?"
+  gsi solve --samples 5 --file problems.jsonl --json
+  gsi solve --checkpoint runs.sqlite "Solve for x: 3x + 5 = 20."
+  gsi solve --draft hf:Qwen/Qwen2.5-Math-1.5B-Instruct \\
       --base hf:Qwen/Qwen2.5-Math-7B-Instruct \\
       --reward verifier --n 16 "..."
 
@@ -63,44 +56,36 @@ class Arguments:
     checkpoint: str | None
     thread: str | None
     json: bool
-    list_methods: bool
 
 
-def parse(argv: Sequence[str]) -> Arguments:
-    """Read the command line. Exits with 0 after --help, with 2 and one line where it is wrong."""
-    parser = _parser()
-    found = parser.parse_args(argv)
-    if found.thread is not None and found.checkpoint is None:
-        parser.error("--thread names a run in a checkpoint file: add --checkpoint FILE.sqlite")
-    if found.thread is not None and not found.thread.strip():
-        parser.error("--thread: want a name, got an empty one")
+def read(options: argparse.Namespace) -> Arguments:
+    """The command line as a value. Raises ConfigError where options contradict each other."""
+    if options.thread is not None and options.checkpoint is None:
+        raise ConfigError("--thread names a run in a checkpoint file: add --checkpoint FILE.sqlite")
+    if options.thread is not None and not options.thread.strip():
+        raise ConfigError("--thread: want a name, got an empty one")
     for option in ("thread", "checkpoint"):
-        if (value := getattr(found, option)) is not None and not value.isprintable():
-            parser.error(f"--{option}: want printable UTF-8 text, got {ascii(value)[:80]}")
+        if (value := getattr(options, option)) is not None and not value.isprintable():
+            raise ConfigError(f"--{option}: want printable UTF-8 text, got {ascii(value)[:80]}")
     return Arguments(
-        problems=tuple(found.problems),
-        files=tuple(found.file),
-        draft=found.draft,
-        base=found.base,
-        reward=found.reward,
-        named={name: value for name in SETTINGS if (value := getattr(found, name)) is not None},
-        sets=dict(found.set),
-        config=found.config,
-        samples=found.samples,
-        checkpoint=found.checkpoint,
-        thread=found.thread,
-        json=found.json,
-        list_methods=found.list_methods,
+        problems=tuple(options.problems),
+        files=tuple(options.file),
+        draft=options.draft,
+        base=options.base,
+        reward=options.reward,
+        named={name: value for name in SETTINGS if (value := getattr(options, name)) is not None},
+        sets=dict(options.set),
+        config=options.config,
+        samples=options.samples,
+        checkpoint=options.checkpoint,
+        thread=options.thread,
+        json=options.json,
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="math_solver.py",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `gsi solve`."""
+    parser.epilog = EPILOG
     parser.add_argument(
         "problems", nargs="*", metavar="PROBLEM", help="problems; - reads standard input; none: three sample problems"
     )
@@ -111,23 +96,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE.jsonl",
         help='JSON lines: objects with "problem" (and "id")',
     )
-    models = parser.add_argument_group("models")
-    models.add_argument(
-        "--draft", default="pocket:draft", metavar="SPEC", help="pocket:draft (default) or hf:NAME_OR_PATH"
-    )
-    models.add_argument(
-        "--base", default="pocket:base", metavar="SPEC", help="pocket:base (default) or hf:NAME_OR_PATH"
-    )
-    models.add_argument(
-        "--reward", default="pocket", metavar="SPEC", help="pocket (default), verifier or prm:NAME_OR_PATH"
-    )
+    add_models(parser.add_argument_group("models"))
     settings = parser.add_argument_group("settings")
     for name, text in SETTINGS.items():
         settings.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar="VALUE", help=text)
     settings.add_argument("--config", metavar="FILE", help="JSON or TOML (FILE.toml) with fields of GSIConfig")
-    settings.add_argument(
-        "--set", type=set_field, action="append", default=[], metavar="FIELD=VALUE", help="any field of GSIConfig"
-    )
+    add_set(settings)
     settings.add_argument(
         "--samples",
         type=positive,
@@ -144,5 +118,24 @@ def _parser() -> argparse.ArgumentParser:
         "problem and its settings, so that the same command resumes)",
     )
     runs.add_argument("--json", action="store_true", help="one JSON object a problem on standard output, nothing else")
-    runs.add_argument("--list-methods", action="store_true", help="list the methods and exit")
-    return parser
+    runs.add_argument("--list-methods", action="store_true", help="list the methods and exit, as `gsi methods` does")
+
+
+def add_models(parser: argparse._ActionsContainer) -> None:
+    """--draft, --base and --reward."""
+    parser.add_argument(
+        "--draft", default="pocket:draft", metavar="SPEC", help="pocket:draft (default) or hf:NAME_OR_PATH"
+    )
+    parser.add_argument(
+        "--base", default="pocket:base", metavar="SPEC", help="pocket:base (default) or hf:NAME_OR_PATH"
+    )
+    parser.add_argument(
+        "--reward", default="pocket", metavar="SPEC", help="pocket (default), verifier or prm:NAME_OR_PATH"
+    )
+
+
+def add_set(parser: argparse._ActionsContainer) -> None:
+    """--set FIELD=VALUE."""
+    parser.add_argument(
+        "--set", type=set_field, action="append", default=[], metavar="FIELD=VALUE", help="any field of GSIConfig"
+    )

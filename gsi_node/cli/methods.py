@@ -1,16 +1,23 @@
-"""--list-methods: the table of methods, from their rows."""
+"""List the methods by which a step can be decided."""
 
 from __future__ import annotations
+
+import argparse
 
 from rich import box
 from rich.table import Table
 
 from gsi_node.host.screen import screen
+from gsi_node.host.shell import DONE
 from gsi_node.step.methods import HEADINGS, METHODS, notes
 
 
-def list_methods() -> None:
-    """Write the table to standard output."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """No options."""
+
+
+def main(options: argparse.Namespace) -> int:
+    """Write the table to standard output; the exit code."""
     table = Table(*HEADINGS, box=box.SIMPLE_HEAD, pad_edge=False)
     for method in METHODS.values():
         table.add_row(*method.cells())
@@ -18,3 +25,4 @@ def list_methods() -> None:
     console.show(table)
     for line in notes():
         console.show(line)
+    return DONE

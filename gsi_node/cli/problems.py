@@ -10,18 +10,26 @@ from gsi_node.errors import ConfigError, shown
 from gsi_node.host.strict_json import parsed
 from gsi_node.types import default_id
 
+SAMPLE_PROBLEMS = (
+    "What is 12 * (7 + 5)?",
+    "Solve for x: 3x + 5 = 20.",
+    "Ben has 9 boxes with 19 cards in each box. Ben gives away 57 cards. How many cards does Ben have left?",
+)
+
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class MathProblem:
     """A problem and the id that names its random streams."""
 
     text: str
     problem_id: str
 
 
-def gather(problems: Sequence[str], files: Sequence[str], stdin: TextIO) -> list[Problem]:
-    """Every problem, in the order given. Raises ConfigError naming the place: argument, or file and line."""
-    found: list[Problem] = []
+def gather(problems: Sequence[str], files: Sequence[str], stdin: TextIO) -> list[MathProblem]:
+    """Every problem, in the order given; the samples where none is. Raises ConfigError naming the place: argument, or
+    file and line."""
+    problems = problems or (() if files else SAMPLE_PROBLEMS)
+    found: list[MathProblem] = []
     for i, text in enumerate(problems, 1):
         if text == "-":
             found += _plain_or_json(stdin)
@@ -29,13 +37,13 @@ def gather(problems: Sequence[str], files: Sequence[str], stdin: TextIO) -> list
             found.append(_problem(text, None, f"problem {i}"))
     for name in files:
         found += _plain_or_json(stdin) if name == "-" else _json_lines(name)
-    if not found and (problems or files):
+    if not found:
         named = ("standard input" if name == "-" else name for name in (*problems, *files))
         raise ConfigError(f"no problem in {' and '.join(named)}")
     return found
 
 
-def _json_lines(name: str) -> Iterator[Problem]:
+def _json_lines(name: str) -> Iterator[MathProblem]:
     try:
         with open(name, encoding="utf-8-sig", newline="\n") as lines:  # JSON lines end there, and nowhere else
             for number, line in enumerate(lines, 1):
@@ -47,7 +55,7 @@ def _json_lines(name: str) -> Iterator[Problem]:
         raise ConfigError(f"--file {name}: not UTF-8 text (byte {error.start})") from error
 
 
-def _plain_or_json(stdin: TextIO) -> Iterator[Problem]:
+def _plain_or_json(stdin: TextIO) -> Iterator[MathProblem]:
     """One problem a line, as it stands; a line that begins like a JSON object must be one."""
     try:
         for number, line in enumerate(stdin, 1):
@@ -62,7 +70,7 @@ def _plain_or_json(stdin: TextIO) -> Iterator[Problem]:
         raise ConfigError(f"standard input: {error.strerror or error}") from error
 
 
-def _from_object(line: str, place: str) -> Problem:
+def _from_object(line: str, place: str) -> MathProblem:
     value: Any = parsed(line, place)
     if not isinstance(value, dict) or not isinstance(value.get("problem"), str):
         raise ConfigError(f'{place}: want an object with a text "problem", got {line.strip()[:60]}')
@@ -72,7 +80,7 @@ def _from_object(line: str, place: str) -> Problem:
     return _problem(value["problem"], given, place)
 
 
-def _problem(text: str, given: str | int | None, place: str) -> Problem:
+def _problem(text: str, given: str | int | None, place: str) -> MathProblem:
     if not text.strip():
         raise ConfigError(f"{place}: the problem is empty, got {shown(text)}")
     for what, value in (("problem", text), ("id", str(given))):
@@ -81,4 +89,4 @@ def _problem(text: str, given: str | int | None, place: str) -> Problem:
         except UnicodeEncodeError as error:  # bytes of an argument that are not UTF-8, or half an escape in JSON
             found = ascii(value[error.start])
             raise ConfigError(f"{place}: the {what} is no UTF-8 text: {found} at {error.start}") from error
-    return Problem(text, default_id(text) if given is None else str(given))
+    return MathProblem(text, default_id(text) if given is None else str(given))

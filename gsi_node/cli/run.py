@@ -5,83 +5,65 @@ It runs under asyncio, so that Ctrl-C stops a model between two tokens instead o
 
 from __future__ import annotations
 
-import os
 import shlex
 import signal
-import sqlite3
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, aclosing, nullcontext
 from hashlib import blake2b
 from json import dumps
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import ValidationError
 
 from gsi_node.cli import output, view
 from gsi_node.cli.loop import Loop
-from gsi_node.cli.problems import Problem
+from gsi_node.cli.problems import MathProblem
 from gsi_node.cli.start import Job
 from gsi_node.errors import ConfigError, GSIError, ResumeMismatch
-from gsi_node.graph.checkpoint_file import check_file, close_checkpoints, is_finished, open_checkpoints
+from gsi_node.graph.checkpoint_file import (
+    check_file,
+    checkpoint_errors,
+    close_checkpoints,
+    is_finished,
+    open_checkpoints,
+)
+from gsi_node.graph.solver.math_solver import MathSolver
 from gsi_node.graph.thread_lock import ThreadLocks
 from gsi_node.host.screen import Screen, screen
-from gsi_node.host.shell import complain
+from gsi_node.host.shell import DONE, loading
 from gsi_node.identity import as_kept
 from gsi_node.step.config import GSIConfig, completed
 from gsi_node.step.settings import first_line
-from gsi_node.types import Plain, default_id
+from gsi_node.types import Plain
+
+MakeSolver = Callable[[str, str, str, GSIConfig], MathSolver]
 
 
-class Solver(Protocol):
-    """What the run asks of graphs/math_solver.py: a graph to compile, its GSI subgraph, what determines its results."""
-
-    def identity(self) -> Plain: ...
-    def gsi(self) -> Any: ...
-    def build(self) -> Any: ...
-
-
-MakeSolver = Callable[[str, str, str, GSIConfig], Solver]
-
-
-def run(job: Job, make_solver: MakeSolver, sample_problems: Sequence[str]) -> int:
-    """Do the job; the exit code: 0, 1 a model failed, 2 the call must change, 130, 143 interrupted, 141 broken pipe."""
+def run(job: Job, make_solver: MakeSolver = MathSolver) -> int:
+    """Do the job; the exit code: 0, or 130 and 143 where it was interrupted. Raises what else the shell is told."""
     arguments = job.arguments
-    problems = job.problems or [Problem(text, default_id(text)) for text in sample_problems]
     loop = Loop()
     try:
-        with loop:
+        with loop, checkpoint_errors(arguments.checkpoint):
             solver = make_solver(arguments.draft, arguments.base, arguments.reward, job.config)
-            Run(job, solver, problems, loop).all()
+            Run(job, solver, loop).all()
     except KeyboardInterrupt:
         _farewell(job)
         return 128 + (signal.SIGTERM if loop.terminated else signal.SIGINT)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
-    except ConfigError as error:
-        complain(str(error))
-        return 2
     except ValidationError as error:
-        complain(first_line(error))
-        return 2
-    except sqlite3.Error as error:  # operational: a full disk, a lock; else the file itself is broken
-        complain(f"checkpoint {arguments.checkpoint}: {error}")
-        return 1 if isinstance(error, sqlite3.OperationalError) else 2
-    except GSIError as error:
-        complain(str(error))
-        return 1
-    return 0
+        raise ConfigError(first_line(error)) from error
+    return DONE
 
 
 class Run:
     """One command's problems, in order, on one event loop; loading happens between its runs, where Ctrl-C is prompt."""
 
-    def __init__(self, job: Job, solver: Solver, problems: list[Problem], loop: Loop) -> None:
+    def __init__(self, job: Job, solver: MathSolver, loop: Loop) -> None:
         self.job = job
         self.solver = solver
-        self.problems = problems
+        self.problems = job.problems
         self.loop = loop
         self.several = job.arguments.samples > 1
         self.notes: Screen = screen(sys.stderr)
@@ -132,7 +114,7 @@ class Run:
             self.page.show(view.result(outcome, time.perf_counter() - started))
         return dict(outcome)
 
-    def _kept(self, graph: Any, config: Plain, problem: Problem, thread: str) -> Any:
+    def _kept(self, graph: Any, config: Plain, problem: MathProblem, thread: str) -> Any:
         """A thread as it was left; None of a new one. Raises ConfigError where this program did not write it."""
         try:
             before = self.loop.run(graph.aget_state(config))
@@ -154,16 +136,11 @@ class Run:
             ) from error
 
     def _load(self) -> None:
-        """Load the models, once. What cannot be loaded must be asked for differently: a ConfigError."""
-        try:
-            with self._waiting("loading the models …"):
-                self.solver.gsi()
-        except ConfigError:
-            raise
-        except GSIError as error:
-            raise ConfigError(str(error)) from error
+        """Load the models, once."""
+        with self._waiting("loading the models …"), loading():
+            self.solver.gsi()
 
-    async def _solve(self, graph: Any, saver: Any, before: Any, config: Plain, problem: Problem) -> Plain:
+    async def _solve(self, graph: Any, saver: Any, before: Any, config: Plain, problem: MathProblem) -> Plain:
         """Solve or resume, showing each step as it is decided."""
         given: Plain | None = None
         if before is None:
@@ -214,11 +191,11 @@ class Run:
         content = dumps([self._about(self.problems[i]), self.solver.identity()], sort_keys=True)
         return blake2b(content.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
 
-    def _about(self, problem: Problem) -> Plain:
+    def _about(self, problem: MathProblem) -> Plain:
         samples = self.job.arguments.samples
         return {"problem": problem.text, "problem_id": problem.problem_id, "n_samples": samples}
 
-    def _compare(self, then: Plain | None, problem: Problem, thread: str) -> None:
+    def _compare(self, then: Plain | None, problem: MathProblem, thread: str) -> None:
         """Refuse to go on with a thread that another problem, graph or configuration began."""
         if then is None:
             return  # interrupted before its first node: nothing was decided yet

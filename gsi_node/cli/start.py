@@ -1,45 +1,43 @@
-"""Before anything heavy is imported: read the command line, the problems and the settings, or say what is wrong."""
+"""Before the models' libraries are imported: read the problems and the settings, or say what is wrong."""
 
 from __future__ import annotations
 
-import os
+import argparse
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from gsi_node.cli.arguments import Arguments, parse
-from gsi_node.host.shell import ending
+from gsi_node.cli.arguments import Arguments, read
+from gsi_node.cli.problems import MathProblem, gather
+from gsi_node.cli.settings import settings
+from gsi_node.step.config import GSIConfig
 
-if TYPE_CHECKING:
-    from gsi_node.cli.problems import Problem
-    from gsi_node.step.config import GSIConfig
+SCRIPT = "gsi"
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What the command line asks for; problems is empty where it names none. command: the line to repeat it with."""
+    """What the command line asks for. command: the line to repeat it with."""
 
     arguments: Arguments
     config: GSIConfig
-    problems: list[Problem]
+    problems: list[MathProblem]
     command: list[str]
 
 
-def start(argv: Sequence[str], command: Sequence[str] | None = None) -> Job:
-    """The job of a command line. Exits: 0 after --help and --list-methods, 2 with one line where the call is wrong."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads sleep: the models are small, and take turns
-    with ending():
-        arguments = parse(argv)
+def start(options: argparse.Namespace, command: Sequence[str] | None = None) -> Job:
+    """The job of a command line. command: what was typed, where this process does not tell. Raises ConfigError."""
+    arguments = read(options)
+    config = settings(arguments)
+    problems = gather(arguments.problems, arguments.files, sys.stdin)
+    return Job(arguments, config, problems, list(command or as_typed()))
 
-        from gsi_node.cli.problems import gather
-        from gsi_node.cli.settings import settings
 
-        if arguments.list_methods:
-            from gsi_node.cli.methods import list_methods
-
-            list_methods()
-            raise SystemExit(0)
-        config = settings(arguments)
-        problems = gather(arguments.problems, arguments.files, sys.stdin)
-    return Job(arguments, config, problems, list(sys.orig_argv if command is None else command))
+def as_typed() -> list[str]:
+    """The command line of this process as its user typed it: the installed script is called by its name alone."""
+    script = sys.argv[0]
+    if Path(script).name != SCRIPT:
+        return list(sys.orig_argv)
+    return [SCRIPT if script == shutil.which(SCRIPT) else script, *sys.argv[1:]]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,17 @@ def check_file(name: str) -> None:
     _refuse_foreign(Path(name))
 
 
+@contextmanager
+def checkpoint_errors(name: object) -> Iterator[None]:
+    """SQLite's own errors, named: StorageError of a full disk or a lock, ConfigError where the file is broken."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise StorageError(f"checkpoint {name}: {error}") from error
+    except sqlite3.Error as error:
+        raise ConfigError(f"checkpoint {name}: {error}") from error
+
+
 async def open_checkpoints(name: str) -> AsyncSqliteSaver:
     """The saver of a file, made where it does not exist, to be closed with close_checkpoints.
 
@@ -45,20 +56,14 @@ async def open_checkpoints(name: str) -> AsyncSqliteSaver:
 
     from gsi_node.graph.serde import StrictSerializer
 
-    try:  # absolute, since SQLite gives names such as :memory: a meaning
+    with checkpoint_errors(name):  # absolute, since SQLite gives names such as :memory: a meaning
         connection = await aiosqlite.connect(Path(name).absolute(), timeout=PATIENCE)
-    except sqlite3.Error as error:
-        raise StorageError(f"checkpoint {name}: {error}") from error
-    saver = AsyncSqliteSaver(connection, serde=StrictSerializer())
-    try:
-        await saver.setup()
-    except BaseException as error:
-        await connection.close()
-        if isinstance(error, sqlite3.OperationalError):
-            raise StorageError(f"checkpoint {name}: {error}") from error
-        if isinstance(error, sqlite3.Error):
-            raise ConfigError(f"checkpoint {name}: {error}") from error
-        raise
+        saver = AsyncSqliteSaver(connection, serde=StrictSerializer())
+        try:
+            await saver.setup()
+        except BaseException:
+            await connection.close()
+            raise
     return saver
 
 

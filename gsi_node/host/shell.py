@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, NoReturn, TextIO
 
-from gsi_node.errors import ConfigError, GSIError
+from gsi_node.errors import ConfigError, GSIError, StorageError
 from gsi_node.host.escapes import one_line
 
 DONE, FAILED, WRONG_CALL = 0, 1, 2
@@ -135,6 +135,17 @@ def ending() -> Iterator[None]:
         complain(code)
         code = FAILED
     raise SystemExit(_flushed(code if isinstance(code, int) else DONE))
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """What cannot be loaded or reached at the start must be asked for differently: a ConfigError, thus exit code 2."""
+    try:
+        yield
+    except (ConfigError, StorageError):
+        raise
+    except GSIError as error:
+        raise ConfigError(str(error)) from error
 
 
 def complain(message: str) -> None:

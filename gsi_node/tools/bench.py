@@ -1,38 +1,24 @@
-"""python -m gsi_node.tools.bench: where the time of a run goes, on the shipped models.
+"""Where the time of a run goes on models in process, and what a method does on pocket math.
 
-Prints (a) the union of the intervals spent inside model forwards over the wall seconds of whole runs, (b) seconds per
+table: (a) the union of the intervals spent inside model forwards over the wall seconds of whole runs, (b) seconds per
 step at step 5 and at step 30 of one long response, and their ratio, (c) microseconds the graph itself costs a step,
 measured on table models, whose forwards cost nothing.
-
-python -m gsi_node.tools.bench --problems 200 instead runs GSI, or --method NAME, on that many test problems of pocket
-math and prints its acceptance rate, accuracy and tokens. --flips 100 counts the problems whose token ids change when no
-prefix is cached, as after a kill at every step: in float32 a cold and a warm cache differ by rounding. --clip 50 prints
-the clip that expgsi should have with these models. --engines [--quick] [--device cuda] prints what sharing forwards
-and keeping prefixes is worth (bench_engines.py).
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 import statistics
 import time
 from typing import Any
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from rich.table import Table
 
 from gsi_node.core.accept import calibrate_log_ratio_clip
 from gsi_node.errors import SpecError
 from gsi_node.graph.build import compile_gsi
-from gsi_node.host.options import positive, set_field
-from gsi_node.host.screen import screen
-from gsi_node.host.shell import Parser, ending
 from gsi_node.pocket.world.problems import grade, problems
 from gsi_node.specs.load import load_model, load_reward
 from gsi_node.step.config import GSIConfig
-from gsi_node.step.settings import gathered, validated
 from gsi_node.tables.models import TableModel
 from gsi_node.tables.rewards import TableReward
 
@@ -141,75 +127,38 @@ def clip(parts: dict[str, Any], config: GSIConfig, size: int) -> str:
     return f"log_ratio_clip {calibrate_log_ratio_clip(ratios):.2f}: the 95th percentile of {len(ratios)} log-ratios"
 
 
-def flips(options: argparse.Namespace, config: GSIConfig) -> str:
-    """How many of the test problems get other token ids when every call recomputes its prefix."""
+def flips(specs: dict[str, str], config: GSIConfig, size: int) -> str:
+    """How many of `size` test problems get other token ids when every call recomputes its prefix.
+
+    As after a kill at every step: in float32 a cold and a warm cache differ by rounding.
+    """
     graphs = []
     for suffix in ("", "?cache_bytes=0"):
-        parts: dict[str, Any] = {"draft": load_model(options.draft + suffix), "base": load_model(options.base + suffix)}
-        graphs.append(compile_gsi(**parts, reward=load_reward(options.reward + suffix), config=config))
+        parts = loaded({role: spec + suffix for role, spec in specs.items()})
+        graphs.append(compile_gsi(**parts, config=config))
     changed = 0
-    for i, problem in enumerate(problems("test", 0, options.flips)):
+    for i, problem in enumerate(problems("test", 0, size)):
         warm, cold = (g.invoke({"problem": problem.problem, "problem_id": i})["steps"] for g in graphs)
         changed += [step["token_ids"] for step in warm] != [step["token_ids"] for step in cold]
-    return f"{changed} of {options.flips} problems change their token ids when no prefix is cached"
+    return f"{changed} of {size} problems change their token ids when no prefix is cached"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = Parser(prog="python -m gsi_node.tools.bench", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--draft", default="pocket:draft", help="draft model spec")
-    parser.add_argument("--base", default="pocket:base", help="base model spec")
-    parser.add_argument("--reward", default="pocket", help="reward spec (a neural one: its forwards are timed)")
-    parser.add_argument("--n", type=positive, default=8, help="candidates a step")
-    parser.add_argument("--method", default="gsi", help="the method of --problems and --flips")
-    parser.add_argument(
-        "--set", type=set_field, action="append", default=[], metavar="FIELD=VALUE", help="any field of GSIConfig"
-    )
-    parser.add_argument("--repeats", type=positive, default=5, help="how often each timing is repeated")
-    parser.add_argument("--problems", type=positive, metavar="N", help="acceptance rate on N test problems instead")
-    parser.add_argument(
-        "--clip", type=positive, metavar="N", help="calibrate log_ratio_clip on N validation problems instead"
-    )
-    parser.add_argument("--engines", action="store_true", help="the table of bench_engines.py instead")
-    parser.add_argument("--quick", action="store_true", help="with --engines: fewer problems")
-    parser.add_argument("--device", default="cpu", help="with --engines: cpu, cuda, cuda:1")
-    parser.add_argument("--flips", type=positive, metavar="N", help="warm against cold caches on N problems instead")
-    options = parser.parse_args(arguments)
-    if options.engines:
-        from gsi_node.tools.bench_engines import table as engines
+def loaded(specs: dict[str, str]) -> dict[str, Any]:
+    """Draft, base and reward."""
+    return {role: load_reward(spec) if role == "reward" else load_model(spec) for role, spec in specs.items()}
 
-        screen().show(engines(options.device, options.n, options.quick))
-        return 0
-    fields = {"method": options.method, "n": options.n, "max_step_tokens": 64, "max_steps": 12}
-    config = validated(gathered([("option", fields), ("--set", dict(options.set))]))
-    if options.flips:
-        screen().show(flips(options, config))
-        return 0
-    parts = {
-        "draft": load_model(options.draft),
-        "base": load_model(options.base),
-        "reward": load_reward(options.reward),
-    }
-    if options.clip:
-        screen().show(clip(parts, config, options.clip))
-        return 0
-    if options.problems:
-        screen().show(on_pocket_math(parts, config, options.problems))
-        return 0
+
+def table(parts: dict[str, Any], n: int, repeats: int) -> Table:
+    """(a, b, c). Raises SpecError for a model whose forwards cannot be timed."""
     for role, part in parts.items():
         if not hasattr(part, "engine"):
-            raise SpecError(f"--{role} {getattr(options, role)}: only a model in process can be timed here")
-    share, seconds, steps = forward_share(parts, options.n, options.repeats)
-    by_step = step_seconds(parts, options.n, 2 * options.repeats)
-    table = Table("what", "measured", "aim", title=f"gsi_node.tools.bench, n = {options.n}")
-    table.add_row("share of wall time inside forwards", f"{share:.2f}", "≥ 0.85")
-    table.add_row("seconds a step, whole runs", f"{seconds / steps:.4f} ({steps} steps)", "")
-    table.add_row("seconds a step at step 5, at step 30", f"{by_step[5]:.4f}, {by_step[30]:.4f}", "")
-    table.add_row("ratio of step 30 to step 5", f"{by_step[30] / by_step[5]:.2f}", "≤ 1.3")
-    table.add_row("graph, microseconds a step", f"{graph_microseconds(40, options.repeats):.0f}", "")
-    screen().show(table)
-    return 0
-
-
-if __name__ == "__main__":
-    with ending():
-        raise SystemExit(main())
+            raise SpecError(f"--{role}: only a model in process can be timed here, got a {type(part).__name__}")
+    share, seconds, steps = forward_share(parts, n, repeats)
+    by_step = step_seconds(parts, n, 2 * repeats)
+    made = Table("what", "measured", "aim", title=f"gsi bench, n = {n}")
+    made.add_row("share of wall time inside forwards", f"{share:.2f}", "≥ 0.85")
+    made.add_row("seconds a step, whole runs", f"{seconds / steps:.4f} ({steps} steps)", "")
+    made.add_row("seconds a step at step 5, at step 30", f"{by_step[5]:.4f}, {by_step[30]:.4f}", "")
+    made.add_row("ratio of step 30 to step 5", f"{by_step[30] / by_step[5]:.2f}", "≤ 1.3")
+    made.add_row("graph, microseconds a step", f"{graph_microseconds(40, repeats):.0f}", "")
+    return made

@@ -1,4 +1,4 @@
-"""python -m gsi_node.tools.bench --engines: what sharing forwards and keeping prefixes is worth, in one table.
+"""`gsi bench --engines`: what sharing forwards and keeping prefixes is worth, in one table.
 
 (a) tokens (generated and scored, all models) a second with 1, 4 and 16 problems at a time; (b) twelve steps of GSI for
 each of some problems against the obvious way (obvious.py), one problem at a time; so that neither ends early, the
@@ -94,7 +94,7 @@ def table(device: str, n: int, quick: bool) -> Table:
     config = GSIConfig(n=n, max_step_tokens=64, max_steps=STEPS)
     size = 16 if quick else 48
     solved(parts, config, 2, 2)  # warm-up
-    made = Table("what", "measured", "aim", title=f"gsi_node.tools.bench --engines, n = {n}, device {device}")
+    made = Table("what", "measured", "aim", title=f"gsi bench --engines, n = {n}, device {device}")
     rates: dict[int, float] = {}
     for at_once in (1, 4, 16):
         intervals: list[tuple[float, float]] = []

@@ -1,26 +1,21 @@
-"""python -m gsi_node.tools.doctor --draft SPEC --base SPEC --reward SPEC: does this setting work, what should change?
+"""Does this setting of three models work, and what should change?
 
 Loads or reaches everything, checks the vocabularies, measures the noise floor (mean |ℓ| where π_S = π_B must be 0), and
-solves one problem. Exit codes: 0 all is well, 1 something must change (it says what), 2 the call is wrong, 130 Ctrl-C.
+solves one problem.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, TextIO, TypeVar
 
 from gsi_node.errors import GSIError
 from gsi_node.host.escapes import one_line
-from gsi_node.host.options import set_field
-from gsi_node.host.shell import Parser, ending
 from gsi_node.protocols import StepModel, close, findings_of
 from gsi_node.specs.load import load_model, load_reward
 from gsi_node.step.config import GSIConfig
-from gsi_node.step.settings import gathered, validated
 from gsi_node.types import Key, Prefix, SamplingLaw
 
 T = TypeVar("T")
@@ -28,13 +23,15 @@ NOISE = 0.1  # nats a step: above it, weights at β = 20 move by more than a ten
 
 
 class Doctor:
-    """One examination; `out` gets a line a finding. changes: what the user should change."""
+    """One examination; `out` gets a line a finding. changes: what the user should change. all_loaded: not so where a
+    model could not even be loaded or reached."""
 
     def __init__(self, config: GSIConfig, problem: str, out: TextIO) -> None:
         self.config = config
         self.problem = problem
         self.out = out
         self.changes: list[str] = []
+        self.all_loaded = True
 
     def examine(self, draft: str, base: str, reward: str) -> bool:
         """Whether all is well."""
@@ -69,6 +66,7 @@ class Doctor:
     def _load(self, role: str, spec: str, load: Callable[[str], T]) -> T | None:
         started = time.perf_counter()
         part = self._try(role, lambda: load(spec))
+        self.all_loaded = self.all_loaded and part is not None
         if part is not None:
             self._say(role, f"{spec} in {time.perf_counter() - started:.1f} s")
             for finding in findings_of(part):
@@ -95,7 +93,7 @@ class Doctor:
         if bound > self.config.max_log_ratio_error:
             self.changes.append(
                 f"{role}: its log-probabilities are known within {bound:.2g} nats a step only: raise ?top_k, set "
-                "temperature to 1, or serve it with gsi_node.service"
+                "temperature to 1, or serve it by `gsi serve`"
             )
 
     def _solve(self, parts: dict[str, Any]) -> None:
@@ -126,25 +124,3 @@ class Doctor:
     def _say(self, what: str, text: str) -> None:
         self.out.write(f"{what:12} {one_line(text)}\n")
         self.out.flush()
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Examine what the command line names; the exit code. ConfigError for a wrong setting."""
-    parser = Parser(prog="python -m gsi_node.tools.doctor", description="Check models before a run.")
-    parser.add_argument("--draft", default="pocket:draft", metavar="SPEC")
-    parser.add_argument("--base", default="pocket:base", metavar="SPEC")
-    parser.add_argument("--reward", default="pocket", metavar="SPEC")
-    parser.add_argument("--problem", default="What is 12 + 30?")
-    parser.add_argument(
-        "--set", type=set_field, action="append", default=[], metavar="FIELD=VALUE", help="any field of GSIConfig"
-    )
-    found = parser.parse_args(argv)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    defaults = {"n": 4, "max_steps": 12, "max_step_tokens": 96}
-    config = validated(gathered([("default", defaults), ("--set", dict(found.set))]))
-    return 0 if Doctor(config, found.problem, sys.stdout).examine(found.draft, found.base, found.reward) else 1
-
-
-if __name__ == "__main__":
-    with ending():
-        sys.exit(main())

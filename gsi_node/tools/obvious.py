@@ -1,4 +1,4 @@
-"""One step of GSI the obvious way, on plain transformers models: what gsi_node.tools.bench compares the engine with.
+"""One step of GSI the obvious way, on plain transformers models: what `gsi bench --engines` compares the engine with.
 
 Everything is tokenised and prefilled again at every step: `generate` for the candidates, one full-sequence forward
 without a cache for each model's log-probabilities and for the rewards. The mathematics is that of stages.py.

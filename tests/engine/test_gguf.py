@@ -18,9 +18,9 @@ import torch
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from gsi_node.cli.__main__ import main
 from gsi_node.engine import gguf as module
-from gsi_node.errors import BackendUnavailable, ConfigError
-from gsi_node.models import convert
+from gsi_node.errors import BackendUnavailable, ConfigError, StorageError
 from gsi_node.models.transformers import TransformersModel
 from gsi_node.specs.load import load_model
 from gsi_node.types import Key, Prefix, SamplingLaw
@@ -132,7 +132,7 @@ def test_what_is_converted_is_the_same_model(
     folder: Path, original: LlamaForCausalLM, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "new" / "model"
-    assert convert.main([str(folder / "mini.gguf"), str(target)]) == 0
+    assert main(["convert", str(folder / "mini.gguf"), str(target)]) == 0
     assert f"hf:{target}" in capsys.readouterr().out
     assert "quant" not in (target / "config.json").read_text("utf-8")
     with loaded(f"hf:{target}") as saved, loaded(f"hf:{folder}?gguf=mini.gguf") as packed:
@@ -143,10 +143,11 @@ def test_what_is_converted_is_the_same_model(
 
 def test_convert_refuses(folder: Path, original: LlamaForCausalLM, tmp_path: Path) -> None:
     for wrong in (["none.gguf", "x"], [str(folder), "x"], [str(folder / "mini.gguf"), str(tmp_path)]):
-        with pytest.raises(SystemExit, match="2"):
-            convert.main(wrong)
+        with pytest.raises(ConfigError):
+            main(["convert", *wrong])
     (tmp_path / "broken.gguf").write_bytes(b"GGUF and nothing else")
-    assert convert.main([str(tmp_path / "broken.gguf"), str(tmp_path / "out")]) == 1
+    with pytest.raises(ConfigError, match="cannot be loaded"):  # exit code 2
+        main(["convert", str(tmp_path / "broken.gguf"), str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
 
 
@@ -154,11 +155,12 @@ def test_a_folder_appears_whole_or_not_at_all(folder: Path, original: LlamaForCa
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # enough for what comes before the weights
     try:
-        assert convert.main([str(folder / "mini.gguf"), str(tmp_path / "out")]) == 1
+        with pytest.raises(StorageError):  # exit code 1
+            main(["convert", str(folder / "mini.gguf"), str(tmp_path / "out")])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []
-    assert convert.main([str(folder / "mini.gguf"), str(tmp_path / "out")]) == 0
+    assert main(["convert", str(folder / "mini.gguf"), str(tmp_path / "out")]) == 0
 
 
 def test_which_file_is_meant(folder: Path, original: LlamaForCausalLM, tmp_path: Path) -> None:
@@ -185,5 +187,5 @@ def test_the_extra_is_named_where_it_lacks(
 
 
 def test_convert_is_a_command() -> None:
-    command = [sys.executable, "-m", "gsi_node.models.convert", "--help"]
+    command = [sys.executable, "-m", "gsi_node.cli", "convert", "--help"]
     assert "FILE.gguf" in subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout

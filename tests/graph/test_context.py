@@ -14,8 +14,7 @@ from langgraph.graph import START, StateGraph
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypedDict
 
-from graphs.math_solver import MathSolver
-from gsi_node import GSIContext, compile_gsi
+from gsi_node import GSIContext, MathSolver, compile_gsi
 from gsi_node.errors import ConfigError, GSIError
 from gsi_node.graph.state import GSIState
 from tests.graph.world import compiled, config, models

@@ -10,7 +10,7 @@ import pytest
 from langgraph.checkpoint.sqlite import SqliteSaver
 from pydantic import ValidationError
 
-from graphs.math_solver import build_graph
+from gsi_node import build_math_solver
 from gsi_node.errors import BackendError, BackendUnavailable, GSIError, ResumeMismatch
 from tests.graph.world import compiled, config, models, plain, thread
 
@@ -133,6 +133,6 @@ def test_a_method_without_a_fallback_cannot_degrade() -> None:
 
 def test_the_solver_says_so_too() -> None:
     parts = failing(2)
-    graph = build_graph(**parts, config=config(allow_degraded=True)).compile()
+    graph = build_math_solver(**parts, config=config(allow_degraded=True)).compile()
     assert graph.invoke({"problem": "p"})["degraded"] == GONE
-    assert build_graph(**models(), config=config()).compile().invoke({"problem": "p"})["degraded"] is None
+    assert build_math_solver(**models(), config=config()).compile().invoke({"problem": "p"})["degraded"] is None

@@ -12,8 +12,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import EmptyInputError, InvalidUpdateError
 
-from graphs.math_solver import MathSolver
-from gsi_node import load_model
+from gsi_node import MathSolver, load_model
 from gsi_node.errors import ConfigError, GSIError
 from gsi_node.graph.build import compile_gsi
 from gsi_node.protocols import DecodingModel

@@ -10,7 +10,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import START, StateGraph
 
-from graphs.math_solver import MathSolver
+from gsi_node import MathSolver
 from gsi_node.errors import ResumeMismatch
 from gsi_node.graph.build import compile_gsi
 from tests.graph.test_persistence import CRASHES, Crash, crashing

@@ -19,7 +19,7 @@ from langgraph.graph.message import add_messages
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Send
 
-from graphs.math_solver import MathSolver
+from gsi_node import MathSolver
 from gsi_node.graph.build import create_gsi
 from gsi_node.graph.compiled import CompiledWholeRun
 from gsi_node.graph.state import GSIState

@@ -1,6 +1,6 @@
 """The solver over table models, for tests: no weights, and every number known. Also a command line of its own.
 
-`python -m tests.graphs.tables SECONDS ARGUMENTS…` is graphs/math_solver.py with table models that take SECONDS a call.
+`python -m tests.graphs.tables SECONDS ARGUMENTS…` is `gsi solve` with table models that take SECONDS a call.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from graphs.math_solver import SAMPLE_PROBLEMS, MathSolver
-from gsi_node import GSIConfig
+from gsi_node import GSIConfig, MathSolver
+from gsi_node.cli.arguments import Arguments, add_arguments, read
 from gsi_node.cli.run import run
 from gsi_node.cli.start import start
 from gsi_node.errors import BackendError, SpecError
-from gsi_node.host.shell import ending
+from gsi_node.host.shell import Parser, ending
 from gsi_node.tables.models import TableModel
 from gsi_node.tables.rewards import TableReward
 from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
@@ -90,6 +90,18 @@ def compiled(parts: dict[str, Any] | None = None, checkpointer: Any = None, conf
     return solver(parts, config).build().compile(checkpointer=checkpointer)
 
 
+def parser() -> Parser:
+    """The command line of `gsi solve`."""
+    made = Parser(prog="gsi solve")
+    add_arguments(made)
+    return made
+
+
+def parse(argv: Sequence[str]) -> Arguments:
+    """A command line, read."""
+    return read(parser().parse_args(argv))
+
+
 def command(argv: Sequence[str], parts: dict[str, Any] | None = None) -> int:
     """The command line, over table models; the specs are checked for being the defaults. The exit code."""
     made = parts or models()
@@ -100,7 +112,8 @@ def command(argv: Sequence[str], parts: dict[str, Any] | None = None) -> int:
         return MathSolver(**made, config=config)
 
     try:
-        return run(start(argv, ["python", "graphs/math_solver.py", *argv]), make, SAMPLE_PROBLEMS)
+        with ending():
+            sys.exit(run(start(parser().parse_args(argv), ["gsi", "solve", *argv]), make))
     except SystemExit as stop:
         return int(stop.code or 0)
 

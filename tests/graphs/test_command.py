@@ -13,15 +13,14 @@ from typing import Any
 
 import pytest
 
-from graphs.math_solver import SAMPLE_PROBLEMS
-from gsi_node.cli.arguments import parse
+from gsi_node.cli.__main__ import main
+from gsi_node.cli.problems import SAMPLE_PROBLEMS
 from gsi_node.cli.settings import settings
-from gsi_node.cli.start import start
 from gsi_node.host.strict_json import finite
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.methods import METHODS
 from gsi_node.tables.rewards import TableReward
-from tests.graphs.tables import Table, command, compiled, models
+from tests.graphs.tables import Table, command, compiled, models, parse
 from tests.graphs.test_solver import untimed
 from tests.token_world import tables
 
@@ -136,8 +135,12 @@ def test_a_model_cannot_write_control_characters(capsys: Capture) -> None:
 
 
 def test_the_methods_are_listed(capsys: Capture) -> None:
-    assert command(["--list-methods"]) == 0
-    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith(" ")][1:]
+    told = []
+    for argv in (["methods"], ["solve", "--list-methods"]):
+        assert main(argv) == 0
+        told.append(capsys.readouterr().out)
+    assert told[0] == told[1]
+    listed = [line.split()[0] for line in told[0].splitlines() if line.startswith(" ")][1:]
     assert [name for name in listed if name in METHODS] == list(METHODS)
 
 
@@ -282,8 +285,8 @@ def test_a_missing_package_is_named(tmp_path: Path, capsys: Capture, monkeypatch
 
 def test_idle_threads_are_told_to_sleep_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    assert start(["two"]).problems[0].text == "two"
+    assert main(["methods"]) == 0
     assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    start(["two"])
+    assert main(["methods"]) == 0
     assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"

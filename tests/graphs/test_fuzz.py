@@ -12,7 +12,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gsi_node.cli.arguments import parse
 from gsi_node.cli.problems import gather
 from gsi_node.cli.settings import settings as settings_of
 from gsi_node.errors import ConfigError
@@ -21,6 +20,7 @@ from gsi_node.neural_jko.config import JKOConfig, configured
 from gsi_node.neural_jko.run import Run
 from gsi_node.neural_jko.stack import Stack, load, save
 from gsi_node.step.config import GSIConfig
+from tests.graphs.tables import parse
 from tests.neural_jko.small import QUICK, gaussian
 
 ANY_TEXT = st.text(st.characters(), max_size=12)  # lone surrogates, too

@@ -13,8 +13,8 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from graphs.math_solver import Solve
 from gsi_node.errors import BackendError, ResumeMismatch
+from gsi_node.graph.solver.math_solver import Solve
 from gsi_node.types import default_id
 from tests.graphs.tables import SETTINGS, STEPS, command, compiled, models
 from tests.graphs.test_solver import ROOT, untimed
@@ -108,7 +108,7 @@ def test_after_a_signal_the_same_command_ends_with_the_same_token_ids(
     again = [*OPTIONS, "--checkpoint", str(file), "--thread", "t", "two"]
     if number != signal.SIGKILL:
         assert errors.splitlines()[0] == "interrupted; every decided step is kept. To go on:"
-        assert errors.splitlines()[1].split() == ["python", "graphs/math_solver.py", *again]
+        assert errors.splitlines()[1].split() == ["gsi", "solve", *again]
         assert len(errors.splitlines()) == 2
     with sqlite3.connect(file) as connection:
         spaces = {row[0].split(":")[0] for row in connection.execute("SELECT DISTINCT checkpoint_ns FROM checkpoints")}

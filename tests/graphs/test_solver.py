@@ -15,15 +15,16 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 
-from graphs.math_solver import MathSolver, SolverOutput, add_samples
-from gsi_node import GSIConfig, compile_gsi
+from gsi_node import GSIConfig, MathSolver, compile_gsi
 from gsi_node.core.choose import plain_answer
 from gsi_node.errors import ConfigError, ResumeMismatch
 from gsi_node.graph.compiled import CompiledWholeRun
+from gsi_node.graph.solver.state import SolverOutput, add_samples
+from gsi_node.graph.solver.votes import answer_of, votes_of
 from gsi_node.graph.state import add_usage
 from gsi_node.tables.rewards import TableReward
 from gsi_node.types import default_id
-from tests.graphs.tables import SETTINGS, compiled, models, solver
+from tests.graphs.tables import SETTINGS, compiled, models
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -94,11 +95,10 @@ def sample(index: int, answer: str | None, weight: float) -> dict[str, Any]:
     ],
 )
 def test_votes(samples: list[tuple[str | None, float]], votes: list[tuple[str, list[int]]], response: int) -> None:
-    nodes = solver()
     state: Any = {"run": {"problem_id": "p"}, "samples": [sample(j, *one) for j, one in enumerate(samples)]}
-    state |= nodes.vote(state)
+    state |= votes_of(state)
     assert [(vote["answer"], vote["samples"]) for vote in state["votes"]] == votes
-    result = nodes.answer(state)
+    result = answer_of(state)
     assert result["response"] == f"response {response}"
     assert result["answer"] == samples[response][0]
 
@@ -161,11 +161,11 @@ def test_models_are_loaded_when_needed_and_only_those_the_method_asks() -> None:
 
 
 def test_langgraphs_tools_find_a_compiled_graph_and_importing_it_loads_no_weights() -> None:
-    where = json.loads((ROOT / "graphs" / "langgraph.json").read_text("utf-8"))["graphs"]["math_solver"]
+    where = json.loads((ROOT / "langgraph.json").read_text("utf-8"))["graphs"]["math_solver"]
     file, name = where.split(":")
     code = (
         "import importlib.util, json, sys\n"
-        f"spec = importlib.util.spec_from_file_location('loaded', {str(ROOT / 'graphs' / file)!r})\n"
+        f"spec = importlib.util.spec_from_file_location('loaded', {str(ROOT / file)!r})\n"
         "module = importlib.util.module_from_spec(spec); spec.loader.exec_module(module)\n"
         f"graph = module.__dict__[{name!r}]; graph.get_input_jsonschema(); graph.get_graph().draw_mermaid()\n"
         "print(json.dumps([type(graph).__name__, sorted({'torch', 'transformers'} & set(sys.modules))]))"
@@ -186,7 +186,7 @@ def test_samples_of_different_models_do_not_vote_together() -> None:
     assert "models" not in result["samples"][0] and "origins" not in result
     other = {**second, "models": {**first["models"], "base": "of other weights"}}
     earlier: Any = {**state, "origins": [second]}  # the first sample is of a version that did not tell
-    assert one.vote(earlier)["votes"] == result["votes"]
+    assert votes_of(earlier)["votes"] == result["votes"]
     mixed: Any = {**state, "origins": [first, other]}
     with pytest.raises(ResumeMismatch, match="samples 0 and 1 of this run come from different models: base "):
-        one.vote(mixed)
+        votes_of(mixed)

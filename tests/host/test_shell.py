@@ -12,24 +12,28 @@ from pathlib import Path
 
 import pytest
 
+from gsi_node.cli.__main__ import GSI
 from gsi_node.cli.arguments import EPILOG
 from gsi_node.host import shell
 
 ROOT = Path(__file__).resolve().parents[2]
-SOLVER = ["-m", "tests.graphs.tables", "0"]  # graphs/math_solver.py over table models
+SOLVER = ["-m", "tests.graphs.tables", "0"]  # `gsi solve` over table models
 COMMANDS = [
     ["graphs/math_solver.py"],
     ["graphs/neural_jko.py"],
-    ["-m", "gsi_node.tools.doctor"],
-    ["-m", "gsi_node.service"],
-    ["-m", "gsi_node.tools.bench"],
-    ["-m", "gsi_node.tools.bench_reward"],
-    ["-m", "gsi_node.tools.calibrate"],
-    ["-m", "gsi_node.models.convert"],
+    ["-m", "gsi_node.cli"],
+    *(["-m", "gsi_node.cli", name] for name in GSI.commands),
     ["-m", "evals"],
     ["-m", "evals", "run"],
     ["-m", "evals.audit"],
 ]
+
+
+def called(command: list[str]) -> str:
+    """A command as docs/commands.md names it."""
+    return " ".join(["python", *command]).replace("python -m gsi_node.cli", "gsi")
+
+
 UNDERNEATH = {"evals/graders/worker.py"}  # started by the pool of the grader alone, which reads how it ends
 
 
@@ -72,7 +76,7 @@ def test_a_full_standard_output_is_an_error(command: list[str], unbuffered: str)
     assert (done.returncode, done.stderr) == (1, b"error: standard output: No space left on device\n")
 
 
-@pytest.mark.parametrize("command", [COMMANDS[0], COMMANDS[2], COMMANDS[6], COMMANDS[8]], ids=" ".join)
+@pytest.mark.parametrize("command", [COMMANDS[0], COMMANDS[2], COMMANDS[9], COMMANDS[10]], ids=" ".join)
 def test_a_closed_standard_output_is_refused(command: list[str]) -> None:
     done = sh('"$@" --help >&-', command)
     assert done.returncode == 2
@@ -130,7 +134,7 @@ def test_ctrl_c_while_it_starts_is_one_line(command: list[str]) -> None:
 def test_ctrl_c_while_a_command_works_is_one_line(tmp_path: Path) -> None:
     """The labels are a pipe that nobody writes to."""
     os.mkfifo(tmp_path / "labels")
-    command = [sys.executable, "-m", "gsi_node.tools.calibrate", "verifier", str(tmp_path / "labels")]
+    command = [sys.executable, "-m", "gsi_node.cli", "calibrate", "verifier", str(tmp_path / "labels")]
     process = subprocess.Popen([*command, "--out", "c.json"], cwd=ROOT, stderr=subprocess.PIPE, text=True)
     writer = os.open(tmp_path / "labels", os.O_WRONLY)  # waits until the command has opened it
     process.send_signal(signal.SIGINT)
@@ -152,7 +156,7 @@ def test_a_wrong_command_line_is_one_line_and_exit_code_2(command: list[str]) ->
     [
         (["graphs/math_solver.py", "--draft", "hf:/nowhere", "2 + 3"], 2),
         (["-m", "evals", "run", "--data", "pocket", "--limit", "1", "--draft", "hf:/nowhere", "--out"], 2),
-        (["-m", "gsi_node.tools.calibrate", "prm:/nowhere", "/dev/null", "--out"], 1),
+        (["-m", "gsi_node.cli", "calibrate", "prm:/nowhere", "/dev/null", "--out"], 2),
     ],
     ids=["solver", "evals", "calibration"],
 )
@@ -167,11 +171,13 @@ def test_every_command_ends_as_a_command_does() -> None:
     files = {str(path.relative_to(ROOT)): path.read_text("utf-8") for room in ("gsi_node", "evals", "graphs")
              for path in (ROOT / room).rglob("*.py")}  # fmt: skip
     ends = {name: text.partition('if __name__ == "__main__":')[2] for name, text in files.items()}
+    assert "    with ending():" in files["gsi_node/cli/__main__.py"].partition("def gsi()")[2]
+    ends["gsi_node/cli/__main__.py"] += "with ending():" if "    gsi()" in ends["gsi_node/cli/__main__.py"] else ""
     assert [name for name, end in ends.items() if end and "with ending():" not in end] == sorted(UNDERNEATH)
     table = (ROOT / "docs" / "commands.md").read_text("utf-8")
     for name in {name for name, end in ends.items() if end} - UNDERNEATH:
         module = name.removesuffix(".py").removesuffix("/__main__").replace("/", ".")
-        assert name in table or f"python -m {module}" in table
+        assert name in table or called(["-m", module]) in table
 
 
 def test_the_table_of_exit_codes_and_the_helps_of_commands_name_those_that_occur() -> None:
@@ -182,4 +188,4 @@ def test_the_table_of_exit_codes_and_the_helps_of_commands_name_those_that_occur
     for told in (EPILOG.partition("exit codes:")[2], shell.__doc__ or ""):
         assert [int(code) for code in re.findall(r"\b\d+\b", told)] == codes
     for command in COMMANDS:
-        assert " ".join(command).removesuffix(" run") in table
+        assert called(command).removesuffix(" run") in table

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from gsi_node.cli.__main__ import main
 from gsi_node.errors import SpecError
-from gsi_node.tools.bench_reward import main
 from tests.miniature import build_miniature
 
 
@@ -15,8 +15,8 @@ def test_the_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str], monke
     monkeypatch.setattr("tests.miniature.CONTEXT", 4096)
     monkeypatch.setenv("COLUMNS", "120")
     folder = build_miniature(tmp_path / "prm", reward=True)
-    assert main(["--reward", f"prm:{folder}", "--n", "2", "--repeats", "1"]) == 0
+    assert main(["bench", "--rewards", "--reward", f"prm:{folder}", "--n", "2", "--repeats", "1"]) == 0
     printed = capsys.readouterr().out
     assert "from scratch" in printed and "30 to 5" in printed
     with pytest.raises(SpecError, match="only a model in process"):
-        main(["--reward", "verifier"])
+        main(["bench", "--rewards", "--reward", "verifier"])

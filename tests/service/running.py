@@ -74,7 +74,7 @@ class Command:
 
 @contextmanager
 def command(*arguments: str, code: str = "", key: str | None = None) -> Iterator[Command]:
-    """`python -m gsi_node.service` with these arguments, once it answers. code: runs before it, in its process."""
+    """`gsi serve` with these arguments, once it answers. code: runs before it, in its process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -99,9 +99,9 @@ def command(*arguments: str, code: str = "", key: str | None = None) -> Iterator
 
 def start(*arguments: str, code: str = "", key: str | None = None) -> subprocess.Popen[str]:
     """The command, started. key: of its environment."""
-    run = [sys.executable, "-m", "gsi_node.service", *arguments]
+    run = [sys.executable, "-m", "gsi_node.cli", "serve", *arguments]
     if code:
-        run[1:3] = ["-c", f"{code}\nimport runpy; runpy.run_module('gsi_node.service', run_name='__main__')"]
+        run[1:3] = ["-c", f"{code}\nimport runpy; runpy.run_module('gsi_node.cli', run_name='__main__')"]
     environment = {name: value for name, value in os.environ.items() if name != "GSI_API_KEY"}
     if key is not None:
         environment["GSI_API_KEY"] = key

@@ -15,7 +15,7 @@ from tests.service.running import command, ended, start
 def test_a_missing_extra_is_named(package: str) -> None:
     code, said = ended("--reward", "verifier", "--port", "0", code=f"import sys; sys.modules[{package!r}] = None")
     assert code == 2
-    assert said == f"error: the service needs the package {package}: pip install 'gsi-node[serve]'\n"
+    assert said == f"error: `gsi serve` needs the package {package}: pip install 'gsi-node[serve]'\n"
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_a_missing_extra_is_named(package: str) -> None:
         (("--reward", "verifier", "--port", "0", "--allowed-host", "http://a"), 2, "no host name"),
         (("--reward", "verifier", "--port", "0", "--allowed-host", "a:80"), 2, "no host name"),
         (("--reward", "nothing", "--port", "0"), 2, "kind 'nothing' is unknown"),
-        (("--model", "remote:http://127.0.0.1:9?attempts=1", "--port", "0"), 1, "127.0.0.1:9"),
+        (("--model", "remote:http://127.0.0.1:9?attempts=1", "--port", "0"), 2, "127.0.0.1:9"),
         (("--port", "0"), 2, "--model"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The command `python -m gsi_node.service` and clients that stall, crowd it, or do not read; and its end among them."""
+"""The command `gsi serve` and clients that stall, crowd it, or do not read; and its end among them."""
 
 from __future__ import annotations
 

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 
+from gsi_node.cli.__main__ import main
 from gsi_node.errors import ConfigError, SpecError
 from gsi_node.specs.load import load_model
 from gsi_node.step.config import GSIConfig
-from gsi_node.tools.bench import graph_microseconds, main, union_seconds
+from gsi_node.tools.bench import graph_microseconds, union_seconds
 from gsi_node.tools.obvious import ObviousGSI
 from gsi_node.types import Key, Prefix, SamplingLaw
 
@@ -41,11 +42,11 @@ def test_the_obvious_way_is_gsi_too() -> None:
 
 
 def test_mistakes_are_typed() -> None:
-    for given in (["--set", "n"], ["--n", "0"], ["--problems", "x"], ["--problems", "-1"]):
+    for given in (["--set", "n"], ["--n", "0"], ["--problems", "x"], ["--problems", "-1"], ["--rewards", "--engines"]):
         with pytest.raises(SystemExit, match="2"):
-            main(given)
+            main(["bench", *given])
     for field, told in (("betta=1", "no field 'betta'"), ("n=0", "n: input"), ("beta=nan", "beta: input")):
         with pytest.raises(ConfigError, match=told):
-            main(["--set", field])
+            main(["bench", "--set", field])
     with pytest.raises(SpecError, match="only a model in process can be timed"):
-        main(["--reward", "verifier"])
+        main(["bench", "--reward", "verifier"])

@@ -1,4 +1,4 @@
-"""gsi_node.tools.doctor: what it prints where all is well, and what it tells to change."""
+"""`gsi doctor`: what it prints where all is well, and what it tells to change."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from gsi_node.cli.__main__ import main
 from gsi_node.tools import doctor
 from tests.graph import world
 from tests.miniature import miniature_tokenizer
@@ -58,7 +59,7 @@ def test_a_server_is_examined_with_the_probe(tmp_path: Path, capsys: pytest.Capt
             "--set",
             "max_log_ratio_error=50",
         ]
-        code = doctor.main(["--draft", spec, "--base", spec, "--reward", "verifier", "--problem", "1+2", *settings])
+        code = main(["doctor", "--draft", spec, "--base", spec, "--reward", "verifier", "--problem", "1+2", *settings])
     text = capsys.readouterr().out
     assert code == 1  # a random model answers nothing
     for words in ("seeds are honoured", "sampled log-probabilities are raw", "draft noise", "got no answer"):
@@ -68,13 +69,13 @@ def test_a_server_is_examined_with_the_probe(tmp_path: Path, capsys: pytest.Capt
 
 def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
     spec = "server:http://127.0.0.1:9/v1#m?attempts=1"
-    assert doctor.main(["--draft", spec, "--base", spec, "--reward", "verifier"]) == 1
+    assert main(["doctor", "--draft", spec, "--base", spec, "--reward", "verifier"]) == 2
     text = capsys.readouterr().out
     assert "draft        FAILED (BackendUnavailable)" in text and "Start the server" in text
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "gsi_node.tools.doctor", *arguments]
+    command = [sys.executable, "-m", "gsi_node.cli", "doctor", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", timeout=120)
 
 
@@ -98,7 +99,7 @@ def test_a_wrong_call_is_one_line(arguments: tuple[str, ...], words: str) -> Non
 def test_what_cannot_be_loaded_is_said_with_what_to_change(tmp_path: Path) -> None:
     """A folder with a name that a terminal would obey, a reward that nothing knows."""
     done = run("--draft", f"hf:{tmp_path}/\x1b[31mred", "--base", "pocket:base", "--reward", "none")
-    assert done.returncode == 1 and done.stderr == ""
+    assert done.returncode == 2 and done.stderr == ""
     assert (
         "draft        FAILED (BackendUnavailable)" in done.stdout and "reward       FAILED (SpecError)" in done.stdout
     )
@@ -109,7 +110,7 @@ def test_ctrl_c_is_one_line() -> None:
     """While it waits for a server that accepts and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         spec = f"remote:http://127.0.0.1:{silent.getsockname()[1]}"
-        command = [sys.executable, "-m", "gsi_node.tools.doctor", "--draft", spec]
+        command = [sys.executable, "-m", "gsi_node.cli", "doctor", "--draft", spec]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             connection, _ = silent.accept()
             process.send_signal(signal.SIGINT)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from gsi_node.host.shell import Parser
+from gsi_node.cli.__main__ import main
+from gsi_node.cli.calibrate import METHODS
 from gsi_node.rewards.verifier.reward import VerifierReward
+from gsi_node.rewards.wrappers import calibration
 from gsi_node.rewards.wrappers.calibration import CalibratedReward
-from gsi_node.tools.calibrate import add_arguments, main
 from tests.rewards.test_calibration import labels
 
 
@@ -27,11 +28,9 @@ def test_the_command_says_in_one_line_what_is_wrong(tmp_path: Path) -> None:
         (["verifier", str(good), "--out", str(tmp_path / "file" / "c.json")], 1, "cannot be written: File exists"),
     ]
     script = (
-        "import json, sys\nfrom gsi_node.tools.calibrate import add_arguments, main\n"
-        "from gsi_node.host.shell import Parser, ending\n"
+        "import json, sys\nfrom gsi_node.cli.__main__ import main\nfrom gsi_node.host.shell import ending\n"
         "for argv in json.loads(sys.argv[1]):\n"
-        "    parser = Parser()\n    add_arguments(parser)\n"
-        "    try:\n        with ending(): sys.exit(main(parser.parse_args(argv)))\n"
+        "    try:\n        with ending(): sys.exit(main(['calibrate', *argv]))\n"
         "    except SystemExit as stop: sys.stderr.write(f'{stop.code}\\n')"
     )
     argv = [sys.executable, "-c", script, json.dumps([case[0] for case in cases])]
@@ -48,8 +47,11 @@ def test_the_command_writes_the_file(tmp_path: Path, capsys: pytest.CaptureFixtu
     rows = [("2 + 2 = 4", 1), ("2 + 2 = 5", 0), ("so", 1), ("thus", 0)]
     lines = (json.dumps({"problem": "p", "steps": [text], "label": label}) for text, label in rows)
     path.write_text("\n".join(lines), "utf-8")
-    parser = Parser()
-    add_arguments(parser)
-    assert main(parser.parse_args(["verifier", str(path), "--out", str(tmp_path / "c.json")])) == 0
+    assert main(["calibrate", "verifier", str(path), "--out", str(tmp_path / "c.json")]) == 0
     assert "4 steps:" in capsys.readouterr().out
     assert CalibratedReward(VerifierReward(), tmp_path / "c.json").calibration.method == "platt"
+
+
+def test_the_methods_that_the_command_offers_are_those_that_fit() -> None:
+    """They stand there as words, so that its --help imports nothing heavy."""
+    assert calibration.METHODS == METHODS

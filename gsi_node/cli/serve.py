@@ -1,4 +1,4 @@
-"""The command line: load one model or reward, and serve it until interrupted."""
+"""Serve one model or one reward over HTTP until interrupted: remote:URL is its client."""
 
 from __future__ import annotations
 
@@ -8,30 +8,27 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
 from typing import NoReturn
 
 from gsi_node.errors import ConfigError
-from gsi_node.host.shell import DONE, INTERRUPTED, Parser, ending
+from gsi_node.host.shell import DONE, INTERRUPTED, loading
 
 _EPILOG = """environment:
   GSI_API_KEY  the key that every request must carry as a bearer token
 
 exit codes:
-  1 the model or reward cannot be loaded or reached; 2 the call must change; 130 interrupted; 143 terminated"""
+  1 it failed under way; 2 the call must be changed; 130 interrupted; 143 terminated"""
 
 
 class _Terminated(KeyboardInterrupt):
     """SIGTERM."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(options: argparse.Namespace) -> int:
     """Serve what the command line names, until SIGTERM (143) or Ctrl-C (raises KeyboardInterrupt)."""
-    found = _parser().parse_args(argv)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        _serve(found)
+        _serve(options)
     except _Terminated:
         _end_within(2.0, 143)
         return 143
@@ -41,51 +38,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     return DONE
 
 
-def _serve(found: argparse.Namespace) -> None:
-    try:
-        from gsi_node.service.app import Service
-        from gsi_node.service.door import Door, host_name, is_loopback, read_key
-        from gsi_node.service.server import Server, listen
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in ("starlette", "uvicorn"):
-            raise
-        raise ConfigError(f"the service needs the package {package}: pip install 'gsi-node[serve]'") from None
+def _serve(options: argparse.Namespace) -> None:
+    from gsi_node.service.app import Service
+    from gsi_node.service.door import Door, host_name, is_loopback, read_key
+    from gsi_node.service.server import Server, listen
     from gsi_node.specs.load import load_model, load_reward
 
     key = read_key(os.environ)
-    names = {name: host_name(f"[{name}]" if ":" in name else name) for name in (found.host, *found.allowed_host)}
-    wrong = [name for name in found.allowed_host if names[name] is None]
+    names = {name: host_name(f"[{name}]" if ":" in name else name) for name in (options.host, *options.allowed_host)}
+    wrong = [name for name in options.allowed_host if names[name] is None]
     if wrong:
         raise ConfigError(f"--allowed-host {wrong[0]!r} is no host name or address (no scheme, no port)")
-    sockets = listen(found.host, found.port)
+    sockets = listen(options.host, options.port)
     addresses = [socket.getsockname()[:2] for socket in sockets]
     if not all(is_loopback(address) for address, _ in addresses):
-        if key is None and not found.insecure:
+        if key is None and not options.insecure:
             raise ConfigError(
-                f"--host {found.host} lets other machines in, and no key is set: set GSI_API_KEY, or add --insecure"
+                f"--host {options.host} lets other machines in, and no key is set: set GSI_API_KEY, or add --insecure"
             )
         risk = "WITHOUT a key (--insecure)" if key is None else "with a key, unencrypted: put a TLS proxy before it"
         sys.stderr.write(f"warning: other machines can reach this service, {risk}\n")
-    parts = {"model": load_model(found.model)} if found.model else {"reward": load_reward(found.reward)}
+    with loading():
+        parts = {"model": load_model(options.model)} if options.model else {"reward": load_reward(options.reward)}
     door = Door(key, frozenset(name for name in names.values() if name is not None))
     urls = " ".join(f"http://{f'[{address}]' if ':' in address else address}:{port}" for address, port in addresses)
 
     def ready() -> None:
-        sys.stderr.write(f"serving {found.model or found.reward} on {urls}\n")
+        sys.stderr.write(f"serving {options.model or options.reward} on {urls}\n")
         sys.stderr.flush()
 
-    patience = found.client_timeout
+    patience = options.client_timeout
     Server(Service(**parts, door=door, patience=patience), patience=patience, ready=ready).run(sockets)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m gsi_node.service",
-        description="Serve a model or a reward.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is served, where, and to whom."""
+    parser.epilog = _EPILOG
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--model", metavar="SPEC", help="a language model, e.g. pocket:base or hf:/models/base")
     what.add_argument("--reward", metavar="SPEC", help="a reward model, e.g. pocket or prm:/models/prm")
@@ -106,7 +94,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="that a client may take to send a request, to read its answer, or to ask again (default: 30)",
     )
-    return parser
 
 
 def _port(text: str) -> int:
@@ -134,8 +121,3 @@ def _end_within(seconds: float, code: int) -> None:
     watchdog = threading.Timer(seconds, os._exit, (code,))
     watchdog.daemon = True
     watchdog.start()
-
-
-if __name__ == "__main__":
-    with ending():
-        sys.exit(main())

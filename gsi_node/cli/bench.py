@@ -1,0 +1,64 @@
+"""Where the time of a run goes, on the shipped models or on others in process: the
+share of it inside forwards, seconds a step early and late in a response, and
+what the graph itself costs. One of --problems, --clip, --flips, --engines and
+--rewards measures something else instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from gsi_node.cli.arguments import add_models, add_set
+from gsi_node.host.options import positive
+from gsi_node.host.shell import DONE, loading
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is measured, and on what."""
+    add_models(parser)
+    parser.add_argument("--n", type=positive, default=8, help="candidates a step (default 8)")
+    parser.add_argument("--method", default="gsi", help="the method of --problems and --flips (default gsi)")
+    add_set(parser)
+    parser.add_argument("--repeats", type=positive, help="how often each timing is repeated (5; with --rewards 9)")
+    parser.add_argument("--quick", action="store_true", help="with --engines: fewer problems")
+    parser.add_argument("--device", default="cpu", help="with --engines: cpu, cuda, cuda:1")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--problems", type=positive, metavar="N", help="acceptance rate and accuracy on N test problems")
+    what.add_argument("--clip", type=positive, metavar="N", help="log_ratio_clip for expgsi, on N validation problems")
+    what.add_argument("--flips", type=positive, metavar="N", help="warm against cold caches on N test problems")
+    what.add_argument("--engines", action="store_true", help="what sharing forwards and keeping prefixes is worth")
+    what.add_argument("--rewards", action="store_true", help="what a step costs the reward model early and late")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Measure, and show it; the exit code."""
+    from gsi_node.host.screen import screen
+
+    screen().show(_measured(options))
+    return DONE
+
+
+def _measured(options: argparse.Namespace) -> RenderableType:
+    from gsi_node.step.settings import gathered, validated
+    from gsi_node.tools import bench, bench_engines, bench_reward
+
+    if options.engines:
+        return bench_engines.table(options.device, options.n, options.quick)
+    specs = {"draft": options.draft, "base": options.base, "reward": options.reward}
+    fields = {"method": options.method, "n": options.n, "max_step_tokens": 64, "max_steps": 12}
+    config = validated(gathered([("option", fields), ("--set", dict(options.set))]))
+    if options.flips:
+        return bench.flips(specs, config, options.flips)
+    with loading():
+        parts = bench.loaded({"reward": options.reward} if options.rewards else specs)
+    if options.rewards:
+        return bench_reward.table(parts["reward"], options.n, options.repeats or 9)
+    if options.clip:
+        return bench.clip(parts, config, options.clip)
+    if options.problems:
+        return bench.on_pocket_math(parts, config, options.problems)
+    return bench.table(parts, options.n, options.repeats or 5)

@@ -1,0 +1,145 @@
+"""The math solver's nodes. Every sample is a call of the GSI subgraph inside a node of its own, since parallel Sends
+straight to a mounted subgraph raise InvalidUpdateError.
+
+Compiled with checkpointer=None, that subgraph inherits the parent's saver and gets a namespace for each Send
+("solve:<task id>", the same id when the parent resumes): after an exception or a kill every sample goes on from its own
+last superstep, and finished ones are not run again (tests/graphs/test_resume.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from threading import Lock
+from typing import Any
+
+from langchain_core.runnables import Runnable, RunnableConfig
+from langgraph.graph import END, START
+from langgraph.types import Overwrite, Send
+
+from gsi_node.errors import ConfigError, shown
+from gsi_node.graph.build import compile_gsi
+from gsi_node.graph.compiled import CompiledWholeRun, WholeRunGraph
+from gsi_node.graph.context import GSIContext
+from gsi_node.graph.inputs import read_problem
+from gsi_node.graph.solver.state import SolverInput, SolverOutput, SolverState
+from gsi_node.graph.solver.votes import answer_of, votes_of, weight_of
+from gsi_node.protocols import Reward, StepModel
+from gsi_node.specs.load import load_model, load_reward
+from gsi_node.step.config import GSIConfig
+from gsi_node.step.given import read_problem_id
+from gsi_node.types import Plain
+
+
+class MathSolver:
+    """The nodes, over three models that are loaded when the first problem arrives.
+
+    draft, base, reward: a spec such as "pocket:draft" or "hf:NAME", or an object.
+    """
+
+    def __init__(self, draft: str | StepModel, base: str | StepModel, reward: str | Reward, config: GSIConfig) -> None:
+        self.config = config
+        self._given: Plain = {"draft": draft, "base": base, "reward": reward}
+        self.reward_range = (0.0, 1.0)
+        self.fingerprints: Plain = {}  # by role, once the models are loaded
+        self._gsi: CompiledWholeRun | None = None
+        self._lock = Lock()
+
+    def identity(self) -> Plain:
+        """What determines a run, apart from its problem: the settings, and the models the method asks."""
+        names = {role: self._given[role] for role in sorted(self.config.rule.models)}
+        named = {role: item if isinstance(item, str) else item.fingerprint for role, item in names.items()}
+        return {"config": self.config.model_dump(), "models": named}
+
+    def gsi(self) -> CompiledWholeRun:
+        """The GSI subgraph; the first call loads the models that the method asks."""
+        with self._lock:
+            if self._gsi is None:
+                loaded: Plain = dict.fromkeys(self._given)
+                for role in sorted(self.config.rule.models):
+                    given = self._given[role]
+                    load = load_reward if role == "reward" else load_model
+                    loaded[role] = load(given) if isinstance(given, str) else given
+                if loaded["reward"] is not None:
+                    self.reward_range = loaded["reward"].range
+                self.fingerprints = {
+                    role: getattr(m, "fingerprint", None) for role, m in loaded.items() if m is not None
+                }
+                self._gsi = compile_gsi(**loaded, config=self.config)
+            return self._gsi
+
+    def prepare(self, state: SolverState) -> Plain:
+        """Read the input, and clear what an earlier problem left on the thread."""
+        given: Plain = dict(state)  # a caller may have put anything there
+        problem = read_problem(given, self.config)
+        problem_id = read_problem_id(given.get("problem_id"), problem)
+        n_samples = 1 if given.get("n_samples") is None else given["n_samples"]
+        if isinstance(n_samples, bool) or not isinstance(n_samples, int) or n_samples < 1:
+            raise ConfigError(f"n_samples: want an integer ≥ 1, got {shown(n_samples)}")
+        about = {"problem": problem, "problem_id": problem_id, "n_samples": n_samples}
+        return {
+            "run": {**about, **self.identity()},
+            "samples": Overwrite([]),
+            "origins": Overwrite([]),
+            "finished": False,
+        }
+
+    def build(self) -> WholeRunGraph:
+        """The graph, uncompiled."""
+        graph = WholeRunGraph(
+            SolverState, context_schema=GSIContext, input_schema=SolverInput, output_schema=SolverOutput
+        )
+        graph.add_node("prepare", self.prepare)
+        graph.add_node("solve", Solve(self))
+        graph.add_node("vote", votes_of)
+        graph.add_node("answer", answer_of)
+        graph.add_edge(START, "prepare")
+        graph.add_conditional_edges("prepare", _one_send_a_sample, ["solve"])
+        graph.add_edge("solve", "vote")
+        graph.add_edge("vote", "answer")
+        graph.add_edge("answer", END)
+        return graph
+
+
+class Solve(Runnable[Any, Plain]):
+    """One sample: the GSI subgraph, called with this node's own config, which carries saver, namespace and streams."""
+
+    def __init__(self, solver: MathSolver) -> None:
+        self.name = "solve"
+        self.solver = solver
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Plain:
+        problem = {"problem": input["problem"], "problem_id": input["problem_id"]}
+        return self._sample(input, self.solver.gsi().invoke(problem, config))
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Plain:
+        problem = {"problem": input["problem"], "problem_id": input["problem_id"]}
+        gsi = await asyncio.to_thread(self.solver.gsi)
+        return self._sample(input, await gsi.ainvoke(problem, config))
+
+    def _sample(self, task: Plain, result: Mapping[str, Any]) -> Plain:
+        keys = ("response", "answer", "steps", "stop_reason", "usage", "acceptance_rate", "degraded")
+        kept = {key: result[key] for key in keys}
+        about = {
+            "index": task["index"],
+            "problem_id": task["problem_id"],
+            "weight": weight_of(result["steps"], self.solver.reward_range),
+        }
+        origin = {"index": task["index"], "models": self.solver.fingerprints}
+        return {"samples": [{**about, **kept}], "origins": [origin]}
+
+
+def _one_send_a_sample(state: SolverState) -> list[Send]:
+    run = state["run"]
+    ids = [run["problem_id"] + (f"/{j}" if j else "") for j in range(run["n_samples"])]
+    return [Send("solve", {"problem": run["problem"], "problem_id": name, "index": j}) for j, name in enumerate(ids)]
+
+
+def build_math_solver(
+    draft: str | StepModel = "pocket:draft",
+    base: str | StepModel = "pocket:base",
+    reward: str | Reward = "pocket",
+    config: GSIConfig | None = None,
+) -> WholeRunGraph:
+    """The solver as a StateGraph to compile, over specs or model objects. config: the settings (default: n = 8)."""
+    return MathSolver(draft, base, reward, config or GSIConfig(n=8)).build()
