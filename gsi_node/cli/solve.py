@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from gsi_node.cli import arguments
+from gsi_node.cli import arguments, methods
 
 add_arguments = arguments.add_arguments
 
@@ -15,8 +15,6 @@ add_arguments = arguments.add_arguments
 def main(options: argparse.Namespace) -> int:
     """Do what the command line asks for; the exit code. Nothing heavy is imported before it is known to be right."""
     if options.list_methods:
-        from gsi_node.cli import methods
-
         return methods.main(options)
     from gsi_node.cli.start import start
 
