@@ -4,32 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Self
 
 from gsi_node.errors import LawMismatch, RewardOutOfRange
-from gsi_node.models.servers.dialects import token_id
-from gsi_node.models.servers.health import bound, expect, log_prob, number, reach, read_step
-from gsi_node.models.servers.http import Patience, Transport
+from gsi_node.models.servers.client import Client, ModelClient
+from gsi_node.models.servers.dialect import token_id
+from gsi_node.models.servers.health import bound, expect, health_of, log_prob, number, read_step
+from gsi_node.models.servers.http import USUAL, Reach, Transport
 from gsi_node.models.servers.replica import Failed
 from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
 
 
-class RemoteModel:
-    """π behind one or more equal services. The draws come from the run's own keyed streams, so a run in process and one
-    over the wire give the same token ids."""
+class _Service(Client):
+    """One or more equal services of one model or reward."""
+
+    role: str
 
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
         self.name = f"remote:{transport.name}"
-        self._health = reach(transport, "model")
+        self._health = health_of(transport, self.role)
 
-    @property
-    def vocabulary(self) -> str:
-        return self._health.vocabulary
+    @classmethod
+    def connect(cls, urls: Sequence[str], reach: Reach = USUAL) -> Self:
+        """The client of the services at `urls`. Raises BackendUnavailable, SpecError."""
+        transport = Transport(urls, reach)
+        try:
+            return cls(transport)
+        except BaseException:
+            transport.close()
+            raise
 
     @property
     def fingerprint(self) -> str:
         return self._health.fingerprint
+
+
+class RemoteModel(_Service, ModelClient):
+    """π behind one or more equal services. The draws come from the run's own keyed streams, so a run in process and one
+    over the wire give the same token ids."""
+
+    role = "model"
+
+    @property
+    def vocabulary(self) -> str:
+        return self._health.vocabulary
 
     @property
     def stop_ids(self) -> tuple[int, ...]:
@@ -71,22 +90,6 @@ class RemoteModel:
             self.transport.ask("/decode", {"token_ids": list(token_ids)}, read, f"decoding {len(token_ids)} tokens")
         )
 
-    def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
-        return self.transport.wait(self._sample(prefix, n, key, law))
-
-    async def asample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
-        return await self.transport.join(self._sample(prefix, n, key, law))
-
-    def score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
-        return self.transport.wait(self._score(prefix, steps, law))
-
-    async def ascore(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
-        return await self.transport.join(self._score(prefix, steps, law))
-
-    def close(self) -> None:
-        """Close the connections."""
-        self.transport.close()
-
     async def _sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
         body = {"prefix": pack_prefix(prefix), "n": n, "key": asdict(key), "law": asdict(law)}
 
@@ -111,32 +114,21 @@ class RemoteModel:
         return await self.transport.ask("/score", body, read, what, entries=len(steps))
 
 
-class RemoteReward:
+class RemoteReward(_Service):
     """r behind one or more equal services."""
 
-    def __init__(self, transport: Transport) -> None:
-        self.transport = transport
-        self.name = f"remote:{transport.name}"
-        self._health = reach(transport, "reward")
+    role = "reward"
 
     @property
     def range(self) -> tuple[float, float]:
         assert self._health.range is not None
         return self._health.range
 
-    @property
-    def fingerprint(self) -> str:
-        return self._health.fingerprint
-
     def __call__(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
         return self.transport.wait(self._rewards(prefix, steps))
 
     async def acall(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
         return await self.transport.join(self._rewards(prefix, steps))
-
-    def close(self) -> None:
-        """Close the connections."""
-        self.transport.close()
 
     async def _rewards(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
         if not steps:
@@ -151,25 +143,6 @@ class RemoteReward:
             return found
 
         return await self.transport.ask("/reward", body, read, f"rewarding {len(steps)} steps", entries=len(steps))
-
-
-def connect_remote(
-    role: str,
-    urls: Sequence[str],
-    *,
-    timeout: float = 120.0,
-    attempts: int = 9,
-    deadline: float = 300.0,
-    api_key_env: str = "GSI_API_KEY",
-) -> RemoteModel | RemoteReward:
-    """The client of services that serve a "model" or a "reward"."""
-    patience = Patience(timeout, attempts, deadline)
-    transport = Transport(urls, patience=patience, api_key_env=api_key_env)
-    try:
-        return RemoteModel(transport) if role == "model" else RemoteReward(transport)
-    except BaseException:
-        transport.close()
-        raise
 
 
 def pack_prefix(prefix: Prefix) -> dict[str, Any]:

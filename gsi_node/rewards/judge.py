@@ -16,7 +16,7 @@ from langchain_core.runnables import Runnable, RunnableLambda
 from gsi_node.errors import BackendError, ConfigError, SpecError
 from gsi_node.identity import described, fingerprint_of
 from gsi_node.models.servers.equals import listed
-from gsi_node.models.servers.http import Failed, Patience, Transport
+from gsi_node.models.servers.http import USUAL, Failed, Reach, Transport
 from gsi_node.rewards.constant import ConstantWatch
 from gsi_node.types import Prefix, Step
 
@@ -134,19 +134,15 @@ class JudgeReward:
         urls: Sequence[str],
         model: str,
         *,
-        timeout: float = 120.0,
-        attempts: int = 9,
-        deadline: float = 300.0,
-        api_key_env: str = "GSI_API_KEY",
+        reach: Reach = USUAL,
     ) -> Self:
         """The chat model that equal servers at `urls` serve as `model` (/v1/chat/completions), at temperature 0.
 
-        timeout: seconds an attempt; deadline: seconds until all candidates of one call are graded.
+        The deadline is that of all candidates of one call.
         """
         if not model:
             raise SpecError("the judge's model is not named; write judge:http://HOST:PORT/v1#MODEL")
-        roots = [url.rstrip("/").removesuffix("/v1") for url in urls]
-        transport = Transport(roots, patience=Patience(timeout, attempts, deadline), api_key_env=api_key_env)
+        transport = Transport([url.rstrip("/").removesuffix("/v1") for url in urls], reach)
         served = _Served(transport, model)
         judge = cls(served.grade, name=f"judge:{transport.name}#{model}")
         judge._served = served

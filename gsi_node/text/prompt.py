@@ -106,6 +106,22 @@ def prompt_format(codec: Codec, settings: PromptSettings, *, ending: str) -> Pro
     return PromptFormat(codec, before, codec.encode_marked(text), shape)
 
 
+def told_prompt(
+    *,
+    prompt: str | None = None,
+    system_prompt: str | None = None,
+    use_chat_template: bool | None = None,
+    template: str | None = None,
+) -> PromptSettings:
+    """The settings that are given, and those of the file `prompt`. Raises ConfigError for what stands in both."""
+    given = {"system_prompt": system_prompt, "use_chat_template": use_chat_template, "template": template}
+    own: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    fields = {} if prompt is None else read_prompt(prompt)
+    if twice := ", ".join(sorted(fields.keys() & own.keys())):
+        raise ConfigError(f"prompt file {prompt} and the spec both set {twice}; leave one of them out")
+    return PromptSettings(**fields, **own)
+
+
 def read_prompt(file: str) -> dict[str, Any]:
     """The fields of a prompt file (JSON, or TOML by its name): those of FIELDS. Raises ConfigError."""
     found = read_settings(expanded(file), f"prompt file {file}")

@@ -18,8 +18,8 @@ from rich.table import Table
 
 from gsi_node.errors import GSIError
 from gsi_node.graph.build import compile_gsi
-from gsi_node.models.servers.dialects import Dialect
-from gsi_node.models.servers.http import Patience, Transport
+from gsi_node.models.servers.dialect import Dialect
+from gsi_node.models.servers.http import Reach, Transport
 from gsi_node.models.servers.model import ServerModel
 from gsi_node.models.servers.vllm import VLLM
 from gsi_node.step.config import GSIConfig
@@ -32,7 +32,7 @@ from tests.models.serving import KINDS, MODEL, Bigram, Faults, Server
 
 KEY = Key(3, "p", 0, "draft")
 LAW = SamplingLaw(temperature=0.7, max_step_tokens=20)
-QUICK = Patience(timeout=0.4, attempts=4, first_wait=0.02, longest_wait=0.1)
+QUICK = Reach(timeout=0.4, attempts=4, first_wait=0.02, longest_wait=0.1)
 PREFIX = Prefix("1+2")
 NAMES = {
     "refuse": "connection reset at once",
@@ -71,14 +71,14 @@ FINAL = ("404", "other", "context", "400", "403", "204", "redirect")  # asking a
 def reach(
     tokens: Tokens,
     *servers: Server,
-    patience: Patience = QUICK,
+    patience: Reach = QUICK,
     dialect: Dialect | None = None,
     context: int | None = None,
 ) -> ServerModel:
     """A model that was not probed."""
     dialect = dialect or VLLM()
     urls = [server.url + ("/v1" if dialect.kind == "server" else "") for server in servers]
-    return ServerModel(Transport(urls, patience=patience), dialect, tokens, model=MODEL, context=context)
+    return ServerModel(Transport(urls, patience), dialect, tokens, model=MODEL, context=context)
 
 
 def both(model: ServerModel) -> tuple[list[Step], Any]:
@@ -88,7 +88,7 @@ def both(model: ServerModel) -> tuple[list[Step], Any]:
 
 def solve(tokens: Tokens, draft: Server, base: Server, workers: int, problems: Sequence[str]) -> list[Any]:
     """Token ids, sources and log-ratios of every step of every solve."""
-    patience = Patience(timeout=1.0, attempts=12, first_wait=0.01, longest_wait=0.1)
+    patience = Reach(timeout=1.0, attempts=12, first_wait=0.01, longest_wait=0.1)
     config = GSIConfig(n=2, beta=4.0, threshold=0.2, max_steps=2, max_step_tokens=6, max_log_ratio_error=9.0)
     reward = TableReward(lambda prefix, step: 1.0 / (1 + len(step.token_ids)), name="short")
     with reach(tokens, draft, patience=patience) as small, reach(tokens, base, patience=patience) as large:

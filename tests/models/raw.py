@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from gsi_node.models.servers.http import Patience, Transport
+from gsi_node.models.servers.http import Reach, Transport
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -109,8 +109,8 @@ def answered(asked: Asked) -> dict[str, Any]:
 
 def transport_to(*servers: RawServer, seconds: float = 20.0, attempts: int = 2, timeout: float = 9.0) -> Transport:
     """A transport that gives up after `seconds`."""
-    patience = Patience(timeout=timeout, attempts=attempts, deadline=seconds, first_wait=0.01, longest_wait=0.02)
-    return Transport([server.url for server in servers], patience=patience)
+    patience = Reach(timeout=timeout, attempts=attempts, deadline=seconds, first_wait=0.01, longest_wait=0.02)
+    return Transport([server.url for server in servers], patience)
 
 
 def ask(transport: Transport, body: Any = None, read: Callable[[Any], Any] = lambda answer: answer, **more: Any) -> Any:

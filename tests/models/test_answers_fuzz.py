@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from gsi_node.errors import GSIError
 from gsi_node.models.remote import RemoteModel, RemoteReward
 from gsi_node.models.servers.answers import Unreadable, message, read_json, retry_after, shown
-from gsi_node.models.servers.http import Patience, Transport
+from gsi_node.models.servers.http import Reach, Transport
 from gsi_node.models.servers.model import ServerModel
 from gsi_node.models.servers.sglang import SGLang
 from gsi_node.models.servers.vllm import VLLM
@@ -133,7 +133,7 @@ class Fuzzed:
         self.server.__enter__()
         miniature_tokenizer().save_pretrained(folder / "tokenizer")
         tokens = Tokens.of_folder(str(folder / "tokenizer"), "test", PromptSettings(template="{problem}"))
-        self.transport = Transport([self.server.url], patience=Patience(timeout=30.0, attempts=1, deadline=30.0))
+        self.transport = Transport([self.server.url], Reach(timeout=30.0, attempts=1, deadline=30.0))
         vllm, sglang = (ServerModel(self.transport, kind, tokens, model="m", top_k=2) for kind in (VLLM(), SGLang()))
         health = {"name": "r", "fingerprint": "f", "vocabulary": "v", "stop_ids": [2]}
         self.say({**health, "role": "model", "range": None})

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsi_node.errors import BackendError, GSIError, InvalidLogProb
-from gsi_node.models.servers.dialects import Dialect, Draw
+from gsi_node.models.servers.dialect import Dialect, Draw
 from gsi_node.models.servers.model import ServerModel
 from gsi_node.models.servers.probe import connect
 from gsi_node.models.servers.replica import Failed

@@ -19,7 +19,7 @@ from gsi_node.errors import (
     SpecError,
 )
 from gsi_node.graph.build import compile_gsi
-from gsi_node.models.servers.http import Patience
+from gsi_node.models.servers.http import Reach
 from gsi_node.models.servers.sglang import SGLang
 from gsi_node.step.config import GSIConfig
 from gsi_node.tables.rewards import TableReward
@@ -120,7 +120,7 @@ def test_sglang_survives_too(fault: str, server: Server, tokens: Tokens) -> None
 
 
 def test_a_server_that_asks_for_more_patience_than_there_is_is_given_up(server: Server, tokens: Tokens) -> None:
-    patience = Patience(timeout=1.0, attempts=4, longest_retry_after=0.01)
+    patience = Reach(timeout=1.0, attempts=4, longest_retry_after=0.01)
     with reach(tokens, server, patience=patience) as model:
         server.faults = Faults(plan=["429"] * 9)
         with pytest.raises(BackendUnavailable, match="attempt 1 of 4"):
@@ -128,7 +128,7 @@ def test_a_server_that_asks_for_more_patience_than_there_is_is_given_up(server: 
 
 
 def test_a_server_dies_and_comes_back_after_five_seconds(server: Server, tokens: Tokens) -> None:
-    with reach(tokens, server, patience=Patience(timeout=2.0)) as model:
+    with reach(tokens, server, patience=Reach(timeout=2.0)) as model:
         wanted = both(model)
         server.alive = False
         threading.Timer(5.0, lambda: setattr(server, "alive", True)).start()
@@ -159,7 +159,7 @@ def test_replicas_share_the_load_and_one_that_fails_is_set_aside(tokens: Tokens)
 
 def test_a_trickling_server_cannot_hang_a_request(server: Server, tokens: Tokens) -> None:
     server.faults = Faults(rate=1.0, kinds=("trickle",))
-    with reach(tokens, server, patience=Patience(timeout=0.3, attempts=2)) as model:
+    with reach(tokens, server, patience=Reach(timeout=0.3, attempts=2)) as model:
         started = time.monotonic()
         with pytest.raises(BackendUnavailable, match="no answer within"):
             model.sample(PREFIX, 1, KEY, LAW)

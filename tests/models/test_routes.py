@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gsi_node.errors import ConfigError, GSIError, SpecError
-from gsi_node.models.servers.http import Patience, Transport
+from gsi_node.models.servers.http import Reach, Transport
 from gsi_node.models.servers.routes import route_to
 from gsi_node.specs.load import load_model, load_reward
 from tests.models.raw import Asked, RawServer, ask, transport_to
@@ -94,7 +94,7 @@ def test_each_replica_has_its_own_route(monkeypatch: pytest.MonkeyPatch) -> None
     """One on this machine, asked directly; one behind the proxy, which sees its name and nothing of the other."""
     with RawServer(lambda asked: asked.say("proxy")) as proxy, RawServer(lambda asked: asked.say("here")) as here:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
-        transport = Transport([here.url, "http://far.example:8000"], patience=Patience(deadline=20.0))
+        transport = Transport([here.url, "http://far.example:8000"], Reach(deadline=20.0))
 
         async def both() -> set[str]:
             transport.replicas[0].outstanding += 1  # the next request goes to the other

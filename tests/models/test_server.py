@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, LawMismatch, SpecError, VocabularyMismatch
+from gsi_node.models.servers.http import Reach
 from gsi_node.models.servers.model import ServerModel
 from gsi_node.models.servers.probe import connect
 from gsi_node.specs.load import load_model
@@ -55,7 +56,9 @@ def server(bigram: Bigram, folder: Path) -> Iterator[Server]:
 
 def reach(server: Server, kind: str = "server", **options: Any) -> ServerModel:
     url = server.url + ("/v1" if kind == "server" else "")
-    return connect(kind, [url], MODEL if kind == "server" else "", **{"attempts": 3, "timeout": 10.0, **options})
+    asked = {name: options.pop(name) for name in ("attempts", "timeout", "api_key_env") if name in options}
+    how = Reach(**{"attempts": 3, "timeout": 10.0, **asked})
+    return connect(kind, [url], MODEL if kind == "server" else "", reach=how, **options)
 
 
 @pytest.mark.parametrize("kind", ["server", "processed", "sglang", "server-T1"])
@@ -242,4 +245,4 @@ def test_keys_come_from_the_environment_and_nothing_is_logged(
 
 def test_nobody_there() -> None:
     with pytest.raises(BackendUnavailable, match=r"asking what it serves: the connection failed.*Start the server"):
-        connect("server", ["http://127.0.0.1:9/v1"], "m", attempts=2)
+        connect("server", ["http://127.0.0.1:9/v1"], "m", reach=Reach(attempts=2))

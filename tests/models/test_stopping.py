@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gsi_node.cancel import iterate_interruptible, run_cancellable
-from gsi_node.models.servers.http import Patience, Transport
+from gsi_node.models.servers.http import Reach, Transport
 from gsi_node.models.servers.model import ServerModel
 from gsi_node.models.servers.vllm import VLLM
 from gsi_node.specs.load import load_reward
@@ -71,7 +71,7 @@ def client(kind: str, server: RawServer, folder: Path) -> Client:
     if kind == "model":
         miniature_tokenizer().save_pretrained(folder)
         tokens = Tokens.of_folder(str(folder), "test", PromptSettings(template="{problem}"))
-        model = ServerModel(Transport([server.url], patience=Patience()), VLLM(), tokens, model="m")
+        model = ServerModel(Transport([server.url], Reach()), VLLM(), tokens, model="m")
         key = Key(0, "p", 0, "draft")
         return lambda: model.sample(PREFIX, 1, key, LAW), lambda: model.asample(PREFIX, 1, key, LAW), model.close
     specs = {

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, GSIError, SpecError
-from gsi_node.models.servers.http import Patience
+from gsi_node.models.servers.http import Reach
 from tests.models.raw import OK, Asked, RawServer, ask, sends, transport_to, writes
 
 GZIP = b"Content-Encoding: gzip\r\n"
@@ -215,7 +215,7 @@ def test_any_retry_after_is_survived(after: str) -> None:
 )
 def test_a_patience_that_bounds_nothing_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"{next(iter(options))} is"):
-        Patience(**options)
+        Reach(**options)
 
 
 def test_a_request_that_json_cannot_hold_is_refused_and_not_sent() -> None:

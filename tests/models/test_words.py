@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gsi_node.errors import BackendError, ConfigError, GSIError, LawMismatch, SpecError
-from gsi_node.models.servers.http import Failed, Patience, Transport
+from gsi_node.models.servers.http import Failed, Reach, Transport
 from gsi_node.specs.load import load_model, load_reward
 from gsi_node.types import Prefix, SamplingLaw, Step
 from tests.models.raw import Asked, RawServer, ask, sends, transport_to, writes
@@ -100,7 +100,7 @@ def test_an_echoed_key_is_not_shown(
 def test_a_key_that_no_header_can_hold_is_refused_at_start(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEY_A", key)
     with pytest.raises(ConfigError, match="environment variable KEY_A") as raised:
-        Transport(["http://127.0.0.1:1"], patience=Patience(), api_key_env="KEY_A")
+        Transport(["http://127.0.0.1:1"], Reach(api_key_env="KEY_A"))
     assert "ses" not in str(raised.value) and raised.value.__context__ is None
 
 

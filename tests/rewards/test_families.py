@@ -19,7 +19,8 @@ from transformers import (
 from gsi_node.errors import BackendUnavailable, ConfigError
 from gsi_node.rewards.prm.families import FAMILIES, QWEN_SYSTEM
 from gsi_node.rewards.prm.in_process import TransformersPRM, family_of
-from gsi_node.specs.load import REWARDS
+from gsi_node.rewards.prm.layout import Wish
+from gsi_node.specs.kinds import REWARDS, placed
 from gsi_node.types import Prefix, Step
 from tests.miniature import miniature_tokenizer
 from tests.rewards.family_models import build_family, family_tokenizer
@@ -211,13 +212,14 @@ def test_refusals(root: Path) -> None:
         one = AutoModelForSequenceClassification.from_pretrained(build_family(root, "orm"))
         TransformersPRM(one, family_tokenizer(None), family="trl")
     with pytest.raises(ConfigError, match="family 'qwen' has its own separator"):
-        TransformersPRM.from_pretrained(build_family(root, "qwen"), separator="x")
+        TransformersPRM.from_pretrained(build_family(root, "qwen"), wish=Wish(separator="x"))
     with pytest.raises(ConfigError, match="family 'skywork' uses no chat template"):
-        TransformersPRM.from_pretrained(build_family(root, "skywork"), system_prompt="x")
+        TransformersPRM.from_pretrained(build_family(root, "skywork"), wish=Wish(system_prompt="x"))
     with pytest.raises(ConfigError, match="no token '<extra_0>'"):
         model = AutoModelForTokenClassification.from_pretrained(build_family(root, "trl"))
         TransformersPRM(model, miniature_tokenizer(), family="qwen")
 
 
 def test_the_table_of_specs_knows_every_family() -> None:
-    assert set(REWARDS["prm"].families) == set(FAMILIES)
+    for kind in ("prm", "server"):
+        assert placed(REWARDS[kind].families or "") is FAMILIES

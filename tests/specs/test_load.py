@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from gsi_node.errors import BackendUnavailable, ConfigError, GSIError, SpecError
 from gsi_node.protocols import Reward, StepModel
 from gsi_node.rewards.verifier.reward import VerifierReward
-from gsi_node.specs import load
+from gsi_node.specs import kinds
 from gsi_node.specs.grammar import Spec, parse_spec
-from gsi_node.specs.load import Kind, load_model, load_reward
+from gsi_node.specs.kinds import SpecKind
+from gsi_node.specs.load import load_model, load_reward
 from gsi_node.types import Key, Prefix, SamplingLaw, Step
 from tests.miniature import build_miniature
 
@@ -156,11 +157,11 @@ PIECES = (*WORDS.split(), *"|?&=@#%:-∞\ud800\x00", "1e999")
 @given(st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=12).map("".join)))
 def test_whatever_a_spec_holds(whole: str) -> None:
     """Nothing but typed errors; the kinds that load files or ask servers are replaced by what they would be given."""
-    told: dict[str, Kind] = {
+    told: dict[str, SpecKind] = {
         name: kind if kind.wraps or name == "verifier" else replace(kind, load=lambda specs, options: VerifierReward())
-        for name, kind in {**load.REWARDS, **load.MODELS}.items()
+        for name, kind in {**kinds.REWARDS, **kinds.MODELS}.items()
     }
-    with mock.patch.dict(load.REWARDS, told), mock.patch.dict(load.MODELS, told):
+    with mock.patch.dict(kinds.REWARDS, told), mock.patch.dict(kinds.MODELS, told):
         for loads in (load_model, load_reward):
             try:
                 loads(whole)
@@ -175,8 +176,8 @@ def test_values_reach_the_loader_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     def fake(specs: tuple[Spec, ...], options: dict[str, Any]) -> None:
         seen.append({"target": specs[0].target, **options})
 
-    real = load.MODELS["hf"]
-    monkeypatch.setitem(load.MODELS, "hf", Kind(real.example, fake, real.options))
+    real = kinds.MODELS["hf"]
+    monkeypatch.setitem(kinds.MODELS, "hf", SpecKind(real.example, fake, real.options))
     load_model("hf:/m@2024?device=auto&cache_bytes=2G&logits_bytes=5&use_chat_template=false&system_prompt=Be brief.")
     assert seen == [
         {
@@ -191,8 +192,8 @@ def test_values_reach_the_loader_typed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_kind_may_take_several(monkeypatch: pytest.MonkeyPatch) -> None:
-    several = Kind("mix:a|mix:b", lambda specs, options: [spec.target for spec in specs], many=True)
-    monkeypatch.setitem(load.REWARDS, "mix", several)
+    several = SpecKind("mix:a|mix:b", lambda specs, options: [spec.target for spec in specs], many=True)
+    monkeypatch.setitem(kinds.REWARDS, "mix", several)
     loaded: object = load_reward("mix:a|mix:b")
     assert loaded == ["a", "b"]
 

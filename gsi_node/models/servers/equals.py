@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from gsi_node.errors import BackendError, BackendUnavailable, SpecError
-from gsi_node.models.servers.dialects import Card, Dialect
+from gsi_node.models.servers.dialect import Card, Dialect
 from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.replica import Failed
 from gsi_node.models.servers.vllm import VLLM

@@ -9,7 +9,7 @@ from sys import float_info
 from typing import Any
 
 from gsi_node.errors import BackendError, InvalidLogProb, SpecError
-from gsi_node.models.servers.dialects import token_id
+from gsi_node.models.servers.dialect import token_id
 from gsi_node.models.servers.equals import equal
 from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.replica import Failed
@@ -47,7 +47,7 @@ class Health:
         return content
 
 
-def reach(transport: Transport, role: str) -> Health:
+def health_of(transport: Transport, role: str) -> Health:
     """What the services serve: all of them the same. Raises BackendUnavailable where none can be reached, SpecError
     where they differ or serve something else."""
 

@@ -46,10 +46,11 @@ _LOOK = 0.1  # seconds between two looks of a waiting thread at whether its run 
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """deadline: seconds a request may take, all its attempts and pauses together. timeout: seconds of one attempt.
-    attempts: at most. first_wait, longest_wait: seconds between attempts, doubled each time. longest_retry_after:
-    seconds; a server that asks for more is given up. Raises ConfigError."""
+class Reach:
+    """How servers are reached. deadline: seconds a request may take, all its attempts and pauses together. timeout:
+    seconds of one attempt. attempts: at most. first_wait, longest_wait: seconds between attempts, doubled each time.
+    longest_retry_after: seconds; a server that asks for more is given up. api_key_env: the environment variable that
+    holds the key. Raises ConfigError."""
 
     timeout: float = 120.0
     attempts: int = 9
@@ -57,6 +58,7 @@ class Patience:
     first_wait: float = 0.1
     longest_wait: float = 4.0
     longest_retry_after: float = 60.0
+    api_key_env: str = "GSI_API_KEY"
 
     def __post_init__(self) -> None:
         for name in ("timeout", "deadline"):
@@ -67,6 +69,9 @@ class Patience:
             raise ConfigError(f"attempts is {self.attempts}; give at least 1")
 
 
+USUAL = Reach()
+
+
 class Transport:
     """The replicas of one model. Safe to use from threads and from any event loop, and in a forked child.
 
@@ -74,14 +79,13 @@ class Transport:
     over a new connection is: raises where it is not what it was, for a server may come back as another.
     """
 
-    def __init__(self, urls: Sequence[str], *, patience: Patience, api_key_env: str = "GSI_API_KEY") -> None:
+    def __init__(self, urls: Sequence[str], reach: Reach = USUAL) -> None:
         """Raises SpecError for an address, ConfigError for a key or a proxy that cannot be used; both are read now."""
         self.replicas = [Replica(*route_to(url)) for url in urls]
         self.name = " | ".join(replica.url for replica in self.replicas)
-        self.api_key_env = api_key_env
-        self._patience = patience
-        self._key = key_in(api_key_env)
-        self._connections = Connections(self._key, patience.timeout)
+        self._reach = reach
+        self._key = key_in(reach.api_key_env)
+        self._connections = Connections(self._key, reach.timeout)
         self.check: Callable[[Transport], Awaitable[None]] | None = None
         self._checking = False
 
@@ -90,11 +94,10 @@ class Transport:
 
         timeout, attempts: at most.
         """
-        one, patience = copy(self), self._patience
+        one, reach = copy(self), self._reach
         one.replicas, one.check = [Replica(url or replica.url, replica.proxy)], None
         one.name = one.replicas[0].url
-        timeout, attempts = min(timeout, patience.timeout), min(attempts, patience.attempts)
-        one._patience = replace(patience, timeout=timeout, attempts=attempts)
+        one._reach = replace(reach, timeout=min(timeout, reach.timeout), attempts=min(attempts, reach.attempts))
         return one
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
@@ -115,7 +118,7 @@ class Transport:
 
     def deadline(self) -> float:
         """When a request that begins now must have ended, by time.monotonic()."""
-        return time.monotonic() + self._patience.deadline
+        return time.monotonic() + self._reach.deadline
 
     def shown(self, text: str, most: int = 200) -> str:
         """A server's words as they may stand in an error or a log: escaped, cut, without the key."""
@@ -137,20 +140,18 @@ class Transport:
         answer lists at most; one that takes more bytes than that and 1 MiB is not read. deadline: by time.monotonic(),
         for several requests that share one. Raises BackendUnavailable, BackendError, ConfigError.
         """
-        patience, started = self._patience, time.monotonic()
-        until = started + patience.deadline if deadline is None else deadline
+        reach, started = self._reach, time.monotonic()
+        until = started + reach.deadline if deadline is None else deadline
         most = answers.BASE + answers.ENTRY * entries
         content = _written(body, f"{self.name}: {what}")
-        pause = wait_exponential_jitter(
-            max=patience.longest_wait, jitter=patience.first_wait, multiplier=patience.first_wait
-        )
+        pause = wait_exponential_jitter(max=reach.longest_wait, jitter=reach.first_wait, multiplier=reach.first_wait)
 
         def wait(state: RetryCallState) -> float:
             failed = state.outcome.exception() if state.outcome else None
             return max(float(pause(state)), failed.after if isinstance(failed, Failed) else 0.0)
 
         retrying = AsyncRetrying(
-            stop=stop_after_attempt(patience.attempts) | stop_before_delay(until - started),
+            stop=stop_after_attempt(reach.attempts) | stop_before_delay(until - started),
             wait=wait,
             retry=retry_if_exception(lambda error: isinstance(error, Failed) and error.again),
             reraise=True,
@@ -165,7 +166,7 @@ class Transport:
             tries = retrying.statistics.get("attempt_number", 1)
             spent = time.monotonic() - started
             raise failed.kind(
-                f"{self.name}: {what}: {self.shown(failed.problem, _LONG)} (attempt {tries} of {patience.attempts}, "
+                f"{self.name}: {what}: {self.shown(failed.problem, _LONG)} (attempt {tries} of {reach.attempts}, "
                 f"{spent:.1f} of {until - started:.4g} s). {failed.fix}"
             ) from None  # the cause may quote the server, or the key
         raise AssertionError("tenacity ends in a result or an error")
@@ -189,13 +190,13 @@ class Transport:
             async with asyncio.timeout(max(0.0, until - started)):
                 if replica.checked is None:
                     await self._verify(replica, time.monotonic())
-                async with asyncio.timeout(self._patience.timeout):
+                async with asyncio.timeout(self._reach.timeout):
                     answer = await self._fetch(replica, path, content, most)
                 await self._verify(replica, answer.opened)
-                async with asyncio.timeout(self._patience.timeout):
+                async with asyncio.timeout(self._reach.timeout):
                     result = await asyncio.to_thread(self._read, answer, read, most)
         except (Failed, TimeoutError) as error:
-            within = min(self._patience.timeout, max(0.0, until - started))
+            within = min(self._reach.timeout, max(0.0, until - started))
             failed = error if isinstance(error, Failed) else _late(f"answer within {within:.3g} s")
             if len(self.replicas) > 1:
                 failed.problem = f"{replica.url}: {failed.problem}"
@@ -255,11 +256,12 @@ class Transport:
         said = f": {said}" if said else ""
         if status in _BUSY:
             after = answers.retry_after(answer.retry_after)
-            again = after <= self._patience.longest_retry_after
+            again = after <= self._reach.longest_retry_after
             fix = "Send fewer requests at a time, or add replicas" if status == 429 else "Look into the server's log"
             return Failed(f"status {status}{said}", BackendUnavailable, fix=fix, again=again, after=after, down=True)
         if status in (401, 403):
-            fix = f"Set the environment variable {self.api_key_env} to the server's key (?api_key_env=NAME for another)"
+            variable = self._reach.api_key_env
+            fix = f"Set the environment variable {variable} to the server's key (?api_key_env=NAME for another)"
             return Failed(f"status {status}: the server wants a key, or another one", ConfigError, fix=fix, again=False)
         if status == 404:
             fix = "Check MODEL and the path in the spec against what the server lists (GET /v1/models)"

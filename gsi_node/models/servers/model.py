@@ -10,27 +10,25 @@ from collections.abc import Sequence
 from functools import cached_property
 from hashlib import blake2b
 from math import fsum, inf
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 from gsi_node.core.rng import Stream
 from gsi_node.errors import ConfigError, InvalidLogProb, LawMismatch
 from gsi_node.identity import fingerprint_of
-from gsi_node.models.servers.dialects import Dialect, Draw
+from gsi_node.models.servers.client import ModelClient
+from gsi_node.models.servers.dialect import Dialect, Draw
 from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.replica import Failed
-from gsi_node.models.servers.sglang import SGLang
 from gsi_node.models.servers.tempered import Token, check_temperature, tempered_sum
-from gsi_node.models.servers.vllm import VLLM
 from gsi_node.text.tokens import Tokenized, Tokens
 from gsi_node.types import Ids, Key, Prefix, SamplingLaw, Score, Step
 
-DIALECTS: dict[str, Dialect] = {"server": VLLM(), "sglang": SGLang()}
 Reported = Literal["raw", "processed", "unknown"]
 
 
-class ServerModel(Tokenized):
-    """π on a server. Threads and event loops may share one object; requests run side by side.
+class ServerModel(Tokenized, ModelClient):
+    """π on a server, which draws by its own random numbers, seeded from Stream(key, i). Threads and event loops may
+    share one object; requests run side by side.
 
     model: the served name, "" where the server has only one. top_k: how many tokens the server lists at a position
     (vLLM's default cap is 20). names: under which its answers may come. served: what the server calls the model where
@@ -103,32 +101,6 @@ class ServerModel(Tokenized):
                 f"{self.name}: the probe could not tell whether its log-probabilities include the "
                 "temperature; set temperature to 1, or sampled=raw or sampled=processed in the spec"
             )
-
-    def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
-        """y_1..y_n ~ π(· | x), by the server's own random numbers, seeded from Stream(key, i)."""
-        return self.transport.wait(self._sample(prefix, n, key, law))
-
-    async def asample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
-        return await self.transport.join(self._sample(prefix, n, key, law))
-
-    def score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
-        """log π(y_i | x) under `law`, in nats, with its certified bound."""
-        return self.transport.wait(self._score(prefix, steps, law))
-
-    async def ascore(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
-        return await self.transport.join(self._score(prefix, steps, law))
-
-    def close(self) -> None:
-        """Close the connections."""
-        self.transport.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     async def draw(self, ids: Ids, n: int, key: Key, law: SamplingLaw) -> list[list[Token]]:
         """n rows of sampled tokens, each up to its first stop id, as the server reports them."""

@@ -14,9 +14,11 @@ from functools import partial
 from typing import Any
 
 from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, LawMismatch, SpecError, VocabularyMismatch
+from gsi_node.models.servers.dialects import DIALECTS
 from gsi_node.models.servers.equals import about, card_of, names_of
-from gsi_node.models.servers.http import Patience, Transport
-from gsi_node.models.servers.model import DIALECTS, ServerModel
+from gsi_node.models.servers.http import USUAL as REACH
+from gsi_node.models.servers.http import Reach, Transport
+from gsi_node.models.servers.model import ServerModel
 from gsi_node.models.servers.reference import KEY, LAW, ROWS, TOLERANCE, Reference, look, same
 from gsi_node.models.servers.replica import Replica
 from gsi_node.text.prompt import USUAL, PromptSettings
@@ -36,10 +38,7 @@ def connect(
     prompt: PromptSettings = USUAL,
     top_k: int = 20,
     sampled: str = "probe",
-    timeout: float = 120.0,
-    attempts: int = 9,
-    deadline: float = 300.0,
-    api_key_env: str = "GSI_API_KEY",
+    reach: Reach = REACH,
 ) -> ServerModel:
     """The model behind one or more equal servers, probed. Raises BackendUnavailable, SpecError, VocabularyMismatch.
 
@@ -50,7 +49,7 @@ def connect(
         raise SpecError(f"server kind {kind!r} is unknown; known: {', '.join(DIALECTS)}")
     if sampled not in ("probe", "raw", "processed"):
         raise ConfigError(f"sampled is {sampled!r}; write raw, processed, or probe")
-    transport = Transport(urls, patience=Patience(timeout, attempts, deadline), api_key_env=api_key_env)
+    transport = Transport(urls, reach)
     dialect = DIALECTS[kind]
     try:
         cards = transport.wait(about(dialect, transport))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import fsum, inf, isfinite
 
 from gsi_node.errors import BackendError, SpecError
-from gsi_node.models.servers.dialects import Card
+from gsi_node.models.servers.dialect import Card
 from gsi_node.models.servers.equals import about, card_of, names_of
 from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.model import Reported, ServerModel

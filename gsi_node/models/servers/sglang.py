@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from gsi_node.models.servers.dialects import Card, Draw, agree, listing, no_scores, number, token_id, tokens_of
+from gsi_node.models.servers.dialect import Card, Draw, agree, listing, no_scores, number, token_id, tokens_of
 from gsi_node.models.servers.replica import Failed
 from gsi_node.models.servers.tempered import Token
 from gsi_node.types import Ids
@@ -31,6 +31,7 @@ class SGLang:
     """POST /generate, one entry a candidate: with n > 1 all children of a request would share one sampling_seed."""
 
     kind = "sglang"
+    example = "sglang:http://HOST:30000?tokenizer=/models/base"
     about_paths: tuple[str, ...] = ("/model_info", "/get_model_info")  # the older name is going away
     path = "/generate"
     spare = 0

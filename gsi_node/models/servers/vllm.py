@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from gsi_node.errors import BackendError, InvalidLogProb, SpecError
-from gsi_node.models.servers.dialects import (
+from gsi_node.models.servers.dialect import (
     Card,
     Draw,
     agree,
@@ -49,6 +49,7 @@ class VLLM:
     """POST /v1/completions with prompts of token ids. Child i of a request with n > 1 uses seed + i."""
 
     kind = "server"
+    example = "server:http://HOST:8000/v1#MODEL?tokenizer=/models/base"
     about_paths: tuple[str, ...] = ("/models",)
     path = "/completions"
     named = True

@@ -22,7 +22,7 @@ from gsi_node.errors import BackendUnavailable
 from gsi_node.identity import fingerprint_of
 from gsi_node.rewards.prm import heads
 from gsi_node.rewards.prm.families import Family, checked_wish, find_family, recognise
-from gsi_node.rewards.prm.layout import Wish
+from gsi_node.rewards.prm.layout import NONE, Wish
 from gsi_node.rewards.prm.rendered import RenderedReward
 from gsi_node.text.codec import Codec
 from gsi_node.text.folders import find_source
@@ -39,9 +39,7 @@ class TransformersPRM(RenderedReward):
         *,
         name: str | None = None,
         family: str | None = None,
-        separator: str | None = None,
-        system_prompt: str | None = None,
-        use_chat_template: bool | None = None,
+        wish: Wish = NONE,
         cache_bytes: int = 1 << 30,
         batch_bytes: int = 2 << 30,
     ) -> None:
@@ -51,9 +49,8 @@ class TransformersPRM(RenderedReward):
         config = model.config.to_dict()
         config["architectures"] = config.get("architectures") or [type(model).__name__]
         self.family = find_family(family) if family else recognise(config, name)
-        wish = checked_wish(self.family, Wish(separator, system_prompt, use_chat_template))
         self._codec = Codec(tokenizer, name)
-        layout = self.family.layout(self._codec, wish, config)
+        layout = self.family.layout(self._codec, checked_wish(self.family, wish), config)
         adapted = heads.adapted(model, self.family, self._codec)
         self.engine = Engine(adapted, cache_bytes=cache_bytes, batch_bytes=batch_bytes)
         super().__init__(name, layout, self.engine.context_length)
@@ -68,9 +65,7 @@ class TransformersPRM(RenderedReward):
         dtype: str = "float32",
         compile: bool = False,
         quantization: str | None = None,
-        separator: str | None = None,
-        system_prompt: str | None = None,
-        use_chat_template: bool | None = None,
+        wish: Wish = NONE,
         cache_bytes: int = 1 << 30,
         batch_bytes: int = 2 << 30,
     ) -> Self:
@@ -84,9 +79,7 @@ class TransformersPRM(RenderedReward):
             tokenizer,
             name=str(name_or_path),
             family=found.name,
-            separator=separator,
-            system_prompt=system_prompt,
-            use_chat_template=use_chat_template,
+            wish=wish,
             cache_bytes=cache_bytes,
             batch_bytes=batch_bytes,
         )

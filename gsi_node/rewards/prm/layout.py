@@ -28,6 +28,9 @@ class Wish:
     use_chat_template: bool | None = None
 
 
+NONE = Wish()
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """ids(problem, steps) = before + problem + after, then each step: glue (not before the first) + step + mark.

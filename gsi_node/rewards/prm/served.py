@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from gsi_node.errors import BackendError, ConfigError, RewardOutOfRange, SpecError
 from gsi_node.host.paths import expanded
 from gsi_node.identity import fingerprint_of
-from gsi_node.models.servers.dialects import token_id
+from gsi_node.models.servers.dialect import token_id
 from gsi_node.models.servers.equals import equal, listed
-from gsi_node.models.servers.http import Failed, Patience, Transport
+from gsi_node.models.servers.http import USUAL, Failed, Reach, Transport
 from gsi_node.rewards.prm.families import Family, checked_wish, find_family, recognise
-from gsi_node.rewards.prm.layout import Wish
+from gsi_node.rewards.prm.layout import NONE, Wish
 from gsi_node.rewards.prm.rendered import RenderedReward
 from gsi_node.text.codec import Codec
 from gsi_node.text.tokenizers import served_tokenizer
@@ -76,30 +76,21 @@ class ServedReward(RenderedReward):
         *,
         family: str | None = None,
         tokenizer: str | None = None,
-        separator: str | None = None,
-        system_prompt: str | None = None,
-        use_chat_template: bool | None = None,
+        wish: Wish = NONE,
         api: str = "pooling",
         raw: bool = False,
-        timeout: float = 120.0,
-        attempts: int = 9,
-        deadline: float = 300.0,
-        api_key_env: str = "GSI_API_KEY",
+        reach: Reach = USUAL,
     ) -> Self:
         """The reward model that equal servers at `urls` serve as `model`, asked once to see that it answers.
 
-        tokenizer: the folder or hub name of its tokenizer; the served name where None. timeout: seconds an attempt;
-        deadline: seconds of all of them.
+        tokenizer: the folder or hub name of its tokenizer; the served name where None.
         """
         if not model:
             raise SpecError("the reward server's model is not named; write server:http://HOST:PORT/v1#MODEL@family")
         source = tokenizer or model
         config = _config(source)
         found = find_family(family) if family else recognise(config, model)
-        patience = Patience(timeout, attempts, deadline)
-        roots = [url.rstrip("/").removesuffix("/v1") for url in urls]
-        transport = Transport(roots, patience=patience, api_key_env=api_key_env)
-        wish = Wish(separator, system_prompt, use_chat_template)
+        transport = Transport([url.rstrip("/").removesuffix("/v1") for url in urls], reach)
         try:
             tokenizer_files = served_tokenizer(source, f"server:{transport.name}#{model}")
             reward = cls(transport, tokenizer_files, model, found, config=config, wish=wish, api=api, raw=raw)

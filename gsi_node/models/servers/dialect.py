@@ -1,0 +1,131 @@
+"""What a kind of server is asked, and how its answers are read (vllm.py, sglang.py). Token ids throughout.
+
+Every sampling parameter is set in every request: servers otherwise apply the model's generation_config.json.
+A `read…` raises Failed for an answer that must not be used, one that contradicts itself or the request among them;
+shape errors become Failed in http.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Protocol
+
+from gsi_node.errors import InvalidLogProb, LawMismatch
+from gsi_node.models.servers.replica import Failed
+from gsi_node.models.servers.tempered import ROUNDING, Token
+from gsi_node.types import Ids
+
+_NEVER = -9999.0  # servers write this for −inf, which JSON cannot
+_LARGEST = 1 << 31
+_DIGITS = re.compile(r"[0-9]{1,10}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What to sample: n continuations of `ids` under raw softmax(logits / temperature), candidate i from seeds[i].
+
+    k: how many of the most likely tokens to list at each position.
+    """
+
+    ids: Ids
+    seeds: Sequence[int]
+    temperature: float
+    limit: int
+    stops: Ids
+    k: int
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A model as a server lists it. context: tokens, None where it does not say; folder: where it says the weights
+    lie, and where its tokenizer may be; parent: what it is an adapter of."""
+
+    name: str
+    context: int | None
+    folder: str | None
+    parent: str | None = None
+
+
+class Dialect(Protocol):
+    """One kind of server. kind: how a spec of it begins; example: such a spec. about_paths: where it says what it
+    serves, the newest first. named: whether requests and answers carry the model's name. spare: tokens of the context
+    that scoring needs beside those given. names: under which answers may come."""
+
+    kind: str
+    example: str
+    named: bool
+    about_paths: tuple[str, ...]
+    path: str
+    spare: int
+
+    def about(self, answer: Any) -> tuple[Card, ...]: ...
+    def sampling(self, model: str, draw: Draw) -> Any: ...
+    def read_samples(self, answer: Any, names: Collection[str], draw: Draw) -> list[tuple[list[Token], bool]]: ...
+    def scoring(self, model: str, ids: Ids, rows: Sequence[Ids], k: int) -> Any: ...
+    def read_scores(self, answer: Any, names: Collection[str], ids: Ids, rows: Sequence[Ids]) -> list[list[Token]]: ...
+
+
+def number(value: Any) -> float:
+    """The log-probability in nats that a server wrote; Failed for what is none.
+
+    A sum of float32 exponentials may put it above log 1 = 0, by ROUNDING = 1e-5 at most: that is read as 0.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or value > ROUNDING:
+        raise Failed(
+            f"it returned {value!r:.60} as a log-probability", InvalidLogProb, fix="Try another dtype on the server"
+        )
+    return -inf if value <= _NEVER else min(0.0, float(value))
+
+
+def token_id(value: Any) -> int:
+    """The token id that a server wrote as a number; Failed for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _LARGEST:
+        raise Failed(f"it returned {value!r:.60} as a token id")
+    return value
+
+
+def written_id(name: Any, before: str = "") -> int | None:
+    """The token id in a text such as "123", or "token_id:123" with before="token_id:"; None where it holds none."""
+    if not isinstance(name, str) or not name.startswith(before) or not _DIGITS.fullmatch(digits := name[len(before) :]):
+        return None
+    return token_id(int(digits))
+
+
+def listing(entries: Iterable[tuple[int, float]]) -> dict[int, float]:
+    """The log-probabilities at one position, in nats by id; Failed where two of one id differ by more than ROUNDING."""
+    found: dict[int, float] = {}
+    for i, value in entries:
+        if abs(found.get(i, value) - value) > ROUNDING:  # two −inf differ by NaN, which is not more
+            raise Failed(f"it gives token {i} two log-probabilities, {found[i]} and {value}", InvalidLogProb)
+        found[i] = value
+    return found
+
+
+def tokens_of(ids: Sequence[int], listed: Sequence[dict[int, float]]) -> list[Token]:
+    """The tokens at hand with what is listed at their places; Failed where one is not listed."""
+    for i, known in zip(ids, listed, strict=True):
+        if i not in known:
+            raise Failed(f"it returned no log-probability of token {i}", InvalidLogProb)
+    return [Token(i, known) for i, known in zip(ids, listed, strict=True)]
+
+
+def agree(what: str, found: Sequence[int], wanted: Sequence[int]) -> None:
+    """Failed where a list of ids in an answer is not the one it must be."""
+    if len(found) != len(wanted):
+        raise Failed(f"it contradicts itself: {what} has {len(found)} ids, not {len(wanted)}", again=False)
+    for place, (one, other) in enumerate(zip(found, wanted, strict=True)):
+        if one != other:
+            raise Failed(f"it contradicts itself: {what} has id {one!r:.20}, not {other}, at {place}", again=False)
+
+
+def no_scores(problem: str) -> Failed:
+    """The server cannot score given tokens."""
+    return Failed(
+        f"this server cannot score given steps: {problem}",
+        LawMismatch,
+        fix="llama.cpp-type servers never can. Score with vLLM, SGLang, or gsi_node.service (remote:…)",
+        again=False,
+    )
