@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gsi_node.errors import BackendError, GSIError, InvalidLogProb
 from gsi_node.models.servers.dialect import Dialect, Draw
+from gsi_node.models.servers.http import Reach
 from gsi_node.models.servers.model import ServerModel
 from gsi_node.models.servers.probe import connect
 from gsi_node.models.servers.replica import Failed
@@ -40,10 +41,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def models(server: Server) -> Iterator[dict[str, ServerModel]]:
-    options: dict[str, Any] = {"attempts": 1, "timeout": 10.0}
+    reach = Reach(attempts=1, timeout=10.0)
     with (
-        connect("server", [server.url + "/v1"], MODEL, **options) as vllm,
-        connect("sglang", [server.url], **options) as sglang,
+        connect("server", [server.url + "/v1"], MODEL, reach=reach) as vllm,
+        connect("sglang", [server.url], reach=reach) as sglang,
     ):
         yield {"server": vllm, "sglang": sglang}
 
