@@ -29,7 +29,7 @@ class Loader:
 
     place: str
     arguments: Callable[[Any], tuple[Any, ...]]
-    records: tuple[Record, ...] = ()
+    records: tuple[Grouped, ...] = ()
 
     def __call__(self, specs: Sequence[Any], options: Options) -> Any:
         grouped = {record.keyword: record.taken(options) for record in self.records}
@@ -37,7 +37,7 @@ class Loader:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class Grouped:
     """Options that are given as one value: made at `place` of those that the spec gives."""
 
     keyword: str
@@ -122,9 +122,9 @@ _WHERE: Types = {
 _CHAT: Types = {"system_prompt": text, "use_chat_template": flag}
 _TEXTS: Types = {**_CHAT, "template": name, "prompt": name}
 _HOW: Types = {"timeout": number, "attempts": integer, "deadline": number, "api_key_env": name}
-_PROMPT = Record("prompt", "text.prompt:told_prompt", _TEXTS)
-_WISH = Record("wish", "rewards.prm.layout:Wish", {**_CHAT, "separator": name})
-_REACH = Record("reach", "models.servers.http:Reach", _HOW)
+_PROMPT = Grouped("prompt", "text.prompt:told_prompt", _TEXTS)
+_WISH = Grouped("wish", "rewards.prm.layout:Wish", {**_CHAT, "separator": name})
+_REACH = Grouped("reach", "models.servers.http:Reach", _HOW)
 _FAMILIES = "rewards.prm.families:FAMILIES"
 
 _LANGUAGE_MODEL = "models.transformers:TransformersModel.from_pretrained"
