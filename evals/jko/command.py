@@ -12,17 +12,18 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from evals.jko import mcmc as jko_mcmc
-from evals.jko.table import markdown
+from evals.jko import mcmc
+from evals.jko.measurement import Measurement, kept
+from evals.jko.table import table
 from gsi_node.errors import ConfigError, GSIError
-from gsi_node.host.files import read_object, write
+from gsi_node.host.files import write
 from gsi_node.host.options import positive
 from gsi_node.host.screen import Screen, screen
 from gsi_node.host.shell import FAILED, INTERRUPTED, WRONG_CALL, Parser, complain, ending
@@ -32,8 +33,6 @@ from gsi_node.neural_jko.metrics import energy_distance, log_z, log_z_lower, mod
 from gsi_node.neural_jko.run import Run
 from gsi_node.neural_jko.targets import KnownTarget, Mixture, named
 from gsi_node.neural_jko.train import generator_for
-
-Row = dict[str, Any]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,15 +52,15 @@ def main(options: argparse.Namespace) -> int:
         seeds = integers("--seeds", options.seeds)
         targets = [named(name) for name in options.targets.split(",")]
         baselines = [] if options.baselines == "none" else options.baselines.split(",")
-        unknown = [name for name in baselines if name not in jko_mcmc.ALGORITHMS]
-        if unknown or options.samples < 2:
-            raise ConfigError(f"--baselines: no {', '.join(unknown)}" if unknown else "--samples: want at least 2")
-        rows: list[Row] = []
+        mcmc.check(baselines)
+        if options.samples < 2:
+            raise ConfigError("--samples: want at least 2")
+        found: list[Measurement] = []
         with held(options.out):
             for target in targets:
-                rows += rows_of(target, seeds, baselines, options, console)
-                write(options.out / "jko.json", json.dumps(rows, indent=1) + "\n")
-            text = markdown(rows)
+                found += measurements(target, seeds, baselines, options, console)
+                write(options.out / "jko.json", json.dumps([one.plain() for one in found], indent=1) + "\n")
+            text = table(found).markdown()
             write(options.out / "jko.md", text)
         sys.stdout.write(text)
         return 0
@@ -81,73 +80,74 @@ def integers(option: str, text: str) -> list[int]:
         raise ConfigError(f"{option} {text[:60]!r}: want integers with commas between") from error
 
 
-def rows_of(
+def measurements(
     target: KnownTarget, seeds: Sequence[int], baselines: Sequence[str], options: argparse.Namespace, console: Screen
-) -> list[Row]:
-    """One row a sampler and seed, and one for the floor; each is kept in a file of its own once it is known."""
+) -> list[Measurement]:
+    """One a sampler and seed, and one for the floor; each is kept in a file of its own once it is known."""
     n, folder = options.samples, options.out / target.name
-
-    def floor() -> Row:
-        mean, spread = sampling_floor(target, n, generator_for(0, "floor", n), repeats=10)
-        return {"target": target.name, "method": "truth", "energy_distance": mean, "std": spread, "n": n}
-
-    rows = [kept(folder / f"floor-{n}.json", floor)]
+    found = [kept(folder / f"floor-{n}.json", partial(floor, target, n))]
     for seed in seeds:
         config = configured(options.preset, target.name, {"seed": seed})
         run = Run(target, config, folder / f"seed-{seed}", device=options.device)
         console.show(f"{target.name}, seed {seed}: {len(run.finished())} of {len(config.plan())} layers exist")
-        rows.append(kept(folder / f"seed-{seed}" / f"row-{n}.json", partial(jko_row, run, n, seed)))
+        found.append(kept(folder / f"seed-{seed}" / f"row-{n}.json", partial(of_jko, run, target, n, seed)))
         for name in baselines:
-            steps = max(1, options.chain_steps // (jko_mcmc.LEAPFROGS if name == "hmc" else 1))
+            steps = max(1, options.chain_steps // (mcmc.LEAPFROGS if name == "hmc" else 1))
             path = folder / f"{name}-{steps}-{seed}-{n}.json"
-            rows.append(kept(path, partial(mcmc_row, name, target, n, steps, seed)))
-    return rows
+            found.append(kept(path, partial(of_chains, name, target, n, steps, seed)))
+    return found
 
 
-def kept(path: Path, make: Callable[[], Row]) -> Row:
-    """The row in a file, made and written where there is none."""
-    row = read_object(path)
-    if row is None:
-        row = make()
-        write(path, json.dumps(row, indent=1) + "\n")
-    elif not {"target", "method", "n"} <= row.keys():
-        raise ConfigError(f"{path}: no row of this table; remove it, and it is measured again")
-    return row
+def floor(target: KnownTarget, n: int) -> Measurement:
+    """The truth against itself."""
+    mean, spread = sampling_floor(target, n, generator_for(0, "floor", n), repeats=10)
+    return Measurement(target=target.name, method="truth", energy_distance=mean, std=spread, n=n)
 
 
-def jko_row(run: Run, n: int, seed: int) -> Row:
-    """Train what is missing, draw n samples, compare. `seconds` … are of training; sampling_… of these draws."""
+def of_jko(run: Run, target: KnownTarget, n: int, seed: int) -> Measurement:
+    """Train what is missing, draw n samples, compare."""
     stack = run.complete()
     start, before = time.perf_counter(), stack.evaluate.count
     particles = stack.sample(n, generator_for(seed, "evaluation", n, stack.device), log_g=True)
-    spent, log_w = time.perf_counter() - start, particles.log_weights()
-    return {
-        **compared("neural JKO", named(run.target.name), particles.x.cpu(), seed),
-        "log_z_lower": log_z_lower(log_w).value,
-        "log_z": log_z(log_w).value,
-        **{key: sum(r[key] for r in run.finished()) for key in ("seconds", "cpu_seconds", "evaluations")},
-        "sampling_seconds": spent,
-        "sampling_evaluations": stack.evaluate.count - before,
-    }
+    spent, log_w, layers = time.perf_counter() - start, particles.log_weights(), run.finished()
+    return replace(
+        compared("neural JKO", target, particles.x.cpu(), seed),
+        log_z_lower=log_z_lower(log_w).value,
+        log_z=log_z(log_w).value,
+        **{key: sum(layer[key] for layer in layers) for key in ("seconds", "cpu_seconds", "evaluations")},
+        sampling_seconds=spent,
+        sampling_evaluations=stack.evaluate.count - before,
+    )
 
 
-def mcmc_row(name: str, target: KnownTarget, n: int, steps: int, seed: int) -> Row:
-    chains = jko_mcmc.run(name, target, n, steps, seed)
-    about = {key: getattr(chains, key) for key in ("seconds", "evaluations", "step_size", "acceptance")}
-    return {**compared(name.upper(), target, chains.x, seed), **about, "steps": steps}
+def of_chains(name: str, target: KnownTarget, n: int, steps: int, seed: int) -> Measurement:
+    """The end states of n chains of HMC or MALA."""
+    chains = mcmc.run(name, target, n, steps, seed)
+    return replace(
+        compared(name.upper(), target, chains.x, seed),
+        seconds=chains.seconds,
+        evaluations=chains.evaluations,
+        step_size=chains.step_size,
+        acceptance=chains.acceptance,
+        steps=steps,
+    )
 
 
-def compared(method: str, target: KnownTarget, x: torch.Tensor, seed: int) -> Row:
+def compared(method: str, target: KnownTarget, x: torch.Tensor, seed: int) -> Measurement:
     """Samples against as many of the truth (drawn afresh for each seed, the same ones for every method)."""
     if not bool(torch.isfinite(x).all()):
         raise ConfigError(f"{method} on {target.name}: samples that are not finite")
     truth = target.sample(len(x), generator_for(seed, "truth", len(x)))
-    row: Row = {"target": target.name, "method": method, "seed": seed, "n": len(x)}
-    row["energy_distance"] = energy_distance(x, truth)
-    if isinstance(target, Mixture):
-        weights = mode_weights(x, target.means)
-        row |= {"mode_weights": weights, "mode_error": mode_error(weights)}
-    return row
+    weights = mode_weights(x, target.means) if isinstance(target, Mixture) else None
+    return Measurement(
+        target=target.name,
+        method=method,
+        seed=seed,
+        n=len(x),
+        energy_distance=energy_distance(x, truth),
+        mode_weights=weights,
+        mode_error=None if weights is None else mode_error(weights),
+    )
 
 
 if __name__ == "__main__":

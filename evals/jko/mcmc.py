@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gsi_node.errors import ConfigError
 from gsi_node.neural_jko.targets import Funnel, KnownTarget, Mixture, Mustache
+
+if TYPE_CHECKING:
+    from jax import Array as JaxArray  # imported where chains run
 
 ALGORITHMS = ("mala", "hmc")
 WANTED = {"mala": 0.574, "hmc": 0.65}
@@ -34,7 +39,17 @@ class Chains(NamedTuple):
     acceptance: float
 
 
-def log_density(target: KnownTarget) -> Callable[[Any], Any]:
+def check(algorithms: Iterable[str]) -> None:
+    """Refuse an algorithm that there is not, or whose packages are missing. Raises ConfigError."""
+    for name in algorithms:
+        if name not in ALGORITHMS:
+            raise ConfigError(f"--baselines: no {name}; there are {', '.join(ALGORITHMS)}, or none")
+        for package in ("blackjax", "jax"):
+            if find_spec(package) is None:
+                raise ConfigError(f"{name} needs {package}: pip install 'gsi-node[jko]', or --baselines none")
+
+
+def log_density(target: KnownTarget) -> Callable[[JaxArray], JaxArray]:
     """The target's log g of one point (dim,), written with jax.numpy; equal to `target.log_density` (a test)."""
     import jax
     import jax.numpy as jnp
@@ -50,7 +65,7 @@ def log_density(target: KnownTarget) -> Callable[[Any], Any]:
         rho = target.correlation
         norm = math.log(2 * math.pi * math.sqrt(1 - rho**2))
 
-        def mustache(x: Any) -> Any:
+        def mustache(x: JaxArray) -> JaxArray:
             second = x[1] - (x[0] ** 2 - 1) ** 2 - rho * x[0]
             return -0.5 * (x[0] ** 2 + second**2 / (1 - rho**2)) - norm
 
@@ -59,27 +74,23 @@ def log_density(target: KnownTarget) -> Callable[[Any], Any]:
 
 
 def run(algorithm: str, target: KnownTarget, n: int, steps: int, seed: int) -> Chains:
-    """n chains of `steps` transitions each. Raises ConfigError where blackjax is missing."""
-    try:
-        import blackjax
-        import jax
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"{algorithm} needs {error.name}: pip install 'gsi-node[jko]', or --baselines none"
-        ) from error
+    """n chains of `steps` transitions each."""
+    import blackjax
+    import jax
+
     density = log_density(target)
 
-    def kernel(epsilon: Any) -> Any:
+    def kernel(epsilon: JaxArray) -> blackjax.SamplingAlgorithm:
         if algorithm == "mala":
             return blackjax.mala(density, step_size=0.5 * epsilon**2)
         metric = np.ones(target.dim)
         return blackjax.hmc(density, step_size=epsilon, inverse_mass_matrix=metric, num_integration_steps=LEAPFROGS)
 
-    def advanced(epsilon: Any, start: Any, keys: Any) -> tuple[Any, Any]:
+    def advanced(epsilon: JaxArray, start: JaxArray, keys: JaxArray) -> tuple[JaxArray, JaxArray]:
         """Chains from `start` (n, dim), one transition a row of keys: end states, and mean acceptance a transition."""
         sampler = kernel(epsilon)
 
-        def one(states: Any, key: Any) -> tuple[Any, Any]:
+        def one(states: JaxArray, key: JaxArray) -> tuple[JaxArray, JaxArray]:
             states, info = jax.vmap(sampler.step)(jax.random.split(key, len(start)), states)
             return states, info.acceptance_rate.mean()
 
@@ -88,7 +99,7 @@ def run(algorithm: str, target: KnownTarget, n: int, steps: int, seed: int) -> C
 
     advance = jax.jit(advanced)
 
-    def chains(epsilon: float, count: int, length: int, key: Any) -> tuple[Any, float]:
+    def chains(epsilon: float, count: int, length: int, key: JaxArray) -> tuple[NDArray[np.float32], float]:
         first, second = jax.random.split(key)
         start = jax.random.normal(first, (count, target.dim))
         x, rates = advance(epsilon, start, jax.random.split(second, length))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+
+from evals.jko.measurement import Measurement
+from evals.report.table import TextTable
 
 PUBLISHED = {  # arXiv 2407.20444, energy distance and its sampling floor, both at 50,000 samples
     "mustache": (2.9e-3, 8.6e-5),
@@ -16,9 +18,7 @@ PUBLISHED = {  # arXiv 2407.20444, energy distance and its sampling floor, both 
     "gmm10": (5.3e-5, 4.6e-5),
 }
 PUBLISHED_N = 50_000
-
-Row = dict[str, Any]
-HEAD = ("target", "sampler", "energy distance", "log Z", "mode error", "target evaluations", "seconds")
+COLUMNS = ("target", "sampler", "energy distance", "log Z", "mode error", "target evaluations", "seconds")
 
 
 def mean_and_error(values: Sequence[float], style: str) -> str:
@@ -29,34 +29,39 @@ def mean_and_error(values: Sequence[float], style: str) -> str:
     return f"{mean} ± {format(float(np.std(values, ddof=1)) / math.sqrt(len(values)), style)}"
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def table(measurements: Sequence[Measurement]) -> TextTable:
     """One line a target and sampler. log Z is 0 for every target; mode error is Σ (share − 1/k)²."""
-    lines = ["| " + " | ".join(HEAD) + " |", "|" + " --- |" * len(HEAD)]
-    for target in dict.fromkeys(row["target"] for row in rows):
-        own = [row for row in rows if row["target"] == target]
-        for method in dict.fromkeys(row["method"] for row in own):
-            lines.append(_line(target, method, [row for row in own if row["method"] == method]))
+    return TextTable("Neural JKO sampling", COLUMNS, list(_lines(measurements)))
+
+
+def _lines(measurements: Sequence[Measurement]) -> Iterator[Sequence[str]]:
+    for target in dict.fromkeys(one.target for one in measurements):
+        own = [one for one in measurements if one.target == target]
+        for method in dict.fromkeys(one.method for one in own):
+            yield (target, *_cells([one for one in own if one.method == method]))
         if target in PUBLISHED:
             value, floor = PUBLISHED[target]
-            told = f"{value:.1e} (floor {floor:.1e})"
-            lines.append(f"| {target} | published, n = {PUBLISHED_N:,} | {told} | | | | |")
-    return "\n".join(lines) + "\n"
+            yield (target, f"published, n = {PUBLISHED_N:,}", f"{value:.1e} (floor {floor:.1e})", *[""] * 4)
 
 
-def _line(target: str, method: str, rows: Sequence[Row]) -> str:
-    n, seeds = rows[0]["n"], len(rows)
-    if method == "truth":
-        floor = f"{rows[0]['energy_distance']:.1e} (std of one pair {rows[0]['std']:.1e})"
-        return f"| {target} | floor: truth against truth, n = {n:,} | {floor} | | | | |"
+def _cells(seeds: Sequence[Measurement]) -> Sequence[str]:
+    """What the measurements of one method, one a seed, say together."""
+    first = seeds[0]
+    if first.method == "truth":
+        floor = f"{first.energy_distance:.1e} (std of one pair {first.std:.1e})"
+        return (f"floor: truth against truth, n = {first.n:,}", floor, *[""] * 4)
 
-    def cell(key: str, style: str) -> str:
-        values = [row[key] for row in rows if key in row]
-        return mean_and_error(values, style) if values else ""
+    def cell(values: Sequence[float | None], style: str) -> str:
+        known = [value for value in values if value is not None]
+        return mean_and_error(known, style) if known else ""
 
-    counted = f"{np.mean([row['evaluations'] for row in rows]) / 1e6:.1f} M"
-    seconds = cell("seconds", ".0f")
-    if "cpu_seconds" in rows[0]:
-        seconds += f" (CPU: {cell('cpu_seconds', '.0f')})"
-    named = f"{method}, n = {n:,}, {seeds} seed{'s' if seeds > 1 else ''}"
-    cells = [cell("energy_distance", ".1e"), cell("log_z", ".3f"), cell("mode_error", ".1e"), counted, seconds]
-    return f"| {target} | {named} | " + " | ".join(cells) + " |"
+    evaluations = [one.evaluations for one in seeds if one.evaluations is not None]
+    seconds, cpu = cell([one.seconds for one in seeds], ".0f"), cell([one.cpu_seconds for one in seeds], ".0f")
+    return (
+        f"{first.method}, n = {first.n:,}, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}",
+        cell([one.energy_distance for one in seeds], ".1e"),
+        cell([one.log_z for one in seeds], ".3f"),
+        cell([one.mode_error for one in seeds], ".1e"),
+        f"{np.mean(evaluations) / 1e6:.1f} M",
+        f"{seconds} (CPU: {cpu})" if cpu else seconds,
+    )

@@ -9,33 +9,21 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from hashlib import sha256
 from html import escape
 from pathlib import Path
-from typing import Any
 
-from evals.report import tables
 from evals.report.details import Details, details
-from evals.report.plots import Plot
-from evals.report.tally import Row, Setting
-from gsi_node.types import Plain
+from evals.report.document import Drawn, Report
 
 ASSETS = Path(__file__).parent / "assets"
-WIDE = ("differences", "weights", "costs")
 
 
-def page(
-    name: str,
-    summary: Plain,
-    plots: Sequence[Plot],
-    groups: Mapping[Setting, Sequence[Row]],
-    config: Mapping[str, Any],
-    limit: int,
-) -> str:
+def page(report: Report, limit: int) -> str:
     """The whole page. limit: bytes of details about rows; what does not fit is left out, and the page says so."""
-    found = details(groups, limit)
-    script = (ASSETS / "report.js").read_text("utf-8")
+    found = details(report.arms, limit)
+    script, style = ((ASSETS / name).read_text("utf-8") for name in ("report.js", "report.css"))
     digest = base64.b64encode(sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     policy += "; base-uri 'none'; form-action 'none'"
@@ -44,16 +32,16 @@ def page(
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
             f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(name)}</title>\n<style>\n{(ASSETS / 'report.css').read_text('utf-8')}</style>\n</head>",
-            f"<body>\n<main>\n<h1>{escape(name)}</h1>",
-            f'<p class="dim">{escape(_headline(summary))}</p>',
-            *(f'<p class="note">{escape(note)}</p>' for note in (*summary["notes"], *found.notes)),
-            *_results(summary),
+            f"<title>{escape(report.name)}</title>\n<style>\n{style}</style>\n</head>",
+            f"<body>\n<main>\n<h1>{escape(report.name)}</h1>",
+            f'<p class="dim">{escape(_headline(report))}</p>',
+            *(f'<p class="note">{escape(note)}</p>' for note in (*report.summary.notes, *found.notes)),
+            *_results(report),
             "<h2>Plots</h2>",
-            f'<div class="figures">{"".join(map(_figure, plots))}</div>',
+            f'<div class="figures">{"".join(map(_figure, report.drawn))}</div>',
             _BROWSER,
             "<h2>Configuration</h2>",
-            f"<pre>{escape(json.dumps(config, indent=2, ensure_ascii=False))}</pre>",
+            f"<pre>{escape(json.dumps(report.config, indent=2, ensure_ascii=False))}</pre>",
             "</main>",
             f'<script type="application/json" id="data">{data_block(found)}</script>',
             f"<script>{script}</script>\n</body>\n</html>\n",
@@ -82,41 +70,24 @@ def data_block(found: Details) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _headline(summary: Plain) -> str:
-    methods = ", ".join(dict.fromkeys(s["method"] for s in summary["settings"]))
-    failed = f", {summary['errors']} of them errors" if summary["errors"] else ""
-    failed += f", {summary['ungraded']} ungraded" if summary["ungraded"] else ""
-    return f"{summary['rows']} rows{failed}. Methods: {methods}. Brackets and bars are 95 % intervals."
+def _headline(report: Report) -> str:
+    summary = report.summary
+    methods = ", ".join(dict.fromkeys(one.arm.method for found in summary.sets for one in found.tallies))
+    failed = f", {summary.errors} of them errors" if summary.errors else ""
+    failed += f", {summary.ungraded} ungraded" if summary.ungraded else ""
+    return f"{summary.rows} rows{failed}. Methods: {methods}. Brackets and bars are 95 % intervals."
 
 
-def _results(summary: Plain) -> Iterable[str]:
-    for data in dict.fromkeys(setting["data"] for setting in summary["settings"]):
-        settings = [s for s in summary["settings"] if s["data"] == data]
-        pairs = [p for p in summary["pairs"] if p["data"] == data]
-        curves = [c for c in summary["calibration"] if c["data"] == data]
+def _results(report: Report) -> Iterable[str]:
+    for data, tables in report.tables.items():
         yield f"<h2>Results: {escape(data)}</h2>"
-        yield _table("Accuracy", *tables.accuracies(settings))
-        yield _table("What a problem costs, means", *tables.costs(settings))
-        if pairs:
-            caption = "Paired differences of accuracy; p adjusted for all comparisons of this report (Holm)"
-            yield _table(caption, *tables.pairwise(pairs))
-        if curves:
-            yield _table("Rewards", *tables.rewards(curves))
+        yield from (table.html() for table in tables)
 
 
-def _table(caption: str, header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
-    lines = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>\n" for line in body)
+def _figure(drawn: Drawn) -> str:
+    source = base64.b64encode(drawn.svg.read_bytes()).decode()
+    wide = ' class="wide"' if drawn.wide else ""
     return (
-        f"<h3>{escape(caption)}</h3>\n"
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n<tbody>{lines}</tbody></table></div>'
-    )
-
-
-def _figure(plot: Plot) -> str:
-    source = base64.b64encode(plot.svg.read_bytes()).decode()
-    wide = ' class="wide"' if plot.name.startswith(WIDE) else ""
-    return (
-        f'<figure{wide}><h3>{escape(plot.title)}</h3><img alt="{escape(plot.title)}" '
-        f'src="data:image/svg+xml;base64,{source}"><figcaption>{escape(plot.caption)}</figcaption></figure>\n'
+        f'<figure{wide}><h3>{escape(drawn.title)}</h3><img alt="{escape(drawn.title)}" '
+        f'src="data:image/svg+xml;base64,{source}"><figcaption>{escape(drawn.caption)}</figcaption></figure>\n'
     )

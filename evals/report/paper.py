@@ -95,14 +95,17 @@ def text(name: str, preset: Preset, draft: str, base: str, addresses: list[str] 
     settings += ["--set", "max_step_tokens=512"]
     folder = f"runs/paper-{name}"
 
-    def command(data: str, limit: int, methods: str, n: str, seeds: str, out: str, concurrency: int) -> str:
+    def command(data: str, methods: str, n: str, seeds: str, *, limit: int, out: str, concurrency: int) -> str:
         what = ["python", "-m", "evals", "run", "--data", data, "--limit", str(limit), "--methods", methods]
         what += ["--n", n, "--seeds", seeds]
-        how = ["--record", "summary", "--concurrency", str(concurrency), "--out", out]
+        how = ["--record", "summary", "--concurrency", str(concurrency), "--out", f"{folder}/{out}"]
         return " \\\n    ".join(shlex.join(part) for part in (what, models[:2], models[2:4], models[4:], settings, how))
 
     caution = f"NOTE: {preset.caution}\n" if preset.caution and (draft, base) == (preset.draft, preset.base) else ""
-    runs = "\n\n".join(command(data, 500, METHODS, "1,4,16,64", "0,1,2", f"{folder}/{data}", 16) for data in SETS)
+    latency = command("math500", "gsi,sbon-base", "16", "0", limit=50, out="latency", concurrency=1)
+    runs = "\n\n".join(
+        command(data, METHODS, "1,4,16,64", "0,1,2", limit=500, out=data, concurrency=16) for data in SETS
+    )
     return f"""\
 The comparison of arXiv 2506.04118 with {draft} (draft), {base} (base) and {REWARD} (reward).
 {caution}
@@ -118,7 +121,7 @@ for data in {" ".join(SETS)}; do python -m evals report {folder}/$data; done
 
 Latencies: n = 16, one problem in flight.
 
-{command("math500", 50, "gsi,sbon-base", "16", "0", f"{folder}/latency", 1)}
+{latency}
 
 python -m evals report {folder}/latency
 

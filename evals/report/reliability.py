@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from evals.report import stats
-from evals.report.tally import Row, decided
+from evals.report.arms import decided
+from evals.report.stats import Estimate
+from evals.rows.row import Row
 from gsi_node.pocket.world.check import normal
 from gsi_node.pocket.world.problems import problems
-from gsi_node.types import Plain
 
 BINS = 10
 
 
-class Judged(NamedTuple):
+class LabelledReward(NamedTuple):
     """One reward and what is known to be true. problem: the cluster."""
 
     problem: str
@@ -27,11 +28,40 @@ class Judged(NamedTuple):
     good: bool
 
 
+@dataclass(frozen=True, slots=True)
+class RewardBin:
+    """Rewards in [low, high), the last bin's high included. good: the share of good ones, clustered by problem."""
+
+    low: float
+    high: float
+    mean_reward: float
+    count: int
+    good: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """How far one source's rewards are probabilities. kind: "steps", whose labels are exact, or "answers", where the
+    last step's reward is held against the answer. good: the share of good ones. auroc: None without good and bad ones.
+    brier: mean (r − y)². ece: Σ_b (count_b / count) |mean reward − share good|.
+    """
+
+    data: str
+    kind: str
+    source: str
+    count: int
+    good: float
+    auroc: float | None
+    brier: float
+    ece: float
+    bins: Sequence[RewardBin]
+
+
 class Paths:
     """The acceptable texts at each position of pocket problems, by problem text, from the seeded generator."""
 
     def __init__(self, rows: Iterable[Row], seed: int = 0) -> None:
-        size = 1 + max((row["index"] for row in rows if row["data"] == "pocket"), default=-1)
+        size = 1 + max((row.index for row in rows if row.data == "pocket"), default=-1)
         self._texts: dict[str, list[frozenset[str]]] = {}
         for split in ("test", "validation"):
             for item in problems(split, seed, size):
@@ -42,7 +72,7 @@ class Paths:
         return self._texts.get(problem)
 
 
-def judged_steps(row: Row, path: Sequence[frozenset[str]]) -> Iterator[Judged]:
+def judged_steps(row: Row, path: Sequence[frozenset[str]]) -> Iterator[LabelledReward]:
     """Every step whose reward was recorded, labelled by pocket's exact check: right, after right steps only.
 
     Candidates where the row keeps them, otherwise the committed step and the refused one.
@@ -50,64 +80,66 @@ def judged_steps(row: Row, path: Sequence[frozenset[str]]) -> Iterator[Judged]:
     right = True
     for place, step in enumerate(decided(row)):
         allowed = path[place] if right and place < len(path) else frozenset()
-        for batch in (step, *([step["rejected"]] if step.get("rejected") else [])):
-            for one in batch.get("candidates") or [batch]:
-                if one.get("reward") is not None and one.get("text") is not None:
-                    good = normal(one["text"]) in allowed
-                    yield Judged(row["problem_id"], batch["source"], one["reward"], good)
-        right = step.get("text") is not None and normal(step["text"]) in allowed
+        for batch in (step, *([step.rejected] if step.rejected else [])):
+            for one in batch.candidates or [batch]:
+                if one.reward is not None and one.text is not None:
+                    yield LabelledReward(row.problem_id, batch.source, one.reward, normal(one.text) in allowed)
+        right = step.text is not None and normal(step.text) in allowed
 
 
-def judged_answer(row: Row) -> Iterator[Judged]:
+def judged_answer(row: Row) -> Iterator[LabelledReward]:
     """The reward of a response's last step against the correctness of its answer."""
     steps = decided(row)
-    if steps and steps[-1].get("reward") is not None and row["correct"] is not None:
-        yield Judged(row["problem_id"], steps[-1]["source"], steps[-1]["reward"], bool(row["correct"]))
+    if steps and steps[-1].reward is not None and row.correct is not None:
+        yield LabelledReward(row.problem_id, steps[-1].source, steps[-1].reward, row.correct)
 
 
-def reliability(rows: Sequence[Row], data_seed: int = 0) -> list[Plain]:
-    """One entry a data set and source (draft, base): reliability by bin of reward, AUROC, Brier score, ECE.
+def reliability(rows: Sequence[Row], data_seed: int = 0) -> list[Curve]:
+    """One curve a data set, kind of label and source (draft, base), in that order.
 
-    Problems of pocket have exact step labels; elsewhere the last step's reward is held against the answer. Brier:
-    mean (r − y)². ECE: Σ_b (count_b / count) |mean reward − share good|. Bins are of equal width over [0, 1], or over
-    the rewards' range where they leave it. Intervals are clustered by problem.
+    Problems of pocket have exact step labels; elsewhere the last step's reward is held against the answer. Bins are of
+    equal width over [0, 1], or over the rewards' range where they leave it.
     """
-    whole = [row for row in rows if row["error"] is None]
-    paths = Paths(whole, data_seed) if any(row["data"] == "pocket" for row in whole) else None
-    found: defaultdict[tuple[str, str, str], list[Judged]] = defaultdict(list)
+    whole = [row for row in rows if row.error is None]
+    paths = Paths(whole, data_seed) if any(row.data == "pocket" for row in whole) else None
+    found: defaultdict[tuple[str, str, str], list[LabelledReward]] = defaultdict(list)
     for row in whole:
-        path = paths.get(row["problem"]) if paths and row["data"] == "pocket" else None
+        path = paths.get(row.problem) if paths and row.data == "pocket" else None
         kind = "answers" if path is None else "steps"
         for one in judged_answer(row) if path is None else judged_steps(row, path):
-            found[(row["data"], kind, one.source)].append(one)
-    return [
-        {"data": data, "kind": kind, "source": source, **_curve(judged)}
-        for (data, kind, source), judged in sorted(found.items())
-    ]
+            found[row.data, kind, one.source].append(one)
+    return [_curve(*about, judged) for about, judged in sorted(found.items())]
 
 
-def _curve(judged: Sequence[Judged]) -> Plain:
+def _curve(data: str, kind: str, source: str, judged: Sequence[LabelledReward]) -> Curve:
     rewards = np.asarray([one.reward for one in judged], dtype=np.float64)
     good = np.asarray([one.good for one in judged], dtype=np.float64)
     low, high = min(0.0, float(rewards.min())), max(1.0, float(rewards.max()))
     edges = np.linspace(low, high, BINS + 1)
     places = np.clip(np.searchsorted(edges, rewards, side="right") - 1, 0, BINS - 1)
-    bins: list[Plain] = []
+    bins = []
     for b in np.unique(places):
-        inside = places == b
-        sums: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-        for i in np.flatnonzero(inside).tolist():
-            sums[judged[i].problem][0] += judged[i].good
-            sums[judged[i].problem][1] += 1
-        share = stats.proportion([s for s, _ in sums.values()], [c for _, c in sums.values()])
-        about = {"low": float(edges[b]), "high": float(edges[b + 1]), "mean_reward": float(rewards[inside].mean())}
-        bins.append({**about, "count": int(inside.sum()), "good": asdict(share)})
-    error = sum(b["count"] * abs(b["mean_reward"] - b["good"]["value"]) for b in bins) / len(judged)
-    return {
-        "count": len(judged),
-        "good": float(good.mean()),
-        "auroc": stats.auroc(rewards, good),
-        "brier": float(np.square(rewards - good).mean()),
-        "ece": error,
-        "bins": bins,
-    }
+        inside = np.flatnonzero(places == b)
+        share = stats.proportion(*_by_problem([judged[i] for i in inside.tolist()]))
+        mean = float(rewards[inside].mean())
+        bins.append(RewardBin(float(edges[b]), float(edges[b + 1]), mean, len(inside), share))
+    return Curve(
+        data=data,
+        kind=kind,
+        source=source,
+        count=len(judged),
+        good=float(good.mean()),
+        auroc=stats.auroc(rewards, good),
+        brier=float(np.square(rewards - good).mean()),
+        ece=sum(one.count * abs(one.mean_reward - one.good.value) for one in bins) / len(judged),
+        bins=bins,
+    )
+
+
+def _by_problem(judged: Iterable[LabelledReward]) -> tuple[list[int], list[int]]:
+    """How many are good, and how many there are, in each problem."""
+    good, count = Counter[str](), Counter[str]()
+    for one in judged:
+        good[one.problem] += one.good
+        count[one.problem] += 1
+    return list(good.values()), list(count.values())

@@ -10,13 +10,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
-
-Numbers = Sequence[float] | NDArray[Any]
+from statsmodels.stats.multitest import multipletests
 
 LEVEL = 0.95
 
@@ -50,6 +48,19 @@ class Difference:
     worse: int
 
 
+@dataclass(frozen=True, slots=True)
+class Quantiles:
+    """5, 25, 50, 75 and 95 % quantiles, the mean and the count of finite values."""
+
+    p5: float
+    p25: float
+    p50: float
+    p75: float
+    p95: float
+    mean: float
+    count: float
+
+
 @lru_cache(maxsize=1024)
 def _quantile(df: int | None) -> float:
     """The 97.5 % quantile of Student's t with df degrees of freedom; of the normal law for None."""
@@ -70,7 +81,7 @@ def wilson(share: float, size: float, quantile: float | None = None) -> tuple[fl
     return max(0.0, min(low, share)), min(1.0, max(high, share))  # p is inside: only rounding could say otherwise
 
 
-def ratio(numerators: Numbers, denominators: Numbers) -> tuple[float, float]:
+def ratio(numerators: ArrayLike, denominators: ArrayLike) -> tuple[float, float]:
     """R = Σ a_i / Σ d_i over clusters i and its linearised standard error, units of a/d (Cochran 1977, §6.3 and §9A).
 
     Var R = G/(G − 1) · Σ (a_i − R d_i)² / (Σ d_i)², G clusters; 0 for G = 1, where nothing is known of it.
@@ -83,7 +94,7 @@ def ratio(numerators: Numbers, denominators: Numbers) -> tuple[float, float]:
     return value, float(np.sqrt(len(a) / (len(a) - 1) * np.square(a - value * d).sum())) / total
 
 
-def proportion(successes: Numbers, trials: Numbers) -> Estimate:
+def proportion(successes: ArrayLike, trials: ArrayLike) -> Estimate:
     """Share of successes over clusters with `trials` each: Wilson's interval at the effective sample size.
 
     One trial a cluster: Wilson's own interval. Else size n* = p(1 − p) / Var (at most the number of trials; the number
@@ -104,7 +115,7 @@ def proportion(successes: Numbers, trials: Numbers) -> Estimate:
     return Estimate(share, low, high, se, clusters, rows)
 
 
-def mean(sums: Numbers, counts: Numbers) -> Estimate:
+def mean(sums: ArrayLike, counts: ArrayLike) -> Estimate:
     """Mean of values given by cluster as (sum, count): R ± t_{G−1} · se with the linearised se of `ratio`."""
     d = np.asarray(counts, dtype=np.float64)
     a, d = np.asarray(sums, dtype=np.float64)[d > 0], d[d > 0]
@@ -113,7 +124,7 @@ def mean(sums: Numbers, counts: Numbers) -> Estimate:
     return Estimate(value, value - half, value + half, se, len(d), int(d.sum()))
 
 
-def paired_difference(differences: Numbers, pairs: Numbers) -> Difference:
+def paired_difference(differences: ArrayLike, pairs: ArrayLike) -> Difference:
     """δ = Σ D_i / Σ m_i with D_i = Σ_j (x_ij − y_ij) over the m_i seeds that both have for problem i.
 
     Interval (Bonett and Price 2012, here with clusters): two imagined problems with one pair each are added, one won
@@ -139,7 +150,7 @@ def paired_difference(differences: Numbers, pairs: Numbers) -> Difference:
     )
 
 
-def sign_flip_p(differences: Numbers) -> float:
+def sign_flip_p(differences: ArrayLike) -> float:
     """P(|Σ s_i D_i| ≥ |Σ D_i|) over independent fair signs s_i, exactly: the paired permutation test over problems.
 
     D_i: whole numbers. The law of the sum is a convolution of binomial laws, one for each size |D_i|. With one seed
@@ -158,32 +169,26 @@ def sign_flip_p(differences: Numbers) -> float:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's adjusted p-values (Scand. J. Stat. 6, 1979): max over j ≤ k of (m − j + 1) p_(j), at most 1."""
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
-        adjusted[i] = largest
-    return adjusted
+    return [float(p) for p in multipletests(p_values, method="holm")[1]] if p_values else []
 
 
-def auroc(scores: Numbers, labels: Numbers) -> float | None:
-    """P(score of a good one > of a bad one), ties half: (Σ ranks of the good − g(g+1)/2) / gb. None without both."""
-    good = np.asarray(labels, dtype=bool)
-    g, b = int(good.sum()), int((~good).sum())
-    if g == 0 or b == 0:
+def auroc(scores: ArrayLike, labels: ArrayLike) -> float | None:
+    """P(score of a good one > of a bad one), ties half: Mann and Whitney's U over the pairs. None without both."""
+    values, good = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=bool)
+    pairs = int(good.sum()) * int((~good).sum())
+    if pairs == 0:
         return None
-    ranks = scipy_stats.rankdata(np.asarray(scores, dtype=np.float64))
-    return (float(ranks[good].sum()) - g * (g + 1) / 2) / (g * b)
+    return float(scipy_stats.mannwhitneyu(values[good], values[~good], method="asymptotic").statistic) / pairs
 
 
-def quantiles(values: Numbers) -> dict[str, float]:
-    """The 5, 25, 50, 75, 95 % quantiles, the mean and the count of finite values; empty where there is none."""
+def quantiles(values: ArrayLike) -> Quantiles | None:
+    """Of the finite values; None where there is none."""
     finite = np.asarray(values, dtype=np.float64)
     finite = finite[np.isfinite(finite)]
     if finite.size == 0:
-        return {}
-    names = ("p5", "p25", "p50", "p75", "p95")
-    found = dict(zip(names, np.quantile(finite, (0.05, 0.25, 0.5, 0.75, 0.95)).tolist(), strict=True))
-    return {**found, "mean": float(finite.mean()), "count": float(finite.size)}
+        return None
+    p5, p25, p50, p75, p95 = np.quantile(finite, (0.05, 0.25, 0.5, 0.75, 0.95)).tolist()
+    return Quantiles(p5, p25, p50, p75, p95, float(finite.mean()), float(finite.size))
 
 
 def pareto(costs: Sequence[float], values: Sequence[float]) -> list[int]:

@@ -20,7 +20,8 @@ import sys
 from pathlib import Path
 
 from evals.options import above_zero, integer, integers, number, numbers, positive
-from evals.report.tables import estimate, probability, short, table
+from evals.report.cells import estimate, probability, short
+from evals.report.table import TextTable
 from evals.tune import trials
 from evals.tune.thresholds import FIELDS
 from evals.tune.trials import Search, Trial
@@ -111,20 +112,20 @@ def _table(found: list[Trial], method: str) -> str:
             f"{trial.wanted:.3f}",
             estimate(trial.fallback),
             estimate(trial.accuracy),
-            "–" if trial.flops is None else short(trial.flops, digits=3),
+            short(trial.flops, digits=3),
             str(trial.runs),
         ]
         for trial in found
     ]
-    return table(header, body)
+    return TextTable("Trials", header, body).markdown()
 
 
 def _verdict(best: Trial, held: Trial, budget: float | None) -> str:
     """What the held-out split says of the promise."""
-    inside = held.fallback["low"] <= best.wanted <= held.fallback["high"]
+    inside = held.fallback.low <= best.wanted <= held.fallback.high
     lines = [
         f"The wanted fallback share {best.wanted:.3f} lies {'in' if inside else 'OUTSIDE'} the held-out interval.",
-        f"Accuracy there minus on the calibration split: {held.accuracy['value'] - best.accuracy['value']:+.3f} "
+        f"Accuracy there minus on the calibration split: {held.accuracy.value - best.accuracy.value:+.3f} "
         f"(p = {probability(trials.unpaired_p(best, held))}; the best of several promises a little too much).",
     ]
     if budget is not None and held.flops is not None:

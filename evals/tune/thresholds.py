@@ -5,22 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from evals.report.tally import Row, decided, drafted
+from evals.report.arms import decided, drafted
+from evals.rows.row import Row, StepRecord
 from gsi_node.core.accept import calibrate_log_c, calibrate_log_ratio_clip
 from gsi_node.errors import ConfigError
-from gsi_node.types import Plain
 
 FIELDS = {"gsi": "threshold", "expgsi": "threshold", "gsi-ic": "log_c", "rsd-n": "delta", "rsd": "delta"}
 """The field of GSIConfig that decides how often a method falls back."""
 TESTED = {"threshold": "tilted_reward", "delta": "reward"}
 
 
-def batches(rows: Iterable[Row]) -> list[Plain]:
+def batches(rows: Iterable[Row]) -> list[StepRecord]:
     """The drafts' batches of all rows that succeeded, one a decided step."""
-    return [drafted(step) for row in rows if row["error"] is None for step in decided(row)]
+    return [drafted(step) for row in rows if row.error is None for step in decided(row)]
 
 
-def threshold(method: str, tested: Sequence[Plain], share: float) -> float:
+def threshold(method: str, tested: Sequence[StepRecord], share: float) -> float:
     """u, δ or log c (nats) at which `share` of the tested batches would have been refused.
 
     gsi, expgsi: the quantile of r̃ of the chosen candidates; rsd, rsd-n: of r; in the middle of the gap it falls into. A
@@ -30,9 +30,9 @@ def threshold(method: str, tested: Sequence[Plain], share: float) -> float:
     if not tested:
         raise ConfigError("the calibration run decided no step: give it more problems (--limit)")
     if FIELDS[method] == "log_c":
-        logs = [_number(batch["log_mean_weight"]) for batch in tested]
+        logs = [_number(batch.log_mean_weight) for batch in tested]
         return calibrate_log_c(logs, share)
-    values = sorted(_number(batch[TESTED[FIELDS[method]]]) for batch in tested)
+    values = sorted(_number(getattr(batch, TESTED[FIELDS[method]])) for batch in tested)
     return quantile(values, share)
 
 
@@ -49,9 +49,9 @@ def quantile(values: Sequence[float], share: float) -> float:
     return above if below in (above, -math.inf) else (below + above) / 2
 
 
-def clip(tested: Sequence[Plain]) -> float:
+def clip(tested: Sequence[StepRecord]) -> float:
     """expgsi's log_ratio_clip: the 95 % quantile of ℓ over all candidates of a gsi run, in nats."""
-    ratios = [_number(one["log_ratio"]) for batch in tested for one in batch.get("candidates") or ()]
+    ratios = [_number(one.log_ratio) for batch in tested for one in batch.candidates or ()]
     if not ratios:
         raise ConfigError("the calibration run kept no candidates, whose log-ratios the clip needs")
     return calibrate_log_ratio_clip(ratios)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from scipy import stats as scipy_stats
 
 from evals import __main__ as harness
 from evals.report import stats
-from evals.report.tally import Setting, tally
+from evals.report.arms import Arm
+from evals.report.stats import Estimate
+from evals.report.tally import tally
 from evals.rows.lines import read_rows
 from evals.rows.row import Row
 from evals.run.folder import CONFIG, read_config
@@ -30,15 +32,15 @@ class Trial:
 
     fields: Plain
     wanted: float
-    fallback: Plain
-    accuracy: Plain
+    fallback: Estimate
+    accuracy: Estimate
     flops: float | None
     problems: int
     runs: int
 
     def about(self) -> Plain:
         """All of it, JSON-plain."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,43 +129,37 @@ def held_out(search: Search, best: Trial) -> Trial:
 
 def measured(rows: Sequence[Row], fields: Plain, wanted: float, runs: int) -> Trial:
     """Fallback share, accuracy and FLOPs of a run's rows. Raises ConfigError where no step was decided."""
-    temperature = rows[0].temperature if rows else 0.7
-    found = tally(Setting("", fields["method"], fields["n"], temperature), rows) if rows else {}
-    accepted = found.get("acceptance")
-    if accepted is None:
+    found = tally(Arm("", fields["method"], fields["n"], rows[0].temperature), rows) if rows else None
+    accepted = None if found is None else found.acceptance
+    if found is None or accepted is None:
         raise ConfigError("the run decided no step: are all its rows errors? (evals report shows them)")
-    fallback = {
-        **accepted,
-        "value": 1 - accepted["value"],
-        "low": 1 - accepted["high"],
-        "high": 1 - accepted["low"],
-    }
-    flops = None if found["flops"] is None else found["flops"]["total"]["value"]
-    return Trial(fields, wanted, fallback, found["accuracy"], flops, found["problems"], runs)
+    fallback = replace(accepted, value=1 - accepted.value, low=1 - accepted.high, high=1 - accepted.low)
+    flops = None if found.flops is None else found.flops.total.value
+    return Trial(fields, wanted, fallback, found.accuracy, flops, found.problems, runs)
 
 
 def best(found: Sequence[Trial], budget: float | None) -> Trial | None:
     """The most accurate within the budget, the cheapest of equals; None where none is within it."""
     able = [t for t in found if budget is None or (t.flops is not None and t.flops <= budget)]
-    return max(able, key=lambda t: (t.accuracy["value"], -(t.flops or 0.0)), default=None)
+    return max(able, key=lambda t: (t.accuracy.value, -(t.flops or 0.0)), default=None)
 
 
 def frontier(found: Sequence[Trial]) -> list[Trial]:
     """Those that no other beats in accuracy at the same or a lower cost."""
     known = [t for t in found if t.flops is not None]
-    front = stats.pareto([t.flops or 0.0 for t in known], [t.accuracy["value"] for t in known])
+    front = stats.pareto([t.flops or 0.0 for t in known], [t.accuracy.value for t in known])
     return [known[i] for i in front]
 
 
 def unpaired_p(one: Trial, other: Trial) -> float:
     """Two-sided p of equal accuracies on different problems, by the normal law of their difference."""
-    se = math.hypot(one.accuracy["se"], other.accuracy["se"])
-    gap = abs(one.accuracy["value"] - other.accuracy["value"])
+    se = math.hypot(one.accuracy.se, other.accuracy.se)
+    gap = abs(one.accuracy.value - other.accuracy.value)
     return 1.0 if se == 0.0 else float(2 * scipy_stats.norm.sf(gap / se))
 
 
 def _gap(trial: Trial) -> float:
-    return abs(float(trial.fallback["value"]) - trial.wanted)
+    return abs(trial.fallback.value - trial.wanted)
 
 
 def _first(name: str, beta: float) -> float:

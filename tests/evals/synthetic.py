@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from evals.rows.lines import row_of
+from evals.rows.row import Row
 from evals.rows.sealed import sealed
 from evals.run.plan import OWN
 from gsi_node.host.strict_json import finite
@@ -183,6 +185,11 @@ def config_of(**fields: Any) -> Plain:
 def line_of(row: Plain) -> bytes:
     """The line of a row that may be none."""
     return sealed(json.dumps(finite({"schema": 2, **row}), allow_nan=False).encode())
+
+
+def typed(rows: Iterable[Plain]) -> list[Row]:
+    """The rows as they are read."""
+    return [row_of(line_of(row), "here")[0] for row in rows]
 
 
 def write(folder: Path, rows: Iterator[Plain] | Sequence[Plain], config: Plain | None = None) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import warnings
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import pytest
 import torch
 
 from evals.__main__ import main
-from evals.jko import mcmc as jko_mcmc
-from evals.jko.table import markdown
+from evals.jko import mcmc
+from evals.jko.measurement import Measurement
+from evals.jko.table import table
 from gsi_node.neural_jko import config
 from gsi_node.neural_jko.lock import held
 from gsi_node.neural_jko.targets import named
@@ -27,7 +29,7 @@ def test_the_twin_is_the_target(name: str) -> None:
     x = target.sample(20, torch.Generator().manual_seed(0))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # jax and blackjax warn of their own accord
-        twin = jko_mcmc.log_density(target)
+        twin = mcmc.log_density(target)
         values = [float(twin(np.asarray(point, dtype=np.float32))) for point in x]
     assert values == pytest.approx(target.log_density(x).tolist(), rel=1e-3, abs=1e-3)
 
@@ -39,7 +41,7 @@ def test_chains_reach_an_easy_target() -> None:
     target = eight_modes(1.0, "wide")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        chains = jko_mcmc.run("mala", target, 400, 40, seed=0)
+        chains = mcmc.run("mala", target, 400, 40, seed=0)
     assert chains.x.mean(0).tolist() == pytest.approx([-1.0, 0.0], abs=0.25)
     assert chains.x.var(0).tolist() == pytest.approx([1.5, 1.5], abs=0.45)
     assert chains.acceptance > 0.5
@@ -53,7 +55,7 @@ def test_the_command_writes_its_table(tmp_path: Path, monkeypatch: pytest.Monkey
     rows = json.loads((tmp_path / "jko.json").read_text("utf-8"))
     assert [row["method"] for row in rows] == ["truth", "neural JKO", "neural JKO"]
     text = (tmp_path / "jko.md").read_text("utf-8")
-    assert text == markdown(rows)
+    assert text == table([Measurement(**row) for row in rows]).markdown()
     assert "1.2e-05 (floor 2.6e-05)" in text
     assert "2 seeds" in text
 
@@ -99,3 +101,12 @@ def test_one_process_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str
     with held(tmp_path):
         assert main(["jko", "--targets", "8modes", "--samples", "50", "--out", str(tmp_path)]) == 2
     assert f"process {os.getpid()} is at work there" in capsys.readouterr().err
+
+
+def test_a_sampler_that_is_not_installed_is_said_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "blackjax", None)
+    assert main(["jko", "--targets", "8modes", "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err == ("error: mala needs blackjax: pip install 'gsi-node[jko]', or --baselines none\n")
+    assert not (tmp_path / "out").exists()

@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from evals.report.markdown import printable, quoted
-from evals.report.tables import table
+from evals.report.table import TextTable
 
 RENDERER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 ACTIVE = st.text(st.sampled_from("ab1 \\`*_~|<>&#;![]():/.=+-\n\x1b\u2028wx\ud800"), max_size=20)
@@ -50,7 +50,8 @@ def check(text: str) -> None:
         return
     assert said(inline(f"# x {quoted_text} x", "heading_open")) == f"x {shown} x"
     assert said(inline(f"> {quoted_text}\n", "paragraph_open")).split() == shown.split()
-    cells = [token for token in RENDERER.parse(table(["head", text], [["a", "b"]])) if token.type == "inline"]
+    drawn = TextTable("", ["head", text], [["a", "b"]]).markdown()
+    cells = [token for token in RENDERER.parse(drawn) if token.type == "inline"]
     assert len(cells) == 4
     assert said(cells[1].children or []).split() == shown.split()
 

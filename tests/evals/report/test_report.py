@@ -16,11 +16,14 @@ import pytest
 from markdown_it import MarkdownIt
 
 from evals.report import command as report
+from evals.report.arms import by_arm
 from evals.report.markdown import printable
-from evals.report.panels import bars
+from evals.report.plots import every
+from evals.report.plots.costs import draw as bars
+from evals.report.summary import summarise
 from evals.report.tables import costs
 from gsi_node.types import Plain
-from tests.evals.synthetic import campaign, failed, write
+from tests.evals.synthetic import campaign, failed, typed, write
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)><!--\u2028 & \\u003c \ud800"
 
@@ -69,6 +72,8 @@ def test_everything_is_written_and_the_same_rows_give_the_same_files(tmp_path: P
     plots = {path.stem for path in (out / "plots").glob("*.png")}
     assert plots == {"accuracy", "flops", "seconds", "acceptance", "calibration", "differences", "weights", "costs"}
     assert plots == {path.stem for path in (out / "plots").glob("*.svg")}
+    text = (out / "report.md").read_text("utf-8")
+    assert re.findall(r"plots/(\w+)\.png", text) == [plot.name for plot in every()]
     assert run(folder) == 0
     assert first == {
         path.name: path.read_bytes() for path in out.rglob("*") if path.is_file() and path.suffix != ".png"
@@ -107,8 +112,9 @@ def test_the_rest_is_not_told_where_a_row_does_not_tell(tmp_path: Path) -> None:
     gsi, sbon = (setting["seconds"]["rest"] for setting in summary["settings"])
     assert gsi is None
     assert sbon > 0
-    assert [line[-1] == "–" for line in costs(summary["settings"])[1]] == [True, False]
-    assert bars(summary["settings"]) is not None
+    [found] = summarise(*by_arm(typed(rows))).sets
+    assert [line[-1] == "–" for line in costs(found.tallies).rows] == [True, False]
+    assert bars(found) is not None
 
 
 def test_differences_pair_problem_with_problem(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_the_papers_commands_are_commands_of_this_harness(
         harness = ArgumentParser()
         run.add_arguments(harness)
         options = harness.parse_args(command[4:])
-        assert options.set[:2] == ["beta=20", "threshold=0.5"]
+        assert options.set[:2] == [("beta", "20"), ("threshold", "0.5")]
         for spec in (options.draft, options.base):
             parsed = parse_spec(spec)
             assert str(parsed).count("boxed") == 1 and "put your final answer" in str(parsed)

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evals.rows.row import StepRecord
 from evals.tune import command as tune
 from evals.tune import trials
 from evals.tune.thresholds import batches, clip, quantile, threshold
 from gsi_node.errors import ConfigError
-from gsi_node.types import Plain
-from tests.evals.synthetic import campaign, write
+from tests.evals.synthetic import campaign, typed, write
 
 finite = st.floats(-5, 5).map(lambda x: round(x, 2))
 
@@ -33,7 +33,7 @@ def test_the_quantile_refuses_the_wanted_share_as_nearly_as_ties_allow(values: l
 
 
 def test_a_batch_that_is_always_refused_counts() -> None:
-    tested: list[Plain] = [{"tilted_reward": None}] * 3 + [{"tilted_reward": r} for r in (0.1, 0.2, 0.5)]
+    tested = [StepRecord(source="draft", tilted_reward=r) for r in (None, None, None, 0.1, 0.2, 0.5)]
     assert 0.1 < threshold("gsi", tested, 4 / 6) < 0.2
     assert threshold("gsi", tested, 0.5) == 0.1  # the three impossible ones already are half
     with pytest.raises(ConfigError, match=r"0.500 of the batches are always refused"):
@@ -44,23 +44,23 @@ def test_a_batch_that_is_always_refused_counts() -> None:
 
 def test_log_c_accepts_the_wanted_share_on_average() -> None:
     logs = np.random.default_rng(0).normal(10, 4, 200)
-    tested = [{"log_mean_weight": float(value)} for value in logs]
+    tested = [StepRecord(source="draft", log_mean_weight=float(value)) for value in logs]
     log_c = threshold("gsi-ic", tested, 0.3)
     assert np.minimum(1, np.exp(logs - log_c)).mean() == pytest.approx(0.7, abs=1e-9)
 
 
 def test_the_clip_is_over_all_candidates_of_the_drafts_batches() -> None:
-    rows = list(campaign(6, ("gsi",), (4,), (0,)))
+    rows = typed(campaign(6, ("gsi",), (4,), (0,)))
     ratios = sorted(
-        one["log_ratio"]
+        one.log_ratio
         for r in rows
-        for step in r["steps"]
-        for one in (step.get("rejected") or step)["candidates"]
-        if one["log_ratio"] is not None
+        for step in r.steps
+        for one in (step.rejected or step).candidates or ()
+        if one.log_ratio is not None
     )
     assert clip(batches(rows)) == ratios[math.ceil(0.95 * len(ratios)) - 1]
     with pytest.raises(ConfigError, match="kept no candidates"):
-        clip([{"log_ratio": 1.0}])
+        clip([StepRecord(source="draft", log_ratio=1.0)])
 
 
 class Harness:
@@ -167,6 +167,8 @@ def test_a_failed_run_stops_the_search(
 
 
 def test_of_a_fallback_the_refused_batch_counts_and_not_the_bases() -> None:
-    refused = [s for r in campaign(10, ("gsi",), (2,), (0,)) for s in r["steps"] if "rejected" in s]
+    rows = typed(campaign(10, ("gsi",), (2,), (0,)))
+    refused = [step for row in rows for step in row.steps if step.rejected is not None]
     assert refused
-    assert [b["source"] for b in batches([{"error": None, "steps": refused}])] == ["draft"] * len(refused)
+    only = rows[0].model_copy(update={"steps": refused})
+    assert [batch.source for batch in batches([only])] == ["draft"] * len(refused)

@@ -1,0 +1,51 @@
+"""summary.json: a summary as JSON has held it since schema 1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from evals.report import stats
+from evals.report.pairs import Comparison
+from evals.report.summary import COSTS, DataSummary, Summary
+from evals.report.tally import Tally
+
+SCHEMA = 1
+
+
+def plain(summary: Summary) -> dict[str, object]:
+    """All of it, by plain names; of a data set's numbers each list holds the next data set's behind them."""
+    return {
+        "schema": SCHEMA,
+        "level": stats.LEVEL,
+        "rows": summary.rows,
+        "errors": summary.errors,
+        "ungraded": summary.ungraded,
+        "settings": [_tally(one) for found in summary.sets for one in found.tallies],
+        "pairs": [_comparison(one) for found in summary.sets for one in found.comparisons],
+        "calibration": [asdict(one) for found in summary.sets for one in found.curves],
+        "pareto": _fronts(summary.sets),
+        "notes": summary.notes,
+    }
+
+
+def _tally(tally: Tally) -> dict[str, object]:
+    told = asdict(tally)
+    arm, flops = told.pop("arm"), told["flops"]
+    told["steps_per_row"] = told["steps_per_row"] or {}
+    told["flops"] = None if flops is None else {"total": flops["total"], **flops["by_role"]}
+    return {**arm, "label": tally.arm.label, **told}
+
+
+def _comparison(one: Comparison) -> dict[str, object]:
+    about = {"data": one.first.data, "first": one.first.label, "second": one.second.label}
+    return {**about, **asdict(one.difference), "p_holm": one.p_holm}
+
+
+def _fronts(sets: Sequence[DataSummary]) -> dict[str, dict[str, list[int]]]:
+    """By data set and cost: places in the list of all settings."""
+    told, before = {}, 0
+    for found in sets:
+        told[found.data] = {cost: [before + place for place in found.fronts[cost]] for cost in COSTS}
+        before += len(found.tallies)
+    return told

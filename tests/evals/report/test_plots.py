@@ -1,0 +1,73 @@
+"""A plot is one file: put among the others in a copy of evals, it is drawn, listed and shown without another change."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from evals.report.arms import by_arm
+from evals.report.curves import over_cost
+from evals.report.look import look
+from evals.report.plots import every
+from evals.report.summary import summarise
+from gsi_node.step.methods import METHODS
+from tests.evals.synthetic import campaign, typed, write
+
+ROOT = Path(__file__).parents[3]
+NEW = '''
+"""Problems of each arm."""
+
+from matplotlib.figure import Figure
+
+from evals.report.plots import Plot
+from evals.report.summary import DataSummary
+
+
+def draw(found: DataSummary) -> Figure | None:
+    figure = Figure()
+    figure.add_subplot().bar([one.arm.label for one in found.tallies], [one.problems for one in found.tallies])
+    return figure
+
+
+PLOT = Plot("problems", "How many problems", 15, draw, lambda found: "A caption of its own.")
+'''
+
+
+def test_a_plot_is_one_file(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    shutil.copytree(ROOT / "evals", tree / "evals", ignore=shutil.ignore_patterns("__pycache__"))
+    (tree / "evals" / "report" / "plots" / "problems.py").write_text(NEW)
+    folder = write(tmp_path / "run", list(campaign(4, ("gsi", "base"), (2,), (0,))))
+    command = [sys.executable, "-W", "error", "-m", "evals", "report", str(folder)]
+    environment = {**os.environ, "PYTHONPATH": f"{tree}{os.pathsep}{ROOT}"}
+    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    out = folder / "report"
+    assert {path.name for path in (out / "plots").glob("problems.*")} == {"problems.png", "problems.svg"}
+    page = (out / "report.html").read_text("utf-8")
+    assert "<h3>How many problems</h3>" in page and "<figcaption>A caption of its own.</figcaption>" in page
+    listed = [line.split("|")[1].strip() for line in done.stdout.splitlines() if line.startswith("| plots/")]
+    assert listed[:3] == ["plots/accuracy.png", "plots/problems.png", "plots/flops.png"]
+
+
+def test_every_plot_has_a_name_and_a_place_of_its_own() -> None:
+    plots = every()
+    assert len({plot.name for plot in plots}) == len({plot.place for plot in plots}) == len(plots) >= 8
+
+
+def test_no_two_methods_look_alike() -> None:
+    looks = [look(name) for name in METHODS]
+    assert len({(one.colour, one.marker, one.line) for one in looks}) == len(looks)
+    assert len({(one.colour, one.marker) for one in looks}) == len(looks)  # without lines, as points alone
+
+
+def test_one_of_equal_costs_and_one_without() -> None:
+    """A cost that is not known, or 0, is no point; without any there is no plot."""
+    [found] = summarise(*by_arm(typed(campaign(3, ("gsi", "base"), (2,), (0,))))).sets
+    known = over_cost(found, lambda one: 1.0 if one.arm.method == "gsi" else None, [0], "cost")
+    assert known is not None
+    assert [text.get_text() for text in known.axes[0].texts] == ["2"]
+    assert over_cost(found, lambda one: 0.0, [0], "cost") is None
