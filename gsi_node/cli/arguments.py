@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from textwrap import fill
 
 from gsi_node.errors import ConfigError
 from gsi_node.host.options import positive, set_field
+from gsi_node.step.fields import Settings, help_of, with_option
 
-SETTINGS = {
-    "method": "how a step is decided: gsi, rsd-n, sbon-base …; --list-methods explains them (default gsi)",
-    "n": "candidates a step (default 8, kind to a CPU; the paper uses 16)",
-    "beta": "inverse temperature β of the tilt (default 20)",
-    "threshold": "u: a draft step with tilted reward below u is refused (default 0.5)",
-    "temperature": "sampling temperature of both models (default 0.7)",
-    "seed": "the same seed gives the same run (default 0)",
-    "max_steps": "steps at most (default 64)",
-}
-DEFAULTS = {"n": 8}
+DEFAULTS = {"n": 8}  # kind to a CPU; the paper uses 16
 
 EPILOG = """\
 examples:
@@ -29,15 +22,20 @@ examples:
       --reward verifier --n 16 "..."
 
 settings: --set wins over a named option, that over --config, that over the
-  defaults. The fields: method n n_fallback beta threshold delta log_c
-  log_ratio_clip chunk_size gamma temperature top_p max_steps
-  max_step_tokens max_tokens seed record max_log_ratio_error allow_degraded
-  earlier_messages
+  defaults. Fields without an option of their own:
+FIELDS
 
 exit codes: 0 done; 1 it failed under way (a model, a server, the disk);
   2 the call must be changed; 130 interrupted (Ctrl-C); 141 the reader of
   standard output went away; 143 terminated
 """
+
+
+def epilog() -> str:
+    """What stands under the options, with every field that has none."""
+    others = [name for name in Settings.model_fields if name not in with_option()]
+    lines = [fill(f"    {name:<20}{help_of(name, DEFAULTS)}", 79, subsequent_indent=" " * 24) for name in others]
+    return EPILOG.replace("FIELDS", "\n".join(lines))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ def read(options: argparse.Namespace) -> Arguments:
         draft=options.draft,
         base=options.base,
         reward=options.reward,
-        named={name: value for name in SETTINGS if (value := getattr(options, name)) is not None},
+        named={name: value for name in with_option() if (value := getattr(options, name)) is not None},
         sets=dict(options.set),
         config=options.config,
         samples=options.samples,
@@ -85,7 +83,7 @@ def read(options: argparse.Namespace) -> Arguments:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `gsi solve`."""
-    parser.epilog = EPILOG
+    parser.epilog = epilog()
     parser.add_argument(
         "problems", nargs="*", metavar="PROBLEM", help="problems; - reads standard input; none: three sample problems"
     )
@@ -98,8 +96,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_models(parser.add_argument_group("models"))
     settings = parser.add_argument_group("settings")
-    for name, text in SETTINGS.items():
-        settings.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar="VALUE", help=text)
+    for name in with_option():
+        option = f"--{name.replace('_', '-')}"
+        settings.add_argument(option, dest=name, metavar="VALUE", help=help_of(name, DEFAULTS))
     settings.add_argument("--config", metavar="FILE", help="JSON or TOML (FILE.toml) with fields of GSIConfig")
     add_set(settings)
     settings.add_argument(

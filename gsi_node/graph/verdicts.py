@@ -20,7 +20,7 @@ def pack_verdict(verdict: Commit | Refuse | Continue | Lost) -> Plain:
 def read_verdict(state: Mapping[str, Any]) -> Commit | Refuse | Continue | Lost | None:
     """The verdict on the current step; None before there is one.
 
-    Threads of versions before 0.2 have no verdict: there a batch that is left to the fallback stood under gsi_refused
+    Threads of 0.1.0 have no verdict: there a batch that is left to the fallback stood under gsi_refused
     alone, and so did the reason why the draft was lost.
     """
     stored = state.get("gsi_verdict")

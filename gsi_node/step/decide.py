@@ -70,8 +70,9 @@ def _drawn(context: StepContext) -> Stage[list[Step]]:
     if role == "specdec":
         draft, base = context.draft, context.base
         assert isinstance(draft, TokenModel) and isinstance(base, TokenModel)
-        choosers = partial(context.chooser, "draft")
-        return (yield from speculate(draft, base, context.prefix, context.n, context.law, config.gamma, choosers))
+        own = partial(context.chooser, "draft")
+        stage = speculate(draft, base, context.prefix, context.n, context.law, gamma=config.gamma, chooser_of=own)
+        return (yield from stage)
     model = context.draft if role == "draft" else context.base
     return (yield from stages.draft(model, role, context.prefix, context.n, context.key("draft"), context.law))
 

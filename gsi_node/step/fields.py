@@ -6,13 +6,14 @@ that --help answers at once.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+AtLeastOne = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +36,24 @@ class Settings(BaseModel):
         str,
         About("how a step is decided: gsi, rsd-n, sbon-base …; --list-methods explains them", "", True, override=False),
     ] = "gsi"
-    n: Annotated[Count, About("candidates a step", "n", option=True)] = 16
-    n_fallback: Annotated[Count | None, About("candidates of the fallback; none: n")] = None
+    n: Annotated[AtLeastOne, About("candidates a step", "n", option=True)] = 16
+    n_fallback: Annotated[AtLeastOne | None, About("candidates of the fallback (default: n)")] = None
     beta: Annotated[Finite, Field(ge=0), About("inverse temperature β of the tilt", "β", option=True)] = 20.0
     threshold: Annotated[Finite, About("u: a draft step with tilted reward below u is refused", "u", option=True)] = 0.5
     delta: Annotated[Finite, About("δ: rsd and rsd-n refuse a draft step with a reward below δ", "δ")] = 0.7
-    log_c: Annotated[Finite | None, About("log of gsi-ic's constant c, in nats; none: β·u", "log c")] = None
+    log_c: Annotated[Finite | None, About("log of gsi-ic's constant c, in nats (default: β·u)", "log c")] = None
     log_ratio_clip: Annotated[
         Finite, About("expgsi's r̃ is r + min(ℓ, clip)/β, in nats; `calibrate_log_ratio_clip` finds one")
     ] = 0.5
-    chunk_size: Annotated[Count, About("candidates that expgsi judges at once")] = 4
-    gamma: Annotated[Count, About("tokens that specdec drafts before a verification")] = 4
+    chunk_size: Annotated[AtLeastOne, About("candidates that expgsi judges at once")] = 4
+    gamma: Annotated[AtLeastOne, About("tokens that specdec drafts before a verification")] = 4
     temperature: Annotated[
         Finite, Field(gt=0), About("sampling temperature of both models", option=True, override=False)
     ] = 0.7
     top_p: Annotated[Finite, Field(gt=0, le=1), About("nucleus of both models' sampling", override=False)] = 1.0
-    max_steps: Annotated[Count, About("steps at most", option=True)] = 64
-    max_step_tokens: Annotated[Count, About("tokens a step at most")] = 512
-    max_tokens: Annotated[Count, About("tokens a response at most")] = 4096
+    max_steps: Annotated[AtLeastOne, About("steps at most", option=True)] = 64
+    max_step_tokens: Annotated[AtLeastOne, About("tokens a step at most")] = 512
+    max_tokens: Annotated[AtLeastOne, About("tokens a response at most")] = 4096
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63), About("the same seed gives the same run", option=True)] = 0
     record: Annotated[
         Literal["summary", "candidates"], About("candidates: step records keep every candidate", override=False)
@@ -79,6 +80,15 @@ class Settings(BaseModel):
 def about(name: str) -> About:
     """What a field says of itself."""
     return next(item for item in Settings.model_fields[name].metadata if isinstance(item, About))
+
+
+def help_of(name: str, defaults: Mapping[str, object]) -> str:
+    """A line for --help: what a field is, and its default, or that of `defaults`."""
+    default = defaults.get(name, Settings.model_fields[name].default)
+    if default is None:
+        return about(name).help
+    shown = f"{default:g}" if isinstance(default, float) else str(default).lower()
+    return f"{about(name).help} (default {shown})"
 
 
 def with_option() -> list[str]:

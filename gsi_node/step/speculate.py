@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -29,6 +30,7 @@ def speculate(
     prefix: Prefix,
     n: int,
     law: SamplingLaw,
+    *,
     gamma: int,
     chooser_of: Callable[[int], Chooser],
 ) -> Stage[list[Step]]:
@@ -150,8 +152,8 @@ class SpeculativeModel(AsyncTwins):
 
     def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
         """n steps of π_B's law; candidate i decides by Stream(key, i) only."""
-        stage = speculate(self.draft, self.base, prefix, n, law, self.gamma, lambda i: KeyedChooser(key, i))
-        return run(stage)[0]
+        own = partial(KeyedChooser, key)
+        return run(speculate(self.draft, self.base, prefix, n, law, gamma=self.gamma, chooser_of=own))[0]
 
     def score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
         return self.base.score(prefix, steps, law)

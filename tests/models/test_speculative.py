@@ -55,7 +55,7 @@ def test_samples_carry_the_bases_log_prob_and_do_not_depend_on_company(pair: Any
 
 def test_a_model_that_drafts_for_itself_is_never_corrected(pair: Any) -> None:
     base = pair[1]
-    stage = speculate(base, base, Prefix("2 + 2"), 3, LAW, 3, lambda i: KeyedChooser(KEY, i))
+    stage = speculate(base, base, Prefix("2 + 2"), 3, LAW, gamma=3, chooser_of=lambda i: KeyedChooser(KEY, i))
     steps, bill = run(stage)
     total = sum(len(step.token_ids) for step in steps)
     assert bill["draft"].generated_tokens == bill["base"].scored_tokens

@@ -46,7 +46,7 @@ def found_law(draft: TokenTable, base: TokenTable, gamma: int, n: int = 1) -> di
     law: defaultdict[Any, float] = defaultdict(float)
 
     def one_run(chooser: Any) -> list[Step]:
-        return run(speculate(draft, base, X, n, LAW, gamma, lambda i: chooser))[0]
+        return run(speculate(draft, base, X, n, LAW, gamma=gamma, chooser_of=lambda i: chooser))[0]
 
     for steps, p in outcomes(one_run):
         law[steps[0].token_ids if n == 1 else tuple(step.token_ids for step in steps)] += p
@@ -126,7 +126,8 @@ def test_a_token_tables_own_samples_follow_it() -> None:
 
 def test_equal_models_accept_everything_and_each_position_is_charged_once() -> None:
     table = TokenTable(TOKENS, lambda prefix, ids: [1.0, 0.0, 0.0, 0.0], eos=EOS)
-    _, bill = run(speculate(table, table, X, 2, SamplingLaw(1.0, 1.0, 7), 2, lambda i: KeyedChooser(KEY, i)))
+    law = SamplingLaw(1.0, 1.0, 7)
+    _, bill = run(speculate(table, table, X, 2, law, gamma=2, chooser_of=lambda i: KeyedChooser(KEY, i)))
     # 7 tokens: 2 drafted + 1 bonus, 2 drafted + 1 bonus, and 1 drafted, which ends the step
     assert (bill["draft"].generated_tokens, bill["draft"].scored_tokens, bill["draft"].calls) == (10, 0, 5)
     assert (bill["base"].generated_tokens, bill["base"].scored_tokens, bill["base"].calls) == (4, 10, 3)
