@@ -79,7 +79,11 @@ def test_awaited() -> None:
 
 @pytest.mark.parametrize("method", ["gsi", "expgsi", "specdec-sbon"])
 def test_on_the_pocket_models(method: str) -> None:
-    own = {"draft": load_model("pocket:draft"), "base": load_model("pocket:base"), "reward": load_reward("pocket")}
+    own: dict[str, Any] = {
+        "draft": load_model("pocket:draft"),
+        "base": load_model("pocket:base"),
+        "reward": load_reward("pocket"),
+    }
     settings = GSIConfig(method=method, n=3, max_steps=4, max_step_tokens=24, chunk_size=2)
     question = "What is 12 * (7 + 5)?"
     same(solve(question, Models(**own), settings), compile_gsi(**own, config=settings).invoke({"problem": question}))
