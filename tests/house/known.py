@@ -14,17 +14,12 @@ KNOWN: tuple[str, ...] = (
     "gsi_node/host/screen.py screen(**settings)",
     "gsi_node/host/shell.py Parser.__init__(**settings)",
     "Died",
-    "Draw",
-    "Kind",
     "Layout",
     "Meter",
     "Pool",
     "Row",
     "Run",
     "Size",
-    "Token",
-    "Unreadable",
-    "Value",
     "Worker",
 )
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from gsi_node.errors import GSIError
 from gsi_node.models.remote import RemoteModel, RemoteReward
-from gsi_node.models.servers.answers import Unreadable, message, read_json, retry_after, shown
+from gsi_node.models.servers.answers import Illegible, message, read_json, retry_after, shown
 from gsi_node.models.servers.http import Reach, Transport
 from gsi_node.models.servers.model import ServerModel
 from gsi_node.models.servers.sglang import SGLang
@@ -246,7 +246,7 @@ def test_read_json_ends_in_a_value_or_unreadable(body: bytes, encoding: str) -> 
     for name in ("", "gzip", encoding):
         try:
             value = read_json(body, name, 1000)
-        except Unreadable as error:
+        except Illegible as error:
             assert str(error).isprintable()
         else:
             json.dumps(value, ensure_ascii=False).encode()

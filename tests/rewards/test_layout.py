@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerFast
 
 from gsi_node.errors import ConfigError
 from gsi_node.rewards.prm.families import FAMILIES
-from gsi_node.rewards.prm.layout import Layout, Wish, bos, marker, start_of_text
+from gsi_node.rewards.prm.layout import StepLayout, Wish, bos, marker, start_of_text
 from gsi_node.text.codec import Codec
 from tests.miniature import CHARACTERS
 from tests.rewards.family_models import family_tokenizer
@@ -56,7 +56,7 @@ def test_a_byte_level_text_begins_with_no_space_of_its_own() -> None:
 def test_a_layout_of_the_users_own() -> None:
     """The example of docs/rewards.md."""
     codec = Codec(family_tokenizer(None))
-    layout = Layout(
+    layout = StepLayout(
         codec,
         bos(codec),
         marker(codec, "<extra_0>"),
@@ -67,7 +67,7 @@ def test_a_layout_of_the_users_own() -> None:
     )
     ids = layout.prompt("2+2?") + layout.committed("4.<extra_0>", True) + layout.candidate("So 4\n", False)
     assert codec.decode(ids) == "<bos>Q: 2+2?\nA: 4.<extra_0>\nSo 4<extra_0>"
-    assert layout.shape != Layout(codec, layout.before, layout.mark).shape
+    assert layout.shape != StepLayout(codec, layout.before, layout.mark).shape
 
 
 def test_what_a_tokenizer_or_template_lacks_is_named() -> None:

@@ -1,6 +1,6 @@
 """What a server sent, read within bounds: how many bytes, which encodings, and how its words reach an error.
 
-Whatever a body holds, `read_json` ends in a value or in Unreadable. It may take seconds for megabytes, so it runs in a
+Whatever a body holds, `read_json` ends in a value or in Illegible. It may take seconds for megabytes, so it runs in a
 thread, and the GIL changes hands within it: numbers are read by Python functions.
 """
 
@@ -22,12 +22,12 @@ ACCEPTED = "gzip, deflate"
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-class Unreadable(Exception):
+class Illegible(Exception):
     """This answer cannot be used; says why in words of ours."""
 
 
 def read_json(body: bytes, encoding: str, most: int) -> Any:
-    """The value in a JSON body of that Content-Encoding. Raises Unreadable: compressed otherwise, beyond `most` bytes
+    """The value in a JSON body of that Content-Encoding. Raises Illegible: compressed otherwise, beyond `most` bytes
     when decompressed, no JSON, nested too deep, a number or text that Python cannot hold."""
     text = _decompressed(body, encoding, most)
     try:
@@ -35,18 +35,18 @@ def read_json(body: bytes, encoding: str, most: int) -> Any:
         if _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
-        raise Unreadable("the answer is nested too deep") from None
+        raise Illegible("the answer is nested too deep") from None
     except UnicodeEncodeError:
-        raise Unreadable("the answer holds half of a character (a lone surrogate)") from None
+        raise Illegible("the answer holds half of a character (a lone surrogate)") from None
     except ValueError:
-        raise Unreadable("the answer is no JSON, or cut off") from None
+        raise Illegible("the answer is no JSON, or cut off") from None
     return value
 
 
 def _decompressed(body: bytes, encoding: str, most: int) -> bytes:
     encoding = encoding.strip().lower()
     if encoding not in _ENCODINGS:
-        raise Unreadable(f"the answer is encoded as {encoding[:40]!r}, which was not asked for ({ACCEPTED})")
+        raise Illegible(f"the answer is encoded as {encoding[:40]!r}, which was not asked for ({ACCEPTED})")
     window = _ENCODINGS[encoding]
     if window is None:
         return body
@@ -56,13 +56,13 @@ def _decompressed(body: bytes, encoding: str, most: int) -> bytes:
     try:
         text = inflate.decompress(body, most + 1)
     except zlib.error:
-        raise Unreadable(f"the answer is no {encoding}, though it says so") from None
+        raise Illegible(f"the answer is no {encoding}, though it says so") from None
     if len(text) > most:
-        raise Unreadable(
+        raise Illegible(
             f"the answer has more than {most:,} bytes when decompressed, where what was asked for takes fewer"
         )
     if not inflate.eof:
-        raise Unreadable("the compressed answer is cut off")
+        raise Illegible("the compressed answer is cut off")
     return text
 
 
@@ -78,7 +78,7 @@ def message(body: bytes, encoding: str) -> str:
     """What an OpenAI-shaped error says; "" where the body is none."""
     try:
         said = read_json(body, encoding, WORDS)
-    except Unreadable:
+    except Illegible:
         return ""
     for name in ("error", "message"):
         said = said.get(name, said) if isinstance(said, dict) else said

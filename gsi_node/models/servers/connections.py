@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from gsi_node.models.servers.answers import ACCEPTED, WORDS, Unreadable
+from gsi_node.models.servers.answers import ACCEPTED, WORDS, Illegible
 from gsi_node.models.servers.background import background_loop
 
 CLOSING = 1.0
@@ -61,7 +61,7 @@ class Connections:
         return self._opened.loop not in (None, asyncio.get_running_loop())
 
     async def fetch(self, url: str, proxy: str | None, content: bytes | None, most: int) -> Answer:
-        """The answer to `content` posted as JSON, or to a GET. Unreadable beyond `most` bytes; of an answer that is no
+        """The answer to `content` posted as JSON, or to a GET. Illegible beyond `most` bytes; of an answer that is no
         200 the first 64 KiB. Raises httpx.RequestError."""
         method, headers = "GET", self._headers
         if content is not None:
@@ -82,7 +82,7 @@ class Connections:
                 if status != 200 and len(body) > WORDS:
                     break
                 if len(body) > most:
-                    raise Unreadable(f"the answer has more than {most:,} bytes, where what was asked for takes fewer")
+                    raise Illegible(f"the answer has more than {most:,} bytes, where what was asked for takes fewer")
             if answer.headers.get("Connection", "").lower() == "close" or answer.http_version == "HTTP/1.0":
                 opened = max(0.0, opened - CLOSING)
             return Answer(status, opened, encoding, answer.headers.get("Retry-After"), bytes(body))

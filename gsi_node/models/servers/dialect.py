@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from gsi_node.errors import InvalidLogProb, LawMismatch
 from gsi_node.models.servers.replica import Failed
-from gsi_node.models.servers.tempered import ROUNDING, Token
+from gsi_node.models.servers.tempered import ROUNDING, Listed
 from gsi_node.types import Ids
 
 _NEVER = -9999.0  # servers write this for −inf, which JSON cannot
@@ -24,7 +24,7 @@ _DIGITS = re.compile(r"[0-9]{1,10}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
+class Drawing:
     """What to sample: n continuations of `ids` under raw softmax(logits / temperature), candidate i from seeds[i].
 
     k: how many of the most likely tokens to list at each position.
@@ -62,10 +62,10 @@ class Dialect(Protocol):
     spare: int
 
     def about(self, answer: Any) -> tuple[Card, ...]: ...
-    def sampling(self, model: str, draw: Draw) -> Any: ...
-    def read_samples(self, answer: Any, names: Collection[str], draw: Draw) -> list[tuple[list[Token], bool]]: ...
+    def sampling(self, model: str, draw: Drawing) -> Any: ...
+    def read_samples(self, answer: Any, names: Collection[str], draw: Drawing) -> list[tuple[list[Listed], bool]]: ...
     def scoring(self, model: str, ids: Ids, rows: Sequence[Ids], k: int) -> Any: ...
-    def read_scores(self, answer: Any, names: Collection[str], ids: Ids, rows: Sequence[Ids]) -> list[list[Token]]: ...
+    def read_scores(self, answer: Any, names: Collection[str], ids: Ids, rows: Sequence[Ids]) -> list[list[Listed]]: ...
 
 
 def number(value: Any) -> float:
@@ -104,12 +104,12 @@ def listing(entries: Iterable[tuple[int, float]]) -> dict[int, float]:
     return found
 
 
-def tokens_of(ids: Sequence[int], listed: Sequence[dict[int, float]]) -> list[Token]:
+def tokens_of(ids: Sequence[int], listed: Sequence[dict[int, float]]) -> list[Listed]:
     """The tokens at hand with what is listed at their places; Failed where one is not listed."""
     for i, known in zip(ids, listed, strict=True):
         if i not in known:
             raise Failed(f"it returned no log-probability of token {i}", InvalidLogProb)
-    return [Token(i, known) for i, known in zip(ids, listed, strict=True)]
+    return [Listed(i, known) for i, known in zip(ids, listed, strict=True)]
 
 
 def agree(what: str, found: Sequence[int], wanted: Sequence[int]) -> None:

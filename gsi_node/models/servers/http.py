@@ -31,7 +31,7 @@ from tenacity import (
 from gsi_node.cancel import check_cancelled
 from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, GSIError, SpecError
 from gsi_node.models.servers import answers
-from gsi_node.models.servers.answers import Unreadable
+from gsi_node.models.servers.answers import Illegible
 from gsi_node.models.servers.background import background_loop
 from gsi_node.models.servers.connections import Answer, Connections
 from gsi_node.models.servers.replica import Failed as Failed
@@ -230,7 +230,7 @@ class Transport:
                 fix="Start the server, or mend its address in the spec",
                 down=True,
             ) from error
-        except Unreadable as error:
+        except Illegible as error:
             raise _unreadable(error) from error
         if answer.status != 200:
             raise self._refused(answer, path)
@@ -240,7 +240,7 @@ class Transport:
         """read(the JSON of an answer); Failed for whatever it raises: the one catch-all around every reader."""
         try:
             return read(answers.read_json(answer.body, answer.encoding, most))
-        except Unreadable as error:
+        except Illegible as error:
             raise _unreadable(error) from error
         except (Failed, GSIError):
             raise
@@ -275,7 +275,7 @@ class Transport:
         return Failed(f"status {status}{said}", BackendError, fix="Change what the server names", again=False)
 
 
-def _unreadable(error: Unreadable) -> Failed:
+def _unreadable(error: Illegible) -> Failed:
     return Failed(str(error), fix="Look into the server's log, and at proxies before it", down=True)
 
 

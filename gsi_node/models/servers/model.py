@@ -16,10 +16,10 @@ from gsi_node.core.rng import Stream
 from gsi_node.errors import ConfigError, InvalidLogProb, LawMismatch
 from gsi_node.identity import fingerprint_of
 from gsi_node.models.servers.client import ModelClient
-from gsi_node.models.servers.dialect import Dialect, Draw
+from gsi_node.models.servers.dialect import Dialect, Drawing
 from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.replica import Failed
-from gsi_node.models.servers.tempered import Token, check_temperature, tempered_sum
+from gsi_node.models.servers.tempered import Listed, check_temperature, tempered_sum
 from gsi_node.text.tokens import Tokenized, Tokens
 from gsi_node.types import Ids, Key, Prefix, SamplingLaw, Score, Step
 
@@ -102,15 +102,15 @@ class ServerModel(Tokenized, ModelClient):
                 "temperature; set temperature to 1, or sampled=raw or sampled=processed in the spec"
             )
 
-    async def draw(self, ids: Ids, n: int, key: Key, law: SamplingLaw) -> list[list[Token]]:
+    async def draw(self, ids: Ids, n: int, key: Key, law: SamplingLaw) -> list[list[Listed]]:
         """n rows of sampled tokens, each up to its first stop id, as the server reports them."""
         limit = min(law.max_step_tokens, self._room(ids, 1))
         stops = self.stop_ids if law.stop_ids is None else law.stop_ids
         k = 1 if law.temperature == 1.0 or self.reported == "processed" else self.top_k
-        draw = Draw(ids, [seed(key, i) for i in range(n)], law.temperature, limit, stops, k)
+        draw = Drawing(ids, [seed(key, i) for i in range(n)], law.temperature, limit, stops, k)
         what = f"sampling {n} steps after {len(ids)} tokens (seed {draw.seeds[0]})"
 
-        def read(answer: object) -> list[list[Token]]:
+        def read(answer: object) -> list[list[Listed]]:
             rows = self.dialect.read_samples(answer, self.names, draw)
             return [_until_stop(tokens, stopped, draw) for tokens, stopped in rows]
 
@@ -118,12 +118,12 @@ class ServerModel(Tokenized, ModelClient):
         body = self.dialect.sampling(self.model, draw)
         return await self.transport.ask(self.dialect.path, body, read, what, entries=entries)
 
-    async def list_given(self, ids: Ids, rows: Sequence[Ids], k: int) -> list[list[Token]]:
+    async def list_given(self, ids: Ids, rows: Sequence[Ids], k: int) -> list[list[Listed]]:
         """The k most likely tokens at every position of given rows, at temperature 1."""
         what = f"scoring {len(rows)} steps of up to {max(map(len, rows))} tokens after {len(ids)}"
         body = self.dialect.scoring(self.model, ids, rows, k)
 
-        def read(answer: object) -> list[list[Token]]:
+        def read(answer: object) -> list[list[Listed]]:
             return self.dialect.read_scores(answer, self.names, ids, rows)
 
         entries = sum(len(ids) + len(row) for row in rows) * (k + 2)
@@ -155,7 +155,7 @@ class ServerModel(Tokenized, ModelClient):
         known = {row: self._under(tokens, k, law.temperature) for row, tokens in zip(unique, given, strict=True)}
         return [known[row] for row in rows]
 
-    def _step(self, tokens: list[Token], law: SamplingLaw) -> Step:
+    def _step(self, tokens: list[Listed], law: SamplingLaw) -> Step:
         if self.reported == "processed" or law.temperature == 1.0:
             score = Score(fsum(token.listed[token.id] for token in tokens))
         else:
@@ -164,7 +164,7 @@ class ServerModel(Tokenized, ModelClient):
             raise InvalidLogProb(f"{self.name}: it sampled a step that it gives probability zero")
         return self.tokens.step(tuple(token.id for token in tokens), *score)
 
-    def _under(self, tokens: list[Token], k: int, temperature: float) -> Score:
+    def _under(self, tokens: list[Listed], k: int, temperature: float) -> Score:
         try:
             return tempered_sum(tokens, k, temperature)
         except InvalidLogProb as error:
@@ -188,7 +188,7 @@ def seed(key: Key, candidate: int) -> int:
     return int(Stream(key, candidate).uniform() * 2**53)
 
 
-def _until_stop(tokens: list[Token], stopped: bool, draw: Draw) -> list[Token]:
+def _until_stop(tokens: list[Listed], stopped: bool, draw: Drawing) -> list[Listed]:
     """The tokens up to the first stop id: a server that does not stop there has drawn from the same law further."""
     if len(tokens) > draw.limit:
         raise Failed(f"a step has {len(tokens)} tokens where {draw.limit} were asked for at most")

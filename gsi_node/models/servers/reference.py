@@ -16,7 +16,7 @@ from gsi_node.models.servers.dialect import Card
 from gsi_node.models.servers.equals import about, card_of, names_of
 from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.model import Reported, ServerModel
-from gsi_node.models.servers.tempered import Token, tempered_sum
+from gsi_node.models.servers.tempered import Listed, tempered_sum
 from gsi_node.types import Ids, Key, SamplingLaw
 
 LAW = SamplingLaw(temperature=0.5, max_step_tokens=12)
@@ -58,12 +58,12 @@ class Reference:
 
     ids: Ids
     drawn: tuple[Ids, ...]
-    listed: Mapping[Ids, Sequence[Token]]
+    listed: Mapping[Ids, Sequence[Listed]]
     gaps: Gaps | None
 
 
 async def look(model: ServerModel, ids: Ids, also: Sequence[Ids] = ()) -> Reference:
-    """Draw steps after `ids`, and score them and the rows of `also`. Raises LawMismatch where it cannot score."""
+    """Drawing steps after `ids`, and score them and the rows of `also`. Raises LawMismatch where it cannot score."""
     drawn = await model.draw(ids, ROWS, KEY, LAW)
     rows = tuple(tuple(token.id for token in row) for row in drawn)
     if model.unscored is not None:
@@ -110,11 +110,11 @@ async def same(model: ServerModel, kept: Reference, one: Transport) -> tuple[Car
     return card, found
 
 
-def _score(tokens: Sequence[Token]) -> float:
+def _score(tokens: Sequence[Listed]) -> float:
     return fsum(token.listed[token.id] for token in tokens)
 
 
-def _apart(kept: Sequence[Token], found: Sequence[Token]) -> tuple[float, float]:
+def _apart(kept: Sequence[Listed], found: Sequence[Listed]) -> tuple[float, float]:
     """Mean difference of two lists of one row, in nats a token: of the tokens at hand, and of all that both list."""
     if not kept:
         return 0.0, 0.0

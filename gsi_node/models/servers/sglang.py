@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from gsi_node.models.servers.dialect import Card, Draw, agree, listing, no_scores, number, token_id, tokens_of
+from gsi_node.models.servers.dialect import Card, Drawing, agree, listing, no_scores, number, token_id, tokens_of
 from gsi_node.models.servers.replica import Failed
-from gsi_node.models.servers.tempered import Token
+from gsi_node.models.servers.tempered import Listed
 from gsi_node.types import Ids
 
 _NEUTRAL: Mapping[str, Any] = {
@@ -44,7 +44,7 @@ class SGLang:
         folder = tokenizer if isinstance(tokenizer, str) and tokenizer else path
         return tuple(Card(name, None, folder) for name in dict.fromkeys((path, path.rstrip("/").rpartition("/")[2])))
 
-    def sampling(self, model: str, draw: Draw) -> Any:
+    def sampling(self, model: str, draw: Drawing) -> Any:
         shared = {
             **_NEUTRAL,
             "max_new_tokens": draw.limit,
@@ -60,7 +60,7 @@ class SGLang:
             "stream": False,
         }
 
-    def read_samples(self, answer: Any, names: Collection[str], draw: Draw) -> list[tuple[list[Token], bool]]:
+    def read_samples(self, answer: Any, names: Collection[str], draw: Drawing) -> list[tuple[list[Listed], bool]]:
         result = []
         for one in _as_many(answer, [draw.ids] * len(draw.seeds)):
             meta = one["meta_info"]
@@ -84,7 +84,7 @@ class SGLang:
             "stream": False,
         }
 
-    def read_scores(self, answer: Any, names: Collection[str], ids: Ids, rows: Sequence[Ids]) -> list[list[Token]]:
+    def read_scores(self, answer: Any, names: Collection[str], ids: Ids, rows: Sequence[Ids]) -> list[list[Listed]]:
         result = []
         for one, row in zip(_as_many(answer, [(*ids, *row) for row in rows]), rows, strict=True):
             meta = one["meta_info"]

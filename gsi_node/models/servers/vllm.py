@@ -8,7 +8,7 @@ from typing import Any
 from gsi_node.errors import BackendError, InvalidLogProb, SpecError
 from gsi_node.models.servers.dialect import (
     Card,
-    Draw,
+    Drawing,
     agree,
     listing,
     no_scores,
@@ -18,7 +18,7 @@ from gsi_node.models.servers.dialect import (
     written_id,
 )
 from gsi_node.models.servers.replica import Failed
-from gsi_node.models.servers.tempered import Token
+from gsi_node.models.servers.tempered import Listed
 from gsi_node.types import Ids
 
 _NAME = "token_id:"
@@ -58,7 +58,7 @@ class VLLM:
     def about(self, answer: Any) -> tuple[Card, ...]:
         return tuple(map(_card, answer["data"]))
 
-    def sampling(self, model: str, draw: Draw) -> Any:
+    def sampling(self, model: str, draw: Drawing) -> Any:
         return {
             **_NEUTRAL,
             "model": model,
@@ -71,7 +71,7 @@ class VLLM:
             "logprobs": draw.k,
         }
 
-    def read_samples(self, answer: Any, names: Collection[str], draw: Draw) -> list[tuple[list[Token], bool]]:
+    def read_samples(self, answer: Any, names: Collection[str], draw: Drawing) -> list[tuple[list[Listed], bool]]:
         result = []
         for choice in _choices(answer, names, [draw.ids] * len(draw.seeds)):
             tokens, stopped = _openai_tokens(choice), choice["finish_reason"] == "stop"
@@ -94,7 +94,7 @@ class VLLM:
             "prompt_logprobs": k,
         }
 
-    def read_scores(self, answer: Any, names: Collection[str], ids: Ids, rows: Sequence[Ids]) -> list[list[Token]]:
+    def read_scores(self, answer: Any, names: Collection[str], ids: Ids, rows: Sequence[Ids]) -> list[list[Listed]]:
         choices = _choices(answer, names, [(*ids, *row) for row in rows])
         result = []
         for choice, row in zip(choices, rows, strict=True):
@@ -141,7 +141,7 @@ def _choices(answer: Any, names: Collection[str], prompts: Sequence[Ids]) -> lis
     return choices
 
 
-def _openai_tokens(choice: Any) -> list[Token]:
+def _openai_tokens(choice: Any) -> list[Listed]:
     """The tokens of a choice: vLLM's arrays, or the chat-like `content` list of other servers."""
     logs = choice.get("logprobs")
     if not isinstance(logs, dict):

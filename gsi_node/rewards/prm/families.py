@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from gsi_node.errors import ConfigError
 from gsi_node.rewards.prm.layout import (
-    Layout,
+    StepLayout,
     Wish,
     chat_layout,
     lines_layout,
@@ -68,7 +68,7 @@ class Family:
     known_by: Callable[[Mapping[str, Any], str], bool]
     head: Head
     outputs: int
-    layout: Callable[[Codec, Wish, Mapping[str, Any]], Layout]
+    layout: Callable[[Codec, Wish, Mapping[str, Any]], StepLayout]
     read: Read
     words: tuple[str, str] | None = None
     pooled: str | None = "token_classify"
@@ -104,12 +104,12 @@ def _token_classifier(config: Mapping[str, Any]) -> bool:
     return _architecture(config).endswith("ForTokenClassification")
 
 
-def _separated(codec: Codec, wish: Wish, config: Mapping[str, Any]) -> Layout:
+def _separated(codec: Codec, wish: Wish, config: Mapping[str, Any]) -> StepLayout:
     text = wish.separator or str(config.get("step_separator") or "\n")
     return chat_layout(codec, wish, separator_ids(codec, text), text)
 
 
-def _qwen(codec: Codec, wish: Wish, config: Mapping[str, Any]) -> Layout:
+def _qwen(codec: Codec, wish: Wish, config: Mapping[str, Any]) -> StepLayout:
     system = QWEN_SYSTEM if wish.system_prompt is None else wish.system_prompt
     return chat_layout(codec, replace(wish, system_prompt=system), marker(codec, "<extra_0>"), "<extra_0>")
 

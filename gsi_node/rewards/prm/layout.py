@@ -32,7 +32,7 @@ NONE = Wish()
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class StepLayout:
     """ids(problem, steps) = before + problem + after, then each step: glue (not before the first) + step + mark.
 
     mark: ids after a step; the model is read at the last of them. around, first, later: texts encoded together with
@@ -127,34 +127,34 @@ def separator_ids(codec: Codec, text: str) -> Ids:
     return ids
 
 
-def plain_layout(codec: Codec, separator: str) -> Layout:
+def plain_layout(codec: Codec, separator: str) -> StepLayout:
     """TRL's own: BOS if there is one, the problem, then every step with the separator, each encoded alone."""
     lead = start_of_text(codec)
     mark = separator_ids(codec, lead + separator)
-    return Layout(codec, bos(codec), mark, around=(lead, ""), first=lead, later=lead, ends=_ends(codec, separator))
+    return StepLayout(codec, bos(codec), mark, around=(lead, ""), first=lead, later=lead, ends=_ends(codec, separator))
 
 
-def chat_layout(codec: Codec, wish: Wish, mark: Ids, separator: str) -> Layout:
+def chat_layout(codec: Codec, wish: Wish, mark: Ids, separator: str) -> StepLayout:
     """The chat template with a generation prompt (BOS, problem and "\\n" without one), then steps with marks."""
     prompt = prompt_format(codec, PromptSettings(wish.system_prompt, wish.use_chat_template is not False), ending="\n")
-    return Layout(codec, prompt.before, mark, prompt.after, ends=_ends(codec, separator))
+    return StepLayout(codec, prompt.before, mark, prompt.after, ends=_ends(codec, separator))
 
 
-def lines_layout(codec: Codec) -> Layout:
+def lines_layout(codec: Codec) -> StepLayout:
     """Skywork's: BOS, problem and "\\n" encoded together, then every line by itself with one "\\n" after it."""
     newline = separator_ids(codec, "\n")[-1:]
-    return Layout(codec, bos(codec), newline, around=("", "\n"), lines=newline, ends=_ends(codec, ""))
+    return StepLayout(codec, bos(codec), newline, around=("", "\n"), lines=newline, ends=_ends(codec, ""))
 
 
-def tagged_layout(codec: Codec, tag: str) -> Layout:
+def tagged_layout(codec: Codec, tag: str) -> StepLayout:
     """Math-Shepherd's: BOS, problem, " step ки", then "\\nstep ки" for each further step."""
     mark = marker(codec, " " + tag)
-    return Layout(
+    return StepLayout(
         codec, bos(codec), mark, around=(start_of_text(codec), ""), first=" ", later="\n", ends=_ends(codec, tag)
     )
 
 
-def turns_layout(codec: Codec, wish: Wish, answer: str) -> Layout:
+def turns_layout(codec: Codec, wish: Wish, answer: str) -> StepLayout:
     """RLHFlow's: a user turn a step, the first one "problem step1"; the assistant's answers so far are all `answer`."""
     first, _, third = _TEXTS
     turns = [("user", first), ("assistant", answer), ("user", third)]
@@ -162,15 +162,15 @@ def turns_layout(codec: Codec, wish: Wish, answer: str) -> Layout:
     if not middle.startswith(opening + answer):
         raise ConfigError(f"the chat template of {codec.name} opens a turn of the assistant in two ways; use Llama 3's")
     glue, mark = codec.encode_marked(middle[len(opening) :]), codec.encode_marked(opening)
-    return Layout(codec, codec.encode_marked(before), mark, first=" ", glue=glue, trim=True, ends=_ends(codec, ""))
+    return StepLayout(codec, codec.encode_marked(before), mark, first=" ", glue=glue, trim=True, ends=_ends(codec, ""))
 
 
-def response_layout(codec: Codec, wish: Wish) -> Layout:
+def response_layout(codec: Codec, wish: Wish) -> StepLayout:
     """An outcome model's: user and assistant turn; steps joined by "\\n\\n"; a candidate closes the turn."""
     first, second, _ = _TEXTS
     turns = [("user", first), ("assistant", second)]
     before, after, closing = map(codec.encode_marked, _rendered(codec, wish, turns, (first, second), opened=False))
-    return Layout(codec, before, closing, after, joined="\n\n", ends=_ends(codec, ""))
+    return StepLayout(codec, before, closing, after, joined="\n\n", ends=_ends(codec, ""))
 
 
 def _ends(codec: Codec, separator: str) -> tuple[str, ...]:

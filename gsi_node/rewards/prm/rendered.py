@@ -11,7 +11,7 @@ from math import isfinite
 from gsi_node.errors import ConfigError, RewardOutOfRange
 from gsi_node.protocols import RewardBase
 from gsi_node.rewards.constant import ConstantWatch
-from gsi_node.rewards.prm.layout import Layout
+from gsi_node.rewards.prm.layout import StepLayout
 from gsi_node.types import Ids, Prefix, Step
 
 
@@ -24,7 +24,7 @@ class RenderedReward(RewardBase, ABC):
 
     range = (0.0, 1.0)
 
-    def __init__(self, name: str, layout: Layout, limit: int | None) -> None:
+    def __init__(self, name: str, layout: StepLayout, limit: int | None) -> None:
         """limit: tokens the model reads at most, None where that is not known."""
         self.name = name
         self.layout = layout

@@ -16,12 +16,12 @@ MAX_BITS = 512
 MAX_DIGITS = 150
 """Decimal digits of one written number: 150 digits are 499 bits."""
 
-Kind = Literal["number", "operator", "open", "close", "percent", "word", "relation", "stop", "line", "unknown"]
-Value = Fraction | Literal["undefined"]
+LexemeKind = Literal["number", "operator", "open", "close", "percent", "word", "relation", "stop", "line", "unknown"]
+Exact = Fraction | Literal["undefined"]
 """An exact number, or the value of a well-formed expression that divides by zero."""
 
 
-class Token(NamedTuple):
+class Lexeme(NamedTuple):
     """One piece of a text.
 
     text: its canonical spelling (every multiplication sign is "*", every approximation sign "≈"). gap: whether white
@@ -29,7 +29,7 @@ class Token(NamedTuple):
     None for what is no plain literal. product: a mixed number such as 2\\frac{1}{3} read as a product instead of a sum.
     """
 
-    kind: Kind
+    kind: LexemeKind
     text: str
     gap: bool = False
     value: Fraction = Fraction(0)
@@ -120,7 +120,7 @@ class _Machine:
         self.pending.pop()
 
 
-def evaluate(tokens: Sequence[Token], products: bool = False) -> Value | None:
+def evaluate(tokens: Sequence[Lexeme], products: bool = False) -> Exact | None:
     """The exact value of an expression; None where the tokens are no expression or exceed the bounds.
 
     Unary minus binds looser than ^ and tighter than *, so -2^2 = -4 and 2^-1 = 1/2. products: read mixed numbers

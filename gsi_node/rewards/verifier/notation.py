@@ -10,7 +10,7 @@ import re
 import unicodedata
 from fractions import Fraction
 
-from gsi_node.rewards.verifier.arithmetic import MAX_DIGITS, Token
+from gsi_node.rewards.verifier.arithmetic import MAX_DIGITS, Lexeme
 
 _GLYPHS = str.maketrans(
     {"×": "*", "·": "*", "∙": "*", "⋅": "*", "∗": "*", "÷": "/", "∕": "/", "⁄": "/", "−": "-", "–": "-", "‐": "-"}
@@ -60,13 +60,13 @@ _OTHER: dict[str, tuple[str, str]] = (
 _VERBS = {"times": "*", "plus": "+", "minus": "-", "x": "*", "X": "*"}
 
 
-def _literal(written: str, gap: bool) -> Token:
+def _literal(written: str, gap: bool) -> Lexeme:
     digits = written.replace(",", "")
     if len(digits) > MAX_DIGITS:
-        return Token("unknown", "number", gap)
+        return Lexeme("unknown", "number", gap)
     whole, _, decimals = digits.partition(".")
     zeros = len(whole) - len(whole.rstrip("0")) if whole.strip("0") else 0
-    return Token("number", digits, gap, Fraction(digits), -len(decimals) if decimals else zeros)
+    return Lexeme("number", digits, gap, Fraction(digits), -len(decimals) if decimals else zeros)
 
 
 def _clean(text: str) -> str:
@@ -104,10 +104,10 @@ def _spell(match: re.Match[str], text: str, gap: bool) -> tuple[str, str]:
     return _OTHER.get(piece, ("unknown", piece))
 
 
-def tokens(text: str) -> list[Token]:
+def tokens(text: str) -> list[Lexeme]:
     """The tokens of a text. LaTeX braces become brackets, \\frac{a}{b} becomes ((a)/(b))."""
     text = _clean(text)
-    out: list[Token] = []
+    out: list[Lexeme] = []
     braces: list[str] = []  # what each open brace is: a group, a numerator, a denominator
     expected = "group"
     gap = True
@@ -118,10 +118,10 @@ def tokens(text: str) -> list[Token]:
             top, bottom = (Fraction(int(part)) for part in fraction.groups() if part is not None)
             position = fraction.end()
             if bottom:
-                out.append(Token("number", "frac", gap, top / bottom))
+                out.append(Lexeme("number", "frac", gap, top / bottom))
             else:
-                out += [Token("open", "(", gap), Token("number", "", value=top), Token("operator", "/")]
-                out += [Token("number", ""), Token("close", ")")]
+                out += [Lexeme("open", "(", gap), Lexeme("number", "", value=top), Lexeme("operator", "/")]
+                out += [Lexeme("number", ""), Lexeme("close", ")")]
             gap = False
             continue
         match = _TOKEN.match(text, position)
@@ -137,32 +137,32 @@ def tokens(text: str) -> list[Token]:
         if expected != "group" and match[0] != "{":  # \frac without its braces
             kind, spelled, expected = "unknown", "frac", "group"
         if kind == "fraction":
-            out.append(Token("open", "(", gap))
+            out.append(Lexeme("open", "(", gap))
             expected = "numerator"
         elif kind == "number":
             glued = bool(out) and not gap and out[-1].kind == "number"
-            out.append(Token("unknown", "number", gap) if glued else _literal(spelled, gap))
+            out.append(Lexeme("unknown", "number", gap) if glued else _literal(spelled, gap))
         elif match[0] == "{":
             braces.append(expected)
             expected = "group"
-            out.append(Token("open", "(", gap))
+            out.append(Lexeme("open", "(", gap))
         elif match[0] == "}":
             role = braces.pop() if braces else "group"
-            out.append(Token("close", ")", gap))
+            out.append(Lexeme("close", ")", gap))
             if role == "numerator":
-                out.append(Token("operator", "/"))
+                out.append(Lexeme("operator", "/"))
                 expected = "denominator"
             elif role == "denominator":
-                out.append(Token("close", ")"))
+                out.append(Lexeme("close", ")"))
         else:
-            out.append(Token(kind, spelled, gap))  # type: ignore[arg-type]
+            out.append(Lexeme(kind, spelled, gap))  # type: ignore[arg-type]
         gap = kind in ("line", "stop")
     return _phrases(out)
 
 
-def _phrases(raw: list[Token]) -> list[Token]:
+def _phrases(raw: list[Lexeme]) -> list[Lexeme]:
     """Join what is written with several tokens: mixed numbers, verbs between numbers, "% of", "percent"."""
-    out: list[Token] = []
+    out: list[Lexeme] = []
     index = 0
     while index < len(raw):
         token = raw[index]
@@ -177,39 +177,39 @@ def _phrases(raw: list[Token]) -> list[Token]:
         elif token.kind != "word" or not before:
             out.append(token)
         elif token.text.lower() == "percent":
-            out.append(Token("percent", "%", token.gap))
+            out.append(Lexeme("percent", "%", token.gap))
         elif token.text in _VERBS and numeric and (len(token.text) > 1 or _times(token, ahead[0])):
-            out.append(Token("operator", _VERBS[token.text], token.gap))
+            out.append(Lexeme("operator", _VERBS[token.text], token.gap))
         elif token.text in ("divided", "multiplied") and [t.text for t in ahead[:1]] == ["by"]:
-            out.append(Token("operator", "/" if token.text == "divided" else "*", token.gap))
+            out.append(Lexeme("operator", "/" if token.text == "divided" else "*", token.gap))
             index += 1
         elif token.text == "of" and numeric and (out[-1].kind == "percent" or _is_fraction(out)):
-            out.append(Token("operator", "*", token.gap))
+            out.append(Lexeme("operator", "*", token.gap))
         else:
             out.append(token)
     return out
 
 
-def _times(letter: Token, after: Token) -> bool:
+def _times(letter: Lexeme, after: Lexeme) -> bool:
     """Whether an x is a multiplication sign: spaced alike on both sides, and not x(…), a variable or a function."""
     return letter.gap == after.gap and (after.kind == "number" or letter.gap)
 
 
-def _is_fraction(out: list[Token]) -> bool:
+def _is_fraction(out: list[Lexeme]) -> bool:
     return out[-1].text == "frac" or (len(out) > 2 and out[-2].text == "/" and out[-1].kind == "number")
 
 
-def _mixed(token: Token, ahead: list[Token]) -> Token | None:
+def _mixed(token: Lexeme, ahead: list[Lexeme]) -> Lexeme | None:
     """A mixed number: an integer, then a proper fraction, as in 1 1/2 or 2\\frac{1}{3}."""
     if token.kind != "number" or not token.text.isdigit() or not ahead or ahead[0].kind != "number":
         return None
     if ahead[0].text == "frac":
         part = ahead[0].value
         proper = 0 < part < 1
-        return Token("number", "mixed", token.gap, token.value + part, product=token.value * part) if proper else None
+        return Lexeme("number", "mixed", token.gap, token.value + part, product=token.value * part) if proper else None
     if len(ahead) < 3 or not ahead[0].gap or ahead[1].text != "/" or ahead[1].gap or ahead[2].gap:
         return None
     top, bottom = ahead[0], ahead[2]
     if not (top.text.isdigit() and bottom.text.isdigit() and 0 < top.value < bottom.value):
         return None
-    return Token("number", "mixed", token.gap, token.value + top.value / bottom.value)
+    return Lexeme("number", "mixed", token.gap, token.value + top.value / bottom.value)

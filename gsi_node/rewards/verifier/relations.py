@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
-from gsi_node.rewards.verifier.arithmetic import Value
+from gsi_node.rewards.verifier.arithmetic import Exact
 from gsi_node.rewards.verifier.notation import tokens as tokenize
 from gsi_node.rewards.verifier.sides import NOTHING, SCALES, Side, left_side, right_side
 
@@ -26,7 +26,7 @@ class Relation(NamedTuple):
     holds: bool | None
 
 
-def _true(sign: str, left: Value, right: Value) -> bool:
+def _true(sign: str, left: Exact, right: Exact) -> bool:
     if isinstance(left, str) or isinstance(right, str):
         return False  # no relation holds for what divides by zero
     if sign == "=":

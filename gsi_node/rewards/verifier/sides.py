@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from gsi_node.rewards.verifier.arithmetic import Token, Value, evaluate
+from gsi_node.rewards.verifier.arithmetic import Exact, Lexeme, evaluate
 
 CONNECTIVES = frozenset(
     "so and or for to is are was which that then as because since but while with by on at we he she they it i you "
@@ -41,7 +41,7 @@ class Side:
     shown digit.
     """
 
-    values: tuple[Value, ...] = ()
+    values: tuple[Exact, ...] = ()
     plain: bool = True
     units: frozenset[str] = frozenset()
     atom: bool = False
@@ -57,9 +57,9 @@ def _stem(word: str) -> str:
     return word.lower().rstrip("s")
 
 
-def _without_units(run: list[Token]) -> list[Token]:
+def _without_units(run: list[Lexeme]) -> list[Lexeme]:
     """The tokens without words and what belongs to them: "/" before a word, "^2" after one."""
-    kept: list[Token] = []
+    kept: list[Lexeme] = []
     after_word = False
     exponent = 0  # tokens of a unit's exponent still to skip
     for index, token in enumerate(run):
@@ -77,32 +77,32 @@ def _without_units(run: list[Token]) -> list[Token]:
     return kept
 
 
-def _grouped(run: list[Token]) -> list[Token]:
+def _grouped(run: list[Lexeme]) -> list[Lexeme]:
     """The tokens with 1/2 bracketed where it is written tight after a division sign, as in 3/4 ÷ 1/2."""
-    out: list[Token] = []
+    out: list[Lexeme] = []
     for index, token in enumerate(run):
         tight = [part.kind for part in run[index : index + 3]] == ["number", "operator", "number"]
         tight = tight and run[index + 1].text == "/" and not run[index + 1].gap and not run[index + 2].gap
         if tight and out and out[-1].text == "/" and token.gap:
-            out.append(Token("open", "("))
-            out += [token, run[index + 1], run[index + 2], Token("close", ")")]
+            out.append(Lexeme("open", "("))
+            out += [token, run[index + 1], run[index + 2], Lexeme("close", ")")]
             return out + run[index + 3 :]
         out.append(token)
     return out
 
 
-def _side(run: list[Token], plain: bool, trailing: str | None = None) -> Side:
+def _side(run: list[Lexeme], plain: bool, trailing: str | None = None) -> Side:
     """Evaluate a stretch of tokens in which words can only be units."""
     units = {_stem(token.text) for token in run if token.kind == "word"}
     if trailing is not None and trailing.lower() not in STOP_WORDS:
         units.add(_stem(trailing))
-    bare: list[Token] = []
+    bare: list[Lexeme] = []
     divided = False
     for token in _without_units(run):
         last = bare[-1] if bare else None
         if last is not None and token.kind in ("number", "open") and last.kind in ("number", "close", "percent"):
             plain = plain and not token.gap and not divided  # 6/2(1+2) has two readings
-            bare.append(Token("operator", "implicit"))
+            bare.append(Lexeme("operator", "implicit"))
         divided = divided or token.text == "/"
         bare.append(token)
     readings = [evaluate(bare)]
@@ -123,18 +123,18 @@ def _side(run: list[Token], plain: bool, trailing: str | None = None) -> Side:
     )
 
 
-def _place(bare: list[Token], numbers: list[Token]) -> int | None:
+def _place(bare: list[Lexeme], numbers: list[Lexeme]) -> int | None:
     if len(numbers) != 1 or numbers[0].place is None:
         return None
     return numbers[0].place - 2 * sum(token.kind == "percent" for token in bare)
 
 
-def _is_unit(token: Token) -> bool:
+def _is_unit(token: Lexeme) -> bool:
     """Whether a word can be a unit: a single letter is a variable, a connective ends the expression."""
     return len(token.text) > 1 and token.text.lower() not in CONNECTIVES
 
 
-def _unit_start(tokens: list[Token], word: int, start: int) -> int | None:
+def _unit_start(tokens: list[Lexeme], word: int, start: int) -> int | None:
     """Where the unit that ends at `word` begins ("miles", "miles / hour", "square feet"); None for prose."""
     index = word
     while index > start and word - index < 4 and (tokens[index].kind != "word" or _is_unit(tokens[index])):
@@ -148,7 +148,7 @@ def _unit_start(tokens: list[Token], word: int, start: int) -> int | None:
     return None
 
 
-def left_side(tokens: list[Token], start: int, end: int) -> Side:
+def left_side(tokens: list[Lexeme], start: int, end: int) -> Side:
     """The expression that ends at `end`, as far back as it reaches."""
     while end > start and tokens[end - 1].kind == "line":
         end -= 1  # a line that begins with the sign continues the one before
@@ -179,7 +179,7 @@ def left_side(tokens: list[Token], start: int, end: int) -> Side:
     return _placed(run, tokens[index - 1] if index > start else None, tokens[start:index])
 
 
-def _placed(run: list[Token], before: Token | None, left: list[Token]) -> Side:
+def _placed(run: list[Lexeme], before: Lexeme | None, left: list[Lexeme]) -> Side:
     """The value of `run`, given what stands before it."""
     first = run[0]
     signed = first.kind == "operator"
@@ -212,7 +212,7 @@ def _placed(run: list[Token], before: Token | None, left: list[Token]) -> Side:
     return NOTHING
 
 
-def right_side(tokens: list[Token], start: int, end: int) -> Side:
+def right_side(tokens: list[Lexeme], start: int, end: int) -> Side:
     """The expression that begins at `start`, as far as it reaches."""
     index, depth = start, 0
     while index < end:
@@ -246,7 +246,7 @@ def right_side(tokens: list[Token], start: int, end: int) -> Side:
     return _followed(run, tokens[index : index + 3] if index < end else []) if run and not depth else NOTHING
 
 
-def _followed(run: list[Token], after: list[Token]) -> Side:
+def _followed(run: list[Lexeme], after: list[Lexeme]) -> Side:
     """The value of `run`, given what stands after it."""
     if run[-1].kind == "operator":  # "= 15 - so": a dash, if it is not a difference
         dash = run[-1].text == "-" and run[-1].gap and after and after[0].kind in ("word", "line") and after[0].gap
