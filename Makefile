@@ -13,7 +13,7 @@ REQUIREMENTS := pyproject.toml constraints.txt
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help solve evals test test-crash test-gpu test-gguf test-vllm check lint format house locked lock sbom audit clean
+.PHONY: help solve evals test test-crash test-gpu test-gguf test-vllm check lint format readme house locked lock sbom audit clean
 
 help:
 	@echo "make solve    solve the sample problem (ARGS='--help' lists the solver's options)"
@@ -25,6 +25,7 @@ help:
 	@echo "make test-crash  end short runs at every point where they write (some ten minutes)"
 	@echo "make check    the gate: ruff, mypy --strict, every test with warnings as errors"
 	@echo "make format   let ruff fix and format what it can"
+	@echo "make readme   write anew the passages of the pages that follow from the code"
 	@echo "make house    the figures of the house: lines, circles, imports up, doubles (ARGS='--against OTHER' beside another's)"
 	@echo "make locked   the whole environment, every file checked against the hashes in locks/"
 	@echo "make lock     write locks/ anew from pyproject.toml and constraints.txt"
@@ -102,6 +103,9 @@ check: lint test
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+readme: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.docs.generated
 
 # Needs the standard library alone, and any checkout can be counted: ARGS='ROOT --against OTHER --rooms FILE --json'.
 house:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from .measure import Measured, measure
 from .rules import violations
-from .walls import markdown
 
 _HERE = Path(__file__).resolve().parents[2]
 
@@ -51,12 +50,8 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--rooms", type=Path, help="JSON, {old module: new place}, for the checkout before, or alone")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--table-of-rooms", action="store_true", help="print the rooms as CONTRIBUTING.md has them")
     parser.add_argument("--refused", action="store_true", help="print what the house refuses, with its rooms")
     options = parser.parse_args(arguments)
-    if options.table_of_rooms:
-        sys.stdout.write(markdown())
-        return
     if options.refused:
         found = [violation.line for violation in violations(measure(options.root))]
         sys.stdout.write("".join(f"{line}\n" for line in found))

@@ -122,7 +122,6 @@ ROOMS = (
     Room("evals.run", ("evals.run",), "plans, workers, execute"),
     Room("evals.report", ("evals.report",), "tallies, tables, plots, the page", None, ("matplotlib",)),
     Room("evals.tune", ("evals.tune",), "settings searched over runs"),
-    Room("evals.train_reward", ("evals.train_reward",), "rewards trained on rows", None, ("torch", "transformers")),
     Room("evals.jko", ("evals.jko",), "neural JKO compared with MCMC", None, ("torch", "matplotlib")),
     Room("evals", ("evals", "evals.__main__"), "the command"),
 )

@@ -150,7 +150,7 @@ def test_every_room_imports_only_from_above_itself() -> None:
     assert all(ranks[there.name if there else name] < ranks[room] for room, name, there in seen)
     assert room_of("gsi_node") != room_of("gsi_node.core.rng") and room_of("numpy") is None
     assert refusal("gsi_node.types", "numpy") is None
-    assert len(markdown().splitlines()) == len(ROOMS) + 2
+    assert len(markdown().splitlines()) == len(ROOMS) + 4
 
 
 def test_the_command_prints_two_trees_beside_each_other(tmp_path: Path) -> None:

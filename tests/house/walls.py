@@ -63,7 +63,7 @@ def markdown() -> str:
         libraries = "any" if room.libraries == HEAVY else ", ".join(room.libraries)
         members = ", ".join(f"`{member.replace('.', '/')}`" for member in room.members)
         lines.append(f"| {room.name}: {members} | {room.holds} | {sees} | {libraries} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", f"Heavy libraries: {', '.join(HEAVY)}.\n"])
 
 
 def _seen(name: str) -> str:

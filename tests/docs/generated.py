@@ -1,0 +1,91 @@
+"""Passages of the pages that follow from the code. `make readme` (`python -m tests.docs.generated`) writes them anew.
+
+Each stands between `<!-- NAME -->` and `<!-- /NAME -->`, on lines of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from gsi_node import GSIConfig, compile_gsi, create_gsi
+from gsi_node.tables.models import TableModel, TokenTable
+from gsi_node.tables.rewards import TableReward
+from tests.docs.trace import walk
+from tests.house.rooms import ROOMS
+from tests.house.walls import markdown
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def node(method: str = "expgsi", *, allow_degraded: bool = True) -> str:
+    """The node's graph, as LangGraph draws it of what is compiled."""
+    model, reward = TokenTable(["a\n\n"], lambda prefix, ids: [1.0]), TableReward({"a\n\n": 1.0})
+    config = GSIConfig(method=method, allow_degraded=allow_degraded)
+    graph = create_gsi(draft=model, base=model, reward=reward, config=config).compile().get_graph()
+    lines = (line.rstrip().expandtabs(4) for line in graph.draw_mermaid(with_styles=False).splitlines())
+    return "\n".join(["```mermaid", *filter(None, lines), "```\n"])
+
+
+def rooms() -> str:
+    """One line a room, from the lowest to the highest."""
+    names = [
+        ", ".join(member.rpartition("gsi_node.")[2].replace(".", "/") for member in room.members) for room in ROOMS
+    ]
+    width = max(map(len, names))
+    lines = (f"{name.ljust(width)}  {room.holds}" for name, room in zip(names, ROOMS, strict=True))
+    return "```\n" + "\n".join(lines) + "\n```\n"
+
+
+def reward_walk() -> str:
+    """The functions that a reward passes, a line a file, from `Reward.__call__` to the commit of its step."""
+    reward = 0.8125
+    draft, base = TableModel({"a\n\n": 0.5, "b\n\n": 0.5}), TableModel({"a\n\n": 0.3, "b\n\n": 0.7})
+    judge = TableReward({"a\n\n": reward, "b\n\n": reward})
+    config = GSIConfig(method="gsi", n=2, max_steps=1, threshold=0.0)
+    gsi = compile_gsi(draft=draft, base=base, reward=judge, config=config)
+    passed = walk(lambda: gsi.invoke({"problem": "?"}), reward)
+    return listed(passed[: passed.index("gsi_node.graph.nodes:GSINodes._commit") + 1])
+
+
+def listed(passed: list[str]) -> str:
+    """Functions in their order, those of one file that follow each other on one line."""
+    lines: list[list[str]] = []
+    for name in passed:
+        module, function = name.split(":")
+        if not lines or lines[-1][0] != module:
+            lines.append([module])
+        lines[-1].append(f"`{function}`")
+    return "".join(f"{i}. {module}: {', '.join(names)}\n" for i, (module, *names) in enumerate(lines, 1))
+
+
+PASSAGES: dict[tuple[str, str], Callable[[], str]] = {
+    ("CONTRIBUTING.md", "rooms"): markdown,
+    ("docs/architecture.md", "node"): node,
+    ("docs/architecture.md", "rooms"): rooms,
+    ("docs/architecture.md", "reward's way"): reward_walk,
+}
+
+
+def written(page: str, text: str) -> str:
+    """A page's text with its passages made anew. KeyError for a page whose marks are missing."""
+    for (where, name), make in PASSAGES.items():
+        if where == page:
+            begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
+            before, opened, rest = text.partition(begin)
+            _, closed, after = rest.partition(end)
+            if not (opened and closed):
+                raise KeyError(f"{page} has no {begin.strip()} … {end.strip()}")
+            text = before + begin + make() + end + after
+    return text
+
+
+def main() -> None:
+    """Writes every page."""
+    for page in dict.fromkeys(page for page, _ in PASSAGES):
+        path = ROOT / page
+        path.write_text(written(page, path.read_text("utf-8")), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
