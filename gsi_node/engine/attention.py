@@ -40,7 +40,7 @@ class _Layer(DynamicLayer):
 
     def get_seq_length(self) -> int:
         batch: Batch = _here.batch
-        return batch.tokens + batch.end - batch.start
+        return batch.length
 
 
 def shared_cache(layers: int) -> Cache:

@@ -15,61 +15,59 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gsi_node.engine.rows import KV, Layout
-
-CHUNK = 64
-"""Uniforms that a row draws at a time."""
+from gsi_node.engine.kv import KV, KVShape
+from gsi_node.engine.seats import Group, nobody, seated
 
 
-@dataclass(slots=True, eq=False)
-class Group:
-    """Rows behind one prefix of `length` tokens. pad: the column of their first own token. live: rows, ascending."""
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The columns of one forward. own: 2·Y tensors (G, N, H, C, D), those in use with the new ones. new: 2·Y tensors
+    (G·N, H, L, D), the new ones alone. bias: added to the scores; None for nothing."""
 
-    length: int
-    pad: int
-    live: list[int]
-    owner: Any = None
+    own: tuple[Tensor, ...] = ()
+    new: tuple[Tensor, ...] = ()
+    bias: Tensor | None = None
 
 
 class Batch:
-    """Groups, their keys and values. ids, values, draws: the sampler's notes by (group, row, column), kept in step."""
+    """Groups, and their keys and values. end: the next free column."""
 
-    def __init__(self, layout: Layout, context_length: int | None = None) -> None:
-        self.layout = layout
-        self.last_position = (context_length or 1 << 40) - 1
+    def __init__(self, shape: KVShape, context_length: int | None = None) -> None:
+        self.shape = shape
         self.groups: list[Group] = []
-        self.end = self.start = self.ticks = 0  # ticks: columns filled since the batch was last empty
-        self.dummy_mask = torch.zeros(
-            1, 1, 1, 1, dtype=layout.dtype, device=layout.device
-        )  # stops models making theirs
-        self.release()
+        self.end = 0
+        self.dummy_mask = torch.zeros(1, 1, 1, 1, dtype=shape.dtype, device=shape.device)  # stops models making theirs
+        self._last_position = (context_length or 1 << 40) - 1
+        empty = torch.empty(0, dtype=shape.dtype, device=shape.device)
+        self._stores = [empty, empty]
+        self._prefix, self._suffix = self._carved(0, 0, 0, 0)
+        self._seats, self._window = nobody(), Window()
 
     def release(self) -> None:
         """Give the memory back; the batch must be empty."""
-        empty = torch.empty(0, dtype=self.layout.dtype, device=self.layout.device)
-        self._stores = [empty, empty]
-        self._carve(0, 0, 0, 0)
+        self._stores = [store.new_empty(0) for store in self._stores]
+        self._prefix, self._suffix = self._carved(0, 0, 0, 0)
+        self._seats, self._window = nobody(), Window()
 
     def join(self, contexts: Sequence[Sequence[KV]], sizes: Sequence[int], room: int) -> list[Group]:
         """New groups behind prefixes (segments one after another), of sizes[i] rows, with room for `room` columns."""
         lengths = [sum(part.shape[-2] for part in parts) for parts in contexts]
         if not self.groups:
-            self.end = self.ticks = 0
+            self.end = 0
         self._reserve(len(sizes), max(sizes), max(lengths), room)
         made = []
         for parts, size, length in zip(contexts, sizes, lengths, strict=True):
             g, at = len(self.groups), 0
             for part in parts:
-                self.prefix[:, :, g, :, at : at + part.shape[-2]] = part
+                self._prefix[:, :, g, :, at : at + part.shape[-2]] = part
                 at += part.shape[-2]
-            self.prefix[:, :, g, :, length:] = 0
-            self.suffix[:, :, g, :, :, : self.end] = 0
+            self._prefix[:, :, g, :, length:] = 0
+            self._suffix[:, :, g, :, :, : self.end] = 0
             made.append(Group(length, self.end, list(range(size))))
             self.groups.append(made[-1])
         self.changed()
@@ -82,146 +80,115 @@ class Batch:
             return
         for group in gone:
             g, last = self.groups.index(group), len(self.groups) - 1
-            for array in (self.ids, self.values, self.draws):
-                array[g] = array[last]
             if g != last:
-                self.prefix[:, :, g] = self.prefix[:, :, last]
-                self.suffix[:, :, g] = self.suffix[:, :, last]
+                self._prefix[:, :, g] = self._prefix[:, :, last]
+                self._suffix[:, :, g] = self._suffix[:, :, last]
             self.groups[g] = self.groups[last]
             self.groups.pop()
         self.changed()
 
     def changed(self) -> None:
         """Rebuild what depends on who is here. Call it after changing a group's `live`."""
-        if not self.groups:
-            return
-        device, n = self.layout.device, self.ids.shape[1]
-        self.slots = np.array([g * n + row for g, group in enumerate(self.groups) for row in group.live])
-        self.full = len(self.slots) == len(self.groups) * n
-        place = np.zeros(len(self.groups) * n, dtype=np.int64)
-        place[self.slots] = np.arange(len(self.slots))
-        lengths = np.array([group.length for group in self.groups])
-        pads = np.array([group.pad for group in self.groups])
-        rows = np.repeat(lengths - pads, [len(group.live) for group in self.groups])
-        self._slots, self._place, self._offsets = (torch.from_numpy(a).to(device) for a in (self.slots, place, rows))
-        self.tokens, self.start = int(lengths.max()), int(pads.min())
-        hidden = np.concatenate(
-            (
-                np.arange(self.tokens) >= lengths[:, None],
-                np.arange(self.start, self.suffix.shape[-2]) < pads[:, None],
-            ),
-            axis=1,
-        )
-        self._mask: Tensor | None = None
-        if hidden.any():
-            mask = np.where(hidden, -np.inf, 0.0)[:, None, None, None, None]
-            self._mask = torch.from_numpy(mask).to(device, self._wide)
-        seen = self.prefix[:, :, : len(self.groups), :, : self.tokens]
-        self._seen = seen.flatten(0, 1).unbind(0)
+        if self.groups:
+            self._seats = seated(self.groups, self.shape, self._prefix, self._suffix)
+
+    @property
+    def length(self) -> int:
+        """Tokens that the next one may see: of the longest prefix, and of the columns in use."""
+        return self._seats.tokens + self.end - self._seats.start
 
     def open(self, length: int) -> Tensor:
         """Get ready to feed `length` tokens a row; their positions, shape (B, length)."""
-        if self.end + length > self.suffix.shape[-2]:
+        if self.end + length > self._suffix.shape[-2]:
             self._reserve(0, 0, 0, length)
             self.changed()
-        stop, g = self.end + length, len(self.groups)
-        own = self.suffix[:, :, :g, :, :, self.start : stop]
-        new = self.suffix.flatten(2, 3)[:, :, : g * self.ids.shape[1], :, self.end : stop]
-        self._own, self._new = own.flatten(0, 1).unbind(0), new.flatten(0, 1).unbind(0)
-        total = self.tokens + stop - self.start
-        self._bias = None if self._mask is None else self._mask[..., :total]
+        seats, stop, g = self._seats, self.end + length, len(self.groups)
+        own = self._suffix[:, :, :g, :, :, seats.start : stop]
+        new = self._suffix.flatten(2, 3)[:, :, : g * self._suffix.shape[3], :, self.end : stop]
+        total = seats.tokens + stop - seats.start
+        bias = None if seats.mask is None else seats.mask[..., :total]
+        if length > 1:
+            later = torch.full((length, length), -torch.inf, dtype=self.shape.wide, device=self.shape.device).triu_(1)
+            causal = torch.nn.functional.pad(later, (total - length, 0))
+            bias = causal if bias is None else bias + causal
+        self._window = Window(own.flatten(0, 1).unbind(0), new.flatten(0, 1).unbind(0), bias)
         if length == 1:
-            return (self._offsets + self.end)[:, None]
-        later = torch.full((length, length), -torch.inf, dtype=self._wide, device=self.layout.device).triu_(1)
-        causal = torch.nn.functional.pad(later, (total - length, 0))
-        self._bias = causal if self._bias is None else self._bias + causal
-        span = torch.arange(self.end, stop, device=self.layout.device)
-        return (self._offsets[:, None] + span).clamp_(max=self.last_position)  # padding may stand behind the context
+            return (seats.offsets + self.end)[:, None]
+        span = torch.arange(self.end, stop, device=self.shape.device)
+        return (seats.offsets[:, None] + span).clamp_(max=self._last_position)  # padding may stand behind the context
 
     def commit(self, length: int) -> None:
         """What was fed since `open` is there."""
         self.end += length
-        self.ticks += length
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """The new tokens' keys and values of one layer, shape (B, H, L, D) each."""
-        for place, new in ((2 * layer, keys), (2 * layer + 1, values)):
-            if self.full:
-                self._new[place].copy_(new)
+        for place, fresh in ((2 * layer, keys), (2 * layer + 1, values)):
+            if self._seats.full:
+                self._window.new[place].copy_(fresh)
             else:
-                self._new[place].index_copy_(0, self._slots, new)
+                self._window.new[place].index_copy_(0, self._seats.slots, fresh)
 
     def attend(self, layer: int, query: Tensor, scale: float, softcap: float | None = None) -> Tensor:
         """softmax(scale · q·K + mask) · V for the new tokens; query (B, H·R, L, D), result (B, L, H·R, D)."""
+        seats, window, wide = self._seats, self._window, self.shape.wide
         heads, length = query.shape[1], query.shape[2]
-        g, n, h = len(self.groups), self.ids.shape[1], self.layout.heads
+        g, n, h = len(self.groups), self._suffix.shape[3], self.shape.heads
         r = heads // h
-        q = (query if self.full else query.index_select(0, self._place)) * scale
+        q = (query if seats.full else query.index_select(0, seats.rows)) * scale
         q = q.reshape(g, n, h, r * length, -1)
         shared = q.transpose(1, 2).reshape(g, h, n * r * length, -1)
-        k_seen, v_seen = self._seen[2 * layer], self._seen[2 * layer + 1]
-        k_own, v_own = self._own[2 * layer], self._own[2 * layer + 1]
-        to_seen = torch.matmul(shared, k_seen.transpose(-1, -2)).view(g, h, n, r * length, self.tokens)
+        k_seen, v_seen = seats.prefixes[2 * layer], seats.prefixes[2 * layer + 1]
+        k_own, v_own = window.own[2 * layer], window.own[2 * layer + 1]
+        to_seen = torch.matmul(shared, k_seen.transpose(-1, -2)).view(g, h, n, r * length, seats.tokens)
         to_own = torch.matmul(q, k_own.transpose(-1, -2)).transpose(1, 2)
         scores = torch.cat((to_seen, to_own), dim=-1).view(g, h, n, r, length, -1)
         if softcap is not None:
             scores = torch.tanh(scores / softcap) * softcap
-        if self._bias is not None:
-            scores = scores.to(self._wide) + self._bias
-        weights = torch.softmax(scores, dim=-1, dtype=self._wide).to(query.dtype)
-        seen = weights[..., : self.tokens].reshape(g, h, n * r * length, self.tokens)
-        own = weights[..., self.tokens :].reshape(g, h, n, r * length, -1).transpose(1, 2)
+        if window.bias is not None:
+            scores = scores.to(wide) + window.bias
+        weights = torch.softmax(scores, dim=-1, dtype=wide).to(query.dtype)
+        seen = weights[..., : seats.tokens].reshape(g, h, n * r * length, seats.tokens)
+        own = weights[..., seats.tokens :].reshape(g, h, n, r * length, -1).transpose(1, 2)
         result = torch.matmul(seen, v_seen).view(g, h, n, r, length, -1).permute(0, 2, 4, 1, 3, 5)
         result = result + torch.matmul(own, v_own).view(g, n, h, r, length, -1).permute(0, 1, 4, 2, 3, 5)
         result = result.reshape(g * n, length, heads, -1)
-        return result if self.full else result.index_select(0, self._slots)
+        return result if seats.full else result.index_select(0, seats.slots)
 
     def cut(self, group: Group, row: int, count: int) -> KV:
         """A copy of the first `count` own tokens of a row."""
         g = self.groups.index(group)
-        return self.suffix[:, :, g, row, :, group.pad : group.pad + count].clone()
-
-    @property
-    def _wide(self) -> torch.dtype:
-        """Softmax and masks: the model's type, but float32 for a half one."""
-        return torch.float32 if self.layout.dtype.itemsize < 4 else self.layout.dtype
+        return self._suffix[:, :, g, row, :, group.pad : group.pad + count].clone()
 
     def _reserve(self, groups: int, rows: int, tokens: int, columns: int) -> None:
         """Room for so many more groups (of `rows` rows, `tokens` of prefix) and `columns` from `end` on."""
-        have = (self.prefix.shape[2], self.ids.shape[1], self.prefix.shape[4], self.suffix.shape[-2])
+        prefix, suffix = self._prefix, self._suffix
+        have = (prefix.shape[2], suffix.shape[3], prefix.shape[4], suffix.shape[-2])
         if not self.groups:
-            self._carve(groups, rows, tokens, columns)
+            self._prefix, self._suffix = self._carved(groups, rows, tokens, columns)
             return
         first = min(group.pad for group in self.groups)
         need = (len(self.groups) + groups, rows, tokens, self.end - first + columns)
         if all(a >= b for a, b in zip(have[:3], need[:3], strict=True)) and self.end + columns <= have[3]:
             return
         grown = [a if a >= b else max(b, a + a // 2) for a, b in zip(have, need, strict=True)]
-        old = (self.prefix, self.suffix, self.ids, self.values, self.draws)
-        self._stores = [self._stores[0][:0], self._stores[1][:0]]
-        self._carve(*grown)
+        self._stores = [store[:0] for store in self._stores]
+        self._prefix, self._suffix = self._carved(*grown)
         g, end = len(self.groups), self.end - first
-        self.prefix.zero_()
-        self.prefix[:, :, :g, :, : have[2]] = old[0][:, :, :g]
-        self.suffix[:, :, :g, : have[1], :, :end] = old[1][:, :, :g, :, :, first : self.end]
-        for array, before in ((self.ids, old[2]), (self.values, old[3])):
-            array[:g, : have[1], :end] = before[:g, :, first : self.end]
-        self.draws[:g, : have[1]] = old[4][:g]
+        self._prefix.zero_()
+        self._prefix[:, :, :g, :, : have[2]] = prefix[:, :, :g]
+        self._suffix[:, :, :g, : have[1], :, :end] = suffix[:, :, :g, :, :, first : self.end]
         for group in self.groups:
             group.pad -= first
         self.end = end
 
-    def _carve(self, groups: int, rows: int, tokens: int, columns: int) -> None:
-        """Lay the tensors out in the memory at hand, or in new memory where that is too small."""
-        y, h, d = self.layout.layers, self.layout.heads, self.layout.width
-        shapes = ((y, 2, groups, h, tokens, d), (y, 2, groups, rows, h, columns, d))
+    def _carved(self, groups: int, rows: int, tokens: int, columns: int) -> list[Tensor]:
+        """Prefix and suffix laid out in the memory at hand, or in new memory where that is too small."""
+        y, h, d = self.shape.layers, self.shape.heads, self.shape.width
         views = []
-        for i, shape in enumerate(shapes):
+        for i, shape in enumerate(((y, 2, groups, h, tokens, d), (y, 2, groups, rows, h, columns, d))):
             size = int(np.prod(shape))
             if self._stores[i].numel() < size:
-                self._stores[i] = torch.empty(size, dtype=self.layout.dtype, device=self.layout.device)
+                self._stores[i] = self._stores[i].new_empty(size)
             views.append(self._stores[i][:size].view(shape))
-        self.prefix, self.suffix = views
-        self.ids = np.zeros((groups, rows, columns), dtype=np.int64)
-        self.values = np.zeros((groups, rows, columns))
-        self.draws = np.zeros((groups, rows, CHUNK))
+        return views

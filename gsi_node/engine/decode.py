@@ -1,25 +1,23 @@
 """Sampling rows of many requests together, a token at a time; parts join and leave between tokens.
 
-Everything that happens for every token is one operation for all rows; Python looks at single rows only when they end.
+The forward, the softmax and the draw are one operation for all rows; after it each row takes its token.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from gsi_node.engine.batch import CHUNK, Batch, Group
-from gsi_node.engine.requests import Draw, Part
-from gsi_node.engine.rows import KV
+from gsi_node.engine.batch import Batch
+from gsi_node.engine.kv import KV
+from gsi_node.engine.requests import Part, SampleRequest
+from gsi_node.engine.row import SampledRow
+from gsi_node.engine.runner import Runner
 from gsi_node.engine.sampling import inverse_cdf, log_probs
+from gsi_node.engine.seats import Group
 from gsi_node.types import SamplingLaw
-
-if TYPE_CHECKING:
-    from gsi_node.engine.forward import Engine
 
 DROP_BELOW = 0.75
 """Finished rows leave the batch when at most this share of it is unfinished; until then they ride along, ignored."""
@@ -27,147 +25,112 @@ ROOM = 64
 """Tokens that memory is laid out for at first."""
 
 
-class _Sampled:
-    """One part being sampled: its streams, and which of its rows have not ended."""
+@dataclass(slots=True, eq=False)
+class Sampling:
+    """One part being sampled: its place in the batch, and its rows."""
 
-    def __init__(self, part: Part) -> None:
-        self.part = part
-        self.draw: Draw = part.request
-        self.streams = self.draw.streams(part)
-        self.open = set(range(len(part.which)))
+    part: Part[SampleRequest]
+    group: Group
+    rows: list[SampledRow]
+
+    @property
+    def open(self) -> list[int]:
+        """The rows that have not ended, ascending."""
+        return [i for i, row in enumerate(self.rows) if not row.ended]
 
 
 class Decoder:
     """The rows being sampled by one engine."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.batch = Batch(engine.layout, engine.context_length)
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self.batch = Batch(runner.shape, runner.context_length)
+        self._samplings: dict[Group, Sampling] = {}
+        self._live: list[tuple[Sampling, int, SampledRow]] = []  # in the order of the batch's rows
+        self._laws: dict[tuple[SamplingLaw, int], Tensor] = {}  # the live rows under each law
         self._fed = torch.empty(0)
-        self._ends = np.empty((0, 0), dtype=np.bool_)
-        self._end_of = self._law_of = self._last = np.empty(0, dtype=np.int64)
-        self._laws: list[tuple[SamplingLaw, int]] = []
-        self._stops: dict[tuple[frozenset[int], int], NDArray[np.bool_]] = {}
 
     @property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[Part[SampleRequest]]:
         """What is being sampled."""
-        return [group.owner.part for group in self.batch.groups if group.owner is not None]  # None: failed to join
+        return [sampling.part for sampling in self._samplings.values()]
 
-    def join(self, parts: list[Part], contexts: list[tuple[KV, ...]]) -> None:
+    def join(self, parts: list[Part[SampleRequest]], contexts: list[tuple[KV, ...]]) -> None:
         """Sample these too, from their first token on."""
         room = min(ROOM, max(part.request.limit for part in parts))
         groups = self.batch.join(contexts, [len(part.which) for part in parts], room)
-        for group, part in zip(groups, parts, strict=True):
-            group.owner = _Sampled(part)
-            self._refill(group, self.batch.ticks % CHUNK)
-        self._feed_next(self.batch.groups)
+        for part, group in zip(parts, groups, strict=True):
+            self._samplings[group] = Sampling(part, group, [part.request.row(i) for i in part.which])
+        self._arrange()
 
-    def leave(self, gone: list[Part]) -> None:
+    def leave(self, gone: list[Part[SampleRequest]]) -> None:
         """Stop sampling these."""
-        self.batch.leave([group for group in self.batch.groups if group.owner.part in gone])
-        self._feed_next(self.batch.groups)
+        self._drop([sampling for sampling in self._samplings.values() if sampling.part in gone])
+        self._arrange()
+
+    def clear(self) -> None:
+        """Forget all rows. Allocates nothing."""
+        self._samplings.clear()
+        self.batch.groups.clear()
 
     def tick(self) -> None:
         """One more token for every row."""
-        batch = self.batch
-        logits = self._engine.feed(batch, self._fed, last=True)[:, 0]
-        column, clock = batch.end - 1, batch.ticks - 1
-        if clock and clock % CHUNK == 0:
-            for group in batch.groups:
-                if group.pad < column:
-                    self._refill(group, 0)
-        uniforms = torch.from_numpy(batch.draws[..., clock % CHUNK].reshape(-1)[batch.slots])
+        logits = self._runner.feed(self.batch, self._fed, last=True)[:, 0]
+        uniforms = torch.tensor([row.uniform() for _, _, row in self._live], dtype=torch.float64)
         chosen, picked = self._choose(logits, uniforms.to(logits.device))
-        ids, values = torch.stack((chosen.double(), picked.double())).cpu().numpy()  # the only transfer: ids are exact
-        flat = ids.astype(np.int64)
-        n = batch.ids.shape[1]
-        batch.ids.reshape(-1, batch.ids.shape[2])[batch.slots, column] = flat
-        batch.values.reshape(-1, batch.ids.shape[2])[batch.slots, column] = values
-        done = self._ends[self._end_of, flat] | (self._last == clock)
-        if done.any():
-            self._finish([(int(slot) // n, int(slot) % n) for slot in batch.slots[done]], column)
+        drawn = torch.stack((chosen.double(), picked.double())).tolist()  # the only transfer: ids are exact
+        ended = [live for live, id_, value in zip(self._live, *drawn, strict=True) if live[2].take(int(id_), value)]
+        if ended:
+            self._finish(ended)
         else:
             self._fed = chosen[:, None]
 
     def _choose(self, logits: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """One draw of each row under its own law, and its log-probability."""
         if len(self._laws) == 1:
-            law, size = self._laws[0]
-            logp = log_probs(logits[:, :size], law)
-            chosen = inverse_cdf(logp, uniforms)
-            return chosen, logp.gather(-1, chosen[:, None])[:, 0]
+            [(law, size)] = self._laws
+            return _drawn(logits[:, :size], uniforms, law)
         chosen = torch.empty(len(logits), dtype=torch.long, device=logits.device)
         picked = torch.empty(len(logits), dtype=torch.float64, device=logits.device)
-        for index, (law, size) in enumerate(self._laws):
-            rows = torch.from_numpy(np.flatnonzero(self._law_of == index)).to(logits.device)
-            logp = log_probs(logits[rows][:, :size], law)
-            found = inverse_cdf(logp, uniforms[rows])
-            chosen[rows] = found
-            picked[rows] = logp.gather(-1, found[:, None])[:, 0].double()
+        for (law, size), rows in self._laws.items():
+            ids, values = _drawn(logits[rows][:, :size], uniforms[rows], law)
+            chosen[rows], picked[rows] = ids, values.double()
         return chosen, picked
 
-    def _finish(self, rows: list[tuple[int, int]], column: int) -> None:
+    def _finish(self, ended: list[tuple[Sampling, int, SampledRow]]) -> None:
         """Hand out rows that have ended, and drop what need not be fed any more."""
-        batch = self.batch
-        for g, row in rows:
-            group = batch.groups[g]
-            sampled: _Sampled = group.owner
-            if row in sampled.open:
-                sampled.open.remove(row)
-                ids = batch.ids[g, row, group.pad : column + 1].tolist()
-                values = batch.values[g, row, group.pad : column + 1].tolist()
-                draw = sampled.draw
-                self._engine.harvest(draw.ids, (draw.ids[-1], *ids[:-1]), batch, group, row)
-                draw.ended(sampled.part.which[row], ids, values)
-        gone = [group for group in batch.groups if not group.owner.open]
-        live = sum(len(group.owner.open) for group in batch.groups)
-        rest = sum(len(group.live) for group in batch.groups if group.owner.open)
-        slim = bool(live) and live <= DROP_BELOW * rest
-        kept = [group for group in batch.groups if group.owner.open]
+        for sampling, i, row in ended:
+            request = sampling.part.request
+            self._runner.harvest(request.ids, (request.ids[-1], *row.ids[:-1]), self.batch, sampling.group, i)
+            request.ended(sampling.part.which[i], row)
+        over = [sampling for sampling in self._samplings.values() if not sampling.open]
+        left = [sampling for sampling in self._samplings.values() if sampling.open]
+        slim = sum(len(s.open) for s in left) <= DROP_BELOW * sum(len(s.group.live) for s in left)
         if slim:
-            for group in kept:
-                group.live = sorted(group.owner.open)
-        if gone:
-            batch.leave(gone)
-        elif slim:
-            batch.changed()
-        self._feed_next(batch.groups)
+            for sampling in left:
+                sampling.group.live = sampling.open
+        if slim or over:
+            self._drop(over)
+        self._arrange()
 
-    def _feed_next(self, groups: list[Group]) -> None:
-        """What each row is fed next, its law and its last tick; to be called when the rows have changed."""
-        batch = self.batch
-        if not groups:
-            return
-        counts = [len(group.live) for group in groups]
-        draws = [group.owner.draw for group in groups]
-        ages = np.repeat([batch.end - group.pad for group in groups], counts)
-        first = np.repeat([draw.ids[-1] for draw in draws], counts)
-        latest = batch.ids.reshape(-1, batch.ids.shape[2])[batch.slots, max(batch.end - 1, 0)]
-        fed = np.where(ages == 0, first, latest)
-        self._fed = torch.from_numpy(fed[:, None]).to(batch.layout.device)
-        laws: dict[tuple[SamplingLaw, int], int] = {}
-        known = [(SamplingLaw(draw.law.temperature, draw.law.top_p), draw.size) for draw in draws]
-        of = [laws.setdefault(law, len(laws)) for law in known]
-        stops: dict[tuple[frozenset[int], int], int] = {}
-        ends = [stops.setdefault((draw.stops, draw.size), len(stops)) for draw in draws]
-        self._laws, self._law_of = list(laws), np.repeat(of, counts)
-        self._end_of = np.repeat(ends, counts)
-        self._ends = np.stack([self._table(*stop) for stop in stops])
-        self._last = np.repeat([batch.ticks - batch.end + g.pad + g.owner.draw.limit - 1 for g in groups], counts)
+    def _drop(self, samplings: list[Sampling]) -> None:
+        for sampling in samplings:
+            del self._samplings[sampling.group]
+        self.batch.leave([sampling.group for sampling in samplings])
 
-    def _table(self, stops: frozenset[int], size: int) -> NDArray[np.bool_]:
-        """Which ids end a row."""
-        if (stops, size) not in self._stops:
-            if len(self._stops) > 16:
-                self._stops.clear()
-            table = np.zeros(size, dtype=np.bool_)
-            table[list(stops)] = True
-            self._stops[stops, size] = table
-        return self._stops[stops, size]
+    def _arrange(self) -> None:
+        """What each row is fed next, and under which law it is drawn; to be called when the rows have changed."""
+        samplings = [self._samplings[group] for group in self.batch.groups]
+        self._live = [(sampling, i, sampling.rows[i]) for sampling in samplings for i in sampling.group.live]
+        device = self.batch.shape.device
+        self._fed = torch.tensor([[row.last] for _, _, row in self._live], device=device)
+        laws: dict[tuple[SamplingLaw, int], list[int]] = {}
+        for place, (_, _, row) in enumerate(self._live):
+            laws.setdefault((row.law, row.size), []).append(place)
+        self._laws = {law: torch.tensor(places, device=device) for law, places in laws.items()}
 
-    def _refill(self, group: Group, offset: int) -> None:
-        """The next uniforms of a group's rows, from place `offset` of the ring on."""
-        g = self.batch.groups.index(group)
-        for row, stream in enumerate(group.owner.streams):
-            self.batch.draws[g, row, offset:] = stream.uniforms(CHUNK - offset)
+
+def _drawn(logits: Tensor, uniforms: Tensor, law: SamplingLaw) -> tuple[Tensor, Tensor]:
+    logp = log_probs(logits, law)
+    chosen = inverse_cdf(logp, uniforms)
+    return chosen, logp.gather(-1, chosen[:, None])[:, 0]

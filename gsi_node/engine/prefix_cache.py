@@ -13,7 +13,7 @@ from threading import Lock
 
 import torch
 
-from gsi_node.engine.rows import KV, kv_bytes, kv_head
+from gsi_node.engine.kv import KV, kv_bytes, kv_head
 from gsi_node.types import Ids
 
 

@@ -1,4 +1,4 @@
-"""What is asked of an engine: `Feed` (run given rows and read the outputs), `Draw` (sample rows). Each has a future.
+"""What is asked of an engine: to run given rows and read the outputs, or to sample rows. Each request has a future.
 
 A request is cut into parts of at most WIDTH rows, the units that forwards are made of; it is done when all its parts
 are. A request that was cancelled, or whose caller stopped waiting, is `gone`.
@@ -6,30 +6,35 @@ are. A request that was cancelled, or whose caller stopped waiting, is `gone`.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Generic, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
 from gsi_node.cancel import current_flag
 from gsi_node.core.rng import Stream
+from gsi_node.engine.row import SampledRow
 from gsi_node.errors import BackendError, Cancelled
 from gsi_node.types import Ids, Key, SamplingLaw
 
 WIDTH = 16
 """Rows a part may have."""
+ResultT = TypeVar("ResultT")
+RequestT = TypeVar("RequestT", "FeedRequest", "SampleRequest")
+Drawn: TypeAlias = list[tuple[list[int], list[float]]]
+"""Rows as token ids and their log-probabilities in nats."""
+AnyRequest: TypeAlias = "FeedRequest | SampleRequest"
 
 
-class Request(ABC):
-    """alone: shares no forward, after one that it was part of has failed."""
+class Request(Generic[ResultT]):
+    """ids: the prefix x_1..x_P. alone: shares no forward, after one that it was part of has failed."""
 
     def __init__(self, ids: Ids) -> None:
         self.ids = ids
-        self.future: Future[Any] = Future()
+        self.future: Future[ResultT] = Future()
         self.alone = self.left = False
         self._flag = current_flag()
 
@@ -40,10 +45,6 @@ class Request(ABC):
             self.fail(Cancelled("the run that asked for this generation was cancelled"))
         return self.future.done()
 
-    @abstractmethod
-    def parts(self) -> Iterator[Part]:
-        """The rows, WIDTH at most together."""
-
     def fail(self, error: BaseException) -> None:
         """Hand an error to the caller."""
         if not self.future.done():
@@ -53,7 +54,7 @@ class Request(ABC):
                 error = told
             self.future.set_exception(error)
 
-    def result(self) -> Any:
+    def result(self) -> ResultT:
         """Wait for the result; a caller that stops waiting (an interrupt) takes the request with it."""
         try:
             return self.future.result()
@@ -61,8 +62,8 @@ class Request(ABC):
             self.left = True
 
 
-class Feed(Request):
-    """Run each row after the context ids[:-1]; row = (x_P, continuation…). Result None.
+class FeedRequest(Request[None]):
+    """Run each row after the context ids[:-1]; row = (x_P, continuation…).
 
     read(logits (b, L, labels), which): called for rows `which`, by the engine's thread; perhaps again for some.
     spare: tokens at the end of a row that the next context will not have. most: positions (rows × longest row) of one
@@ -70,62 +71,66 @@ class Feed(Request):
     """
 
     def __init__(
-        self, ids: Ids, rows: Sequence[Ids], read: Callable[[Tensor, range], None], spare: int, most: int | None
+        self, ids: Ids, rows: Sequence[Ids], read: Callable[[Tensor, range], None], *, spare: int, most: int | None
     ) -> None:
         super().__init__(ids)
         self.rows, self.read, self.spare, self.most = rows, read, spare, most
-        self.waiting = len(rows)
+        self._unread = len(rows)
 
-    def parts(self) -> Iterator[Part]:
+    def parts(self) -> Iterator[Part[FeedRequest]]:
+        """The rows, WIDTH and `most` positions at most together."""
         longest = max(map(len, self.rows))
         size = WIDTH if self.most is None else max(1, min(WIDTH, self.most // longest))
-        return _cut(self, len(self.rows), size)
+        return _cut(self, range(len(self.rows)), size)
 
-    def seen(self, part: Part) -> None:
+    def seen(self, part: Part[FeedRequest]) -> None:
         """A part was read."""
-        self.waiting -= len(part.which)
-        if not self.waiting and not self.future.done():
+        self._unread -= len(part.which)
+        if not self._unread and not self.future.done():
             self.future.set_result(None)
 
 
-class Draw(Request):
+class SampleRequest(Request[Drawn]):
     """n rows of at most `limit` tokens from the law's softmax over `size` ids; a row ends with an id of `stops`.
 
-    The result is a list of n pairs: ids, and their log-probabilities in nats. Row i draws from Stream(key, i) only.
+    Row i draws from Stream(key, i) only.
     """
 
     def __init__(
         self, ids: Ids, n: int, key: Key, law: SamplingLaw, *, limit: int, stops: frozenset[int], size: int
     ) -> None:
         super().__init__(ids)
-        self.n, self.key, self.law, self.limit, self.stops, self.size = n, key, law, limit, stops, size
-        self.drawn: dict[int, tuple[list[int], list[float]]] = {}
+        self.n, self.key, self.limit, self.stops, self.size = n, key, limit, stops, size
+        self.law = SamplingLaw(law.temperature, law.top_p)  # what the softmax depends on, equal where that is
+        self._ended: dict[int, SampledRow] = {}
 
-    def parts(self) -> Iterator[Part]:
-        return _cut(self, self.n, WIDTH)
+    def parts(self) -> Iterator[Part[SampleRequest]]:
+        """The rows, WIDTH at most together."""
+        return _cut(self, range(self.n), WIDTH)
 
-    def streams(self, part: Part) -> list[Stream]:
-        """The streams of a part's rows, at their beginning."""
-        return [Stream(self.key, candidate) for candidate in part.which]
+    def row(self, candidate: int) -> SampledRow:
+        """A row at its beginning."""
+        return SampledRow(Stream(self.key, candidate), self.law, self.size, self.stops, self.limit, self.ids[-1])
 
-    def ended(self, candidate: int, ids: list[int], values: list[float]) -> None:
+    def ended(self, candidate: int, row: SampledRow) -> None:
         """A row is complete."""
-        self.drawn[candidate] = (ids, values)
-        if len(self.drawn) == self.n and not self.future.done():
-            self.future.set_result([self.drawn[i] for i in range(self.n)])
+        self._ended[candidate] = row
+        if len(self._ended) == self.n and not self.future.done():
+            rows = (self._ended[i] for i in range(self.n))
+            self.future.set_result([(row.ids, row.log_probs) for row in rows])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class Part(Generic[RequestT]):
     """Rows `which` of a request: at most WIDTH."""
 
-    request: Any
+    request: RequestT
     which: range
 
-    def halves(self) -> list[Part]:
+    def halves(self) -> list[Part[RequestT]]:
         """Two parts of half the rows; itself if it has one row."""
-        return list(_cut(self.request, self.which.stop, (len(self.which) + 1) // 2, self.which.start))
+        return list(_cut(self.request, self.which, (len(self.which) + 1) // 2))
 
 
-def _cut(request: Request, stop: int, size: int, start: int = 0) -> Iterator[Part]:
-    return (Part(request, range(first, min(first + size, stop))) for first in range(start, stop, size))
+def _cut(request: RequestT, rows: range, size: int) -> Iterator[Part[RequestT]]:
+    return (Part(request, rows[first : first + size]) for first in range(0, len(rows), size))

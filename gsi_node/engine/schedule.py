@@ -1,51 +1,43 @@
 """Which requests share the next forwards: as many as the memory bound allows, first come first served.
 
-A turn: drop who is gone; run the parts of `Feed`s; let parts of `Draw`s join; one token for all rows being sampled.
-Out of memory: the bound is halved (and doubled again after CALM turns without), and the work is done again in halves.
+A turn: drop who is gone; run the parts with given rows; let parts to be sampled join; one token for all that are.
+Out of memory: the bound is halved, and the work is done again in halves.
 Any other failure: every request of that forward is run again alone, so that only the guilty one fails.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Sequence
 
 import torch
 
+from gsi_node.engine.budget import Extent
 from gsi_node.engine.decode import Decoder
-from gsi_node.engine.requests import Feed, Part, Request
-
-if TYPE_CHECKING:
-    from gsi_node.engine.forward import Engine
-
-T = TypeVar("T")
-Size = tuple[int, int, int]
-"""Prefix tokens, rows, tokens fed a row."""
-CALM = 10_000
-"""Turns (tokens of a row) after which a bound that was halved is doubled: another program may have had the memory."""
+from gsi_node.engine.requests import AnyRequest, FeedRequest, Part, RequestT, SampleRequest
+from gsi_node.engine.runner import Runner
 
 
-class Schedule:
-    """The requests one engine works on. batch_bytes: what a batch may need, where more than one part could share it."""
+class Scheduler:
+    """The requests one engine works on."""
 
-    def __init__(self, engine: Engine, batch_bytes: int) -> None:
-        self._engine = engine
-        self.batch_bytes = self._most_bytes = batch_bytes
-        self._calm = 0
-        self.decoder = Decoder(engine)
-        self._pending: deque[Part] = deque()
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self.decoder = Decoder(runner)
+        self._pending: deque[Part[SampleRequest]] = deque()
 
-    def turn(self, new: list[Request]) -> bool:
+    def turn(self, new: Sequence[AnyRequest]) -> bool:
         """Work on all there is; whether something is left to do."""
-        self._calm += 1
-        if self._calm >= CALM and self.batch_bytes < self._most_bytes:
-            self.batch_bytes, self._calm = min(2 * self.batch_bytes, self._most_bytes), 0
-        fed: list[Part] = []
+        self._runner.budget.turn()
+        fed: list[Part[FeedRequest]] = []
         for request in new:
-            if not request.gone:
-                (fed if isinstance(request, Feed) else self._pending).extend(request.parts())
-        for some in self.portions(fed, _feed_size):
+            if request.gone:
+                continue
+            if isinstance(request, FeedRequest):
+                fed.extend(request.parts())
+            else:
+                self._pending.extend(request.parts())
+        for some in self._runner.budget.portions(fed, _fed, lambda part: part.request.most):
             self._run(some)
         if gone := [part for part in self.decoder.parts if part.request.gone]:
             self.decoder.leave(gone)
@@ -57,38 +49,18 @@ class Schedule:
     def reset(self) -> None:
         """Forget all work. Allocates nothing, so that it works where the device does not any more."""
         self._pending.clear()
-        self.decoder.batch.groups.clear()
+        self.decoder.clear()
 
-    def need(self, sizes: Sequence[Size]) -> int:
-        """Bytes of a batch of such parts: keys and values, and (twice) the attention weights of one layer."""
-        layout = self._engine.layout
-        tokens, rows, fed = (max(size[i] for size in sizes) for i in range(3))
-        kept = len(sizes) * (tokens + rows * fed) * layout.token_bytes
-        return kept + 2 * len(sizes) * rows * fed * (tokens + fed) * self._engine.attention_heads * 4
-
-    def portions(self, items: Sequence[T], size: Callable[[T], Size]) -> Iterator[list[T]]:
-        """Runs of items that fit into the memory bound together, and into their own `most`; at least one item each."""
-        some: list[T] = []
-        sizes: list[Size] = []
-        for item in items:
-            more = [*sizes, size(item)]
-            if some and (self.need(more) > self.batch_bytes or not _may_join(item, some, more)):
-                yield some
-                some, more = [], more[-1:]
-            some, sizes = [*some, item], more
-        if some:
-            yield some
-
-    def _run(self, parts: list[Part]) -> None:
-        """The forward of some `Feed` parts, in smaller ones where it fails."""
+    def _run(self, parts: list[Part[FeedRequest]]) -> None:
+        """The forward of some parts with given rows, in smaller ones where it fails."""
         parts = [part for part in parts if not part.request.gone]
         if not parts:
             return
         try:
-            self._engine.once(parts)
+            self._runner.run(parts)
         except torch.OutOfMemoryError as error:
             halves = _halved(parts)
-            self._shrink([_feed_size(part) for part in parts], error)
+            self._shrink([_fed(part) for part in parts], error)
             if len(halves) == 1:
                 parts[0].request.fail(error)
                 return
@@ -103,8 +75,7 @@ class Schedule:
 
     def _admit(self) -> None:
         """Let waiting parts join the rows being sampled while the bound allows (always, if there are none)."""
-        joining: list[Part] = []
-        sizes = [_draw_size(part) for part in self.decoder.parts]
+        joining: list[Part[SampleRequest]] = []
         while self._pending:
             part = self._pending[0]
             here = [*self.decoder.parts, *joining]
@@ -113,25 +84,17 @@ class Schedule:
                 continue
             if here and (
                 any(p.request is not part.request and (p.request.alone or part.request.alone) for p in here)
-                or self.need_sampling([*sizes, _draw_size(part)]) > self.batch_bytes
+                or not self._runner.budget.fits([*map(_sampled, here), _sampled(part)], at_once=1)
             ):
                 break
-            sizes.append(_draw_size(part))
             joining.append(self._pending.popleft())
         if not joining:
             return
         try:
-            contexts = self._engine.contexts([part.request.ids[:-1] for part in joining])
+            contexts = self._runner.contexts([part.request.ids[:-1] for part in joining])
             self.decoder.join(joining, contexts)
         except Exception as error:  # noqa: BLE001 (as in _run)
             self._again(joining, error)
-
-    def need_sampling(self, sizes: Sequence[Size]) -> int:
-        """Bytes of a batch being sampled: as `need`, with one token fed at a time."""
-        layout = self._engine.layout
-        tokens, rows, limit = (max(size[i] for size in sizes) for i in range(3))
-        kept = len(sizes) * (tokens + rows * limit) * layout.token_bytes
-        return kept + 2 * len(sizes) * rows * (tokens + limit) * self._engine.attention_heads * 4
 
     def _tick(self) -> None:
         try:
@@ -139,12 +102,12 @@ class Schedule:
         except Exception as error:  # noqa: BLE001 (as in _run)
             self._again([], error)
 
-    def _again(self, joining: list[Part], error: Exception) -> None:
+    def _again(self, joining: list[Part[SampleRequest]], error: Exception) -> None:
         """Sampling has failed: all its parts begin again (with the same draws), in smaller company or alone."""
         parts = [*dict.fromkeys([*self.decoder.parts, *joining])]
-        self.decoder = Decoder(self._engine)
+        self.decoder = Decoder(self._runner)
         if isinstance(error, torch.OutOfMemoryError):
-            self._shrink([_draw_size(part) for part in parts], error)
+            self._shrink([_sampled(part) for part in parts], error)
             if len(parts) == 1 and len(parts[0].which) == 1:
                 parts[0].request.fail(error)
                 return
@@ -157,30 +120,22 @@ class Schedule:
                 part.request.alone = True
         self._pending.extendleft(reversed(parts))
 
-    def _shrink(self, sizes: list[Size], error: torch.OutOfMemoryError) -> None:
-        """From now on at most half of what was too much, and nothing kept that can be computed again."""
+    def _shrink(self, extents: list[Extent], error: torch.OutOfMemoryError) -> None:
+        """A smaller bound from now on, and nothing kept that can be computed again."""
         error.with_traceback(None)  # its frames hold what the failed forward had allocated
-        self._calm = 0
-        self.batch_bytes = max(1, min(self.batch_bytes, self.need(sizes)) // 2)
-        self._engine.release()
+        self._runner.budget.shrink(extents)
+        self._runner.release()
 
 
-def _feed_size(part: Part) -> Size:
-    return len(part.request.ids) - 1, len(part.which), max(len(part.request.rows[i]) for i in part.which)
+def _fed(part: Part[FeedRequest]) -> Extent:
+    return Extent(len(part.request.ids) - 1, len(part.which), max(len(part.request.rows[i]) for i in part.which))
 
 
-def _draw_size(part: Part) -> Size:
-    return len(part.request.ids) - 1, len(part.which), part.request.limit
+def _sampled(part: Part[SampleRequest]) -> Extent:
+    return Extent(len(part.request.ids) - 1, len(part.which), part.request.limit)
 
 
-def _may_join(item: object, some: Sequence[object], sizes: Sequence[Size]) -> bool:
-    """Whether rows × longest row stays within what the requests allow for their outputs."""
-    parts = [part for part in (*some, item) if isinstance(part, Part) and isinstance(part.request, Feed)]
-    most = min((part.request.most for part in parts if part.request.most is not None), default=None)
-    return most is None or sum(size[1] for size in sizes) * max(size[2] for size in sizes) <= most
-
-
-def _halved(parts: list[Part]) -> list[list[Part]]:
+def _halved(parts: list[Part[RequestT]]) -> list[list[Part[RequestT]]]:
     """Two halves of the parts, or of the one part; itself if nothing can be halved."""
     if len(parts) == 1:
         return [[half] for half in parts[0].halves()]

@@ -17,7 +17,7 @@ from weakref import WeakSet
 import torch
 
 from gsi_node.cancel import check_cancelled
-from gsi_node.engine.requests import Request
+from gsi_node.engine.requests import AnyRequest
 from gsi_node.errors import Cancelled
 
 IDLE = 2.0
@@ -25,25 +25,25 @@ LAST_TURN = 30.0
 """Seconds that an exiting interpreter waits for a turn to end."""
 
 
-class Worker:
+class EngineThread:
     """turn(new requests) works and says whether it has work left; reset() forgets all work and cannot fail.
 
     most_waiting: requests not yet taken; a caller beyond that waits.
     """
 
-    def __init__(self, turn: Callable[[list[Request]], bool], reset: Callable[[], None], most_waiting: int) -> None:
+    def __init__(self, turn: Callable[[list[AnyRequest]], bool], reset: Callable[[], None], most_waiting: int) -> None:
         self._turn, self._reset, self._most = turn, reset, most_waiting
         self._begin()
         _WORKERS.add(self)
 
     def _begin(self) -> None:
-        self._waiting: deque[Request] = deque()
-        self._held: list[Request] = []  # taken, and some of them perhaps done
+        self._waiting: deque[AnyRequest] = deque()
+        self._held: list[AnyRequest] = []  # taken, and some of them perhaps done
         self._changed = Condition()
         self._thread: Thread | None = None
         self._ending = False
 
-    def submit(self, request: Request) -> None:
+    def submit(self, request: AnyRequest) -> None:
         """Queue a request; waits while the queue is full. Raises Cancelled if the caller's run is cancelled there."""
         with self._changed:
             while len(self._waiting) >= self._most:
@@ -90,7 +90,7 @@ class Worker:
             request.fail(error)
         self._reset()
 
-    def _take(self, busy: bool) -> list[Request] | None:
+    def _take(self, busy: bool) -> list[AnyRequest] | None:
         """What came in; None when nothing did for long, or at the interpreter's exit: the thread ends."""
         with self._changed:
             if not busy:
@@ -113,7 +113,7 @@ class Worker:
             return new
 
 
-_WORKERS: WeakSet[Worker] = WeakSet()
+_WORKERS: WeakSet[EngineThread] = WeakSet()
 
 
 @atexit.register

@@ -16,7 +16,7 @@ from typing import Self
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from gsi_node.engine.forward import Engine
+from gsi_node.engine.engine import Engine
 from gsi_node.engine.loading import load_pretrained, model_digest
 from gsi_node.engine.sampling import check_law, log_probs, target_log_probs
 from gsi_node.errors import ConfigError, InvalidLogProb
@@ -28,7 +28,7 @@ from gsi_node.types import Array, Ids, Key, Prefix, SamplingLaw, Score, Step
 
 
 class TransformersModel(Tokenized, AsyncTwins):
-    """π as GSI asks for it. Threads may share one object: their requests share forwards (engine/forward.py).
+    """π as GSI asks for it. Threads may share one object: their requests share forwards (engine/engine.py).
 
     cache_bytes bounds the prefix cache, batch_bytes what one batch needs, logits_bytes the logits of one scoring
     forward.

@@ -40,14 +40,14 @@ def forward_share(parts: dict[str, Any], n: int, repeats: int) -> tuple[float, f
     graph.invoke({"problem": PROBLEMS[0], "problem_id": "warm-up"})
     intervals: list[tuple[float, float]] = []
     for part in parts.values():
-        part.engine.forward_intervals = intervals
+        part.engine.runner.forward_intervals = intervals
     steps, started = 0, time.perf_counter()
     for repeat in range(repeats):
         for problem in PROBLEMS:
             steps += len(graph.invoke({"problem": problem}, context={"seed": repeat})["steps"])
     seconds = time.perf_counter() - started
     for part in parts.values():
-        part.engine.forward_intervals = None
+        part.engine.runner.forward_intervals = None
     return union_seconds(intervals) / seconds, seconds, steps
 
 

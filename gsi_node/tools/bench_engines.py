@@ -52,12 +52,12 @@ def solved(
     here = {role: part for role, part in parts.items() if part is not None}
     forget(here)
     for part in here.values():
-        part.engine.forward_intervals = intervals
+        part.engine.runner.forward_intervals = intervals
     started = time.perf_counter()
     found = graph.batch(asked, config={"max_concurrency": at_once})
     seconds = time.perf_counter() - started
     for part in here.values():
-        part.engine.forward_intervals = None
+        part.engine.runner.forward_intervals = None
     bills = [bill for out in found for bill in out["usage"].values()]
     return seconds, sum(bill["generated_tokens"] + bill["scored_tokens"] for bill in bills)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from gsi_node.engine.batch import Batch, Group
-from gsi_node.engine.decode import Decoder
+from gsi_node.engine.batch import Batch
+from gsi_node.engine.row import AHEAD, SampledRow
 from tests.engine.company import Work, models, requests, same, together
 from tests.miniature import Miniatures
 
@@ -60,18 +61,18 @@ def test_bounds_change_nothing(
 
 
 def _mask_dropped(batch: Batch) -> None:
-    batch._mask = None
+    batch._seats = replace(batch._seats, mask=None)
 
 
 def _positions_behind_the_longest_prefix(batch: Batch) -> None:
     first = 0
     for group in batch.groups:
-        batch._offsets[first : first + len(group.live)] = batch.tokens - group.pad
+        batch._seats.offsets[first : first + len(group.live)] = batch._seats.tokens - group.pad
         first += len(group.live)
 
 
 def _the_neighbours_prefix(batch: Batch) -> None:
-    batch._seen = tuple(part.roll(1, 0) for part in batch._seen)
+    batch._seats = replace(batch._seats, prefixes=tuple(part.roll(1, 0) for part in batch._seats.prefixes))
 
 
 @pytest.mark.parametrize(
@@ -97,12 +98,13 @@ def test_mistakes_in_company_are_noticed(
 def test_uniforms_that_run_out_are_noticed(
     miniatures: Miniatures, wanted: Callable[[str], list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The ring of uniforms is filled again after its 64 tokens."""
-    truth, real = wanted("llama"), Decoder._refill
+    """A row draws its uniforms AHEAD at a time, and new ones behind them."""
+    truth, real = wanted("llama"), SampledRow.uniform
+    drawn: dict[SampledRow, list[float]] = {}
 
-    def never(self: Decoder, group: Group, offset: int) -> None:
-        if group.pad == self.batch.end:
-            real(self, group, offset)
+    def the_first_again(self: SampledRow) -> float:
+        drawn.setdefault(self, []).append(real(self))
+        return drawn[self][len(self.ids) % AHEAD]
 
-    monkeypatch.setattr(Decoder, "_refill", never)
+    monkeypatch.setattr(SampledRow, "uniform", the_first_again)
     assert not same(together(mixed(miniatures), 1), truth)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gsi_node.engine.batch import Batch
-from gsi_node.engine.forward import Engine
+from gsi_node.engine.runner import Runner
 from gsi_node.errors import BackendError, Cancelled
 from gsi_node.models.transformers import TransformersModel
 from gsi_node.types import Key, Prefix, SamplingLaw, Step
@@ -29,15 +29,15 @@ def drawn(model: TransformersModel, number: int, n: int = 8) -> list[tuple[int, 
 
 def memory_of(monkeypatch: pytest.MonkeyPatch, rows: int) -> list[int]:
     """A device on which a forward of more than `rows` rows runs out of memory; the rows of every forward."""
-    real, seen = Engine.feed, []
+    real, seen = Runner.feed, []
 
-    def feed(self: Engine, batch: Batch, ids: Tensor, *, last: bool) -> Tensor:
+    def feed(self: Runner, batch: Batch, ids: Tensor, *, last: bool) -> Tensor:
         seen.append(len(ids))
         if len(ids) > rows:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return real(self, batch, ids, last=last)
 
-    monkeypatch.setattr(Engine, "feed", feed)
+    monkeypatch.setattr(Runner, "feed", feed)
     return seen
 
 
@@ -48,7 +48,7 @@ def test_out_of_memory_halves_and_goes_on(miniatures: Miniatures, monkeypatch: p
     model, prm = models(miniatures, "llama")
     assert same(together(requests(model, prm)[some], 1), wanted)
     assert max(seen) > 5
-    assert model.engine.schedule.batch_bytes < 2 << 30
+    assert model.engine.runner.budget.bytes < 2 << 30
     seen.clear()
     assert same(together(requests(model, prm)[some], 2), wanted)
     assert sum(rows > 5 for rows in seen) < 40  # the bound it learnt holds, but for mixes it had not met
@@ -67,14 +67,14 @@ def test_not_even_one_row_fits(miniatures: Miniatures, monkeypatch: pytest.Monke
 
 def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forwards that are fed the token POISON fail."""
-    real = Engine.feed
+    real = Runner.feed
 
-    def feed(self: Engine, batch: Batch, ids: Tensor, *, last: bool) -> Tensor:
+    def feed(self: Runner, batch: Batch, ids: Tensor, *, last: bool) -> Tensor:
         if bool((ids == POISON).any()):
             raise RuntimeError("the poison")
         return real(self, batch, ids, last=last)
 
-    monkeypatch.setattr(Engine, "feed", feed)
+    monkeypatch.setattr(Runner, "feed", feed)
 
 
 def test_a_failing_request_fails_alone(miniatures: Miniatures, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,16 +163,16 @@ def test_joining_and_leaving_between_tokens(miniatures: Miniatures, monkeypatch:
     wanted = drawn(model, 2)
     together_rows: list[int] = []
     begun, joined = threading.Event(), threading.Event()
-    real = Engine.feed
+    real = Runner.feed
 
-    def feed(self: Engine, batch: Batch, ids: Tensor, *, last: bool) -> Tensor:
+    def feed(self: Runner, batch: Batch, ids: Tensor, *, last: bool) -> Tensor:
         together_rows.append(len(ids))
         if len(together_rows) == 8:
             begun.set()
             joined.wait(10)
         return real(self, batch, ids, last=last)
 
-    monkeypatch.setattr(Engine, "feed", feed)
+    monkeypatch.setattr(Runner, "feed", feed)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(
             model.sample, Prefix("1"), 3, Key(0, "long", 0, "draft"), SamplingLaw(max_step_tokens=150, stop_ids=())
@@ -194,14 +194,14 @@ def test_the_queue_is_bounded(miniatures: Miniatures, monkeypatch: pytest.Monkey
     worker = model.engine.worker
     worker._most = 2
     gate, most = threading.Event(), 0
-    real = Engine.feed
+    real = Runner.feed
 
-    def feed(self: Engine, batch: Batch, ids: Tensor, *, last: bool) -> Tensor:
+    def feed(self: Runner, batch: Batch, ids: Tensor, *, last: bool) -> Tensor:
         gate.wait(10)
         return real(self, batch, ids, last=last)
 
     wanted = [drawn(model, i, 2) for i in range(8)]
-    monkeypatch.setattr(Engine, "feed", feed)
+    monkeypatch.setattr(Runner, "feed", feed)
     with ThreadPoolExecutor(8) as pool:
         futures = [pool.submit(drawn, model, i, 2) for i in range(8)]
         for _ in range(20):
@@ -213,10 +213,10 @@ def test_the_queue_is_bounded(miniatures: Miniatures, monkeypatch: pytest.Monkey
 
 
 def test_a_caller_that_was_cancelled_in_the_queue_is_told(miniatures: Miniatures) -> None:
-    from gsi_node.engine.requests import Draw
+    from gsi_node.engine.requests import SampleRequest
 
     engine = models(miniatures, "llama")[0].engine
-    request = Draw((3, 4), 2, Key(0, "q", 0, "draft"), LAW, limit=4, stops=frozenset(), size=20)
+    request = SampleRequest((3, 4), 2, Key(0, "q", 0, "draft"), LAW, limit=4, stops=frozenset(), size=20)
     request.left = True
     engine.worker.submit(request)
     with pytest.raises(Cancelled):

@@ -7,8 +7,8 @@ from threading import Thread
 
 import torch
 
+from gsi_node.engine.kv import KV
 from gsi_node.engine.prefix_cache import PrefixCache
-from gsi_node.engine.rows import KV
 from gsi_node.types import Ids
 
 TOKEN_BYTES = 2 * 4  # one layer of keys and values, one head, width 1, float32

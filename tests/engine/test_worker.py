@@ -14,11 +14,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from gsi_node.engine import schedule
+from gsi_node.engine import budget
 from gsi_node.engine.batch import Batch
 from gsi_node.engine.decode import Decoder
-from gsi_node.engine.forward import Engine
-from gsi_node.engine.requests import Draw
+from gsi_node.engine.requests import SampleRequest
+from gsi_node.engine.runner import Runner
 from gsi_node.models.transformers import TransformersModel
 from gsi_node.types import Key, Prefix, SamplingLaw, Step
 from tests.miniature import Miniatures
@@ -62,9 +62,9 @@ def test_a_forked_child_works_and_an_exit_in_the_middle_is_clean(miniatures: Min
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def asked(model: TransformersModel) -> Draw:
+def asked(model: TransformersModel) -> SampleRequest:
     """A request that waits in the queue."""
-    request = Draw((3, 4), 2, Key(0, "q", 0, "draft"), LAW, limit=4, stops=frozenset(), size=20)
+    request = SampleRequest((3, 4), 2, Key(0, "q", 0, "draft"), LAW, limit=4, stops=frozenset(), size=20)
     model.engine.worker.submit(request)
     return request
 
@@ -77,7 +77,7 @@ def test_callers_hear_of_a_device_that_is_gone(miniatures: Miniatures, monkeypat
         raise RuntimeError("the device is gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Engine, "contexts", gone)
+        patch.setattr(Runner, "contexts", gone)
         patch.setattr(Decoder, "__init__", gone)
         for _ in range(2):
             with pytest.raises(RuntimeError, match="the device is gone"):
@@ -105,15 +105,15 @@ def test_memory_that_runs_out_while_outputs_are_read(miniatures: Miniatures, mon
     prefix = Prefix("1")
     wanted = model.score(prefix, STEPS, LAW)
     laws = model.next_log_probs(prefix, [(9,), (9, 10)], [0, 1], LAW)
-    real, tight = Engine.harvest, [True]
+    real, tight = Runner.harvest, [True]
 
-    def harvest(self: Engine, *args: Any) -> None:
+    def harvest(self: Runner, *args: Any) -> None:
         real(self, *args)
         if tight:
             tight.pop()
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(Engine, "harvest", harvest)
+    monkeypatch.setattr(Runner, "harvest", harvest)
     found = model.score(prefix, STEPS, LAW)
     assert [s.log_prob for s in found] == pytest.approx([s.log_prob for s in wanted], abs=1e-9)
     tight.append(True)
@@ -134,21 +134,21 @@ def test_memory_that_runs_out_while_outputs_are_read(miniatures: Miniatures, mon
 def test_a_failed_forward_lets_go_before_the_next(miniatures: Miniatures, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it had allocated hangs on the error's traceback, and the halves would meet it."""
     model = miniatures.language()
-    real, feed, held = Engine.release, Engine.feed, []
+    real, feed, held = Runner.release, Runner.feed, []
 
-    def failing(self: Engine, batch: Batch, ids: Tensor, *, last: bool) -> Tensor:
+    def failing(self: Runner, batch: Batch, ids: Tensor, *, last: bool) -> Tensor:
         activations = torch.zeros(3)
         if len(ids) > 4:
             held.append(weakref.ref(activations))
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return feed(self, batch, ids, last=last)
 
-    def release(self: Engine) -> None:
+    def release(self: Runner) -> None:
         assert held[-1]() is None
         real(self)
 
-    monkeypatch.setattr(Engine, "feed", failing)
-    monkeypatch.setattr(Engine, "release", release)
+    monkeypatch.setattr(Runner, "feed", failing)
+    monkeypatch.setattr(Runner, "release", release)
     assert len(model.score(Prefix("1"), STEPS, LAW)) == len(model.sample(Prefix("1"), 8, Key(0, "", 0, "draft"), LAW))
     assert len(held) == 2
 
@@ -169,11 +169,11 @@ def test_memory_that_runs_out_while_a_request_joins(miniatures: Miniatures, monk
 
 def test_a_halved_bound_recovers(miniatures: Miniatures, monkeypatch: pytest.MonkeyPatch) -> None:
     model = miniatures.language(options={"batch_bytes": 1 << 20})
-    monkeypatch.setattr(schedule, "CALM", 3)
-    model.engine.schedule.batch_bytes = 1 << 18
+    monkeypatch.setattr(budget, "CALM", 3)
+    model.engine.runner.budget.bytes = 1 << 18
     bounds = []
     for _ in range(12):
         model.engine.continuations((3, 4, 5), [(5, 6)], lambda logits, which: None)
-        bounds.append(model.engine.schedule.batch_bytes)
+        bounds.append(model.engine.runner.budget.bytes)
     assert sorted(set(bounds)) == [1 << 18, 1 << 19, 1 << 20]
     assert bounds[-1] == 1 << 20

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from gsi_node.core.rng import Stream
-from gsi_node.engine import decode, forward, requests, sampling
-from gsi_node.engine.batch import Batch, Group
-from gsi_node.engine.rows import KV
+from gsi_node.engine import decode, requests, runner, sampling
+from gsi_node.engine.batch import Batch
+from gsi_node.engine.kv import KV
+from gsi_node.engine.seats import Group
 from gsi_node.errors import ConfigError
 from gsi_node.models import transformers as module
 from gsi_node.protocols import StepModel
@@ -107,7 +108,7 @@ def _temperature_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 def _position_off_by_one(patch: pytest.MonkeyPatch) -> None:
     real = Batch.open
-    patch.setattr(Batch, "open", lambda self, length: real(self, length) + (len(self.slots) > 1))
+    patch.setattr(Batch, "open", lambda self, length: real(self, length) + (len(self._seats.slots) > 1))
 
 
 def _padding_attended(patch: pytest.MonkeyPatch) -> None:
@@ -115,7 +116,7 @@ def _padding_attended(patch: pytest.MonkeyPatch) -> None:
         width = max(map(len, rows))
         return torch.tensor([[*([0] * (width - len(row))), *row] for row in rows], device=device)
 
-    patch.setattr(forward, "pad", left)
+    patch.setattr(runner, "pad", left)
 
 
 def _one_stream_for_all(patch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from gsi_node.engine.forward import Engine
+from gsi_node.engine.runner import Runner
 from gsi_node.models.transformers import TransformersModel
 from gsi_node.types import Key, Prefix, SamplingLaw
 from tests.miniature import Miniatures
@@ -22,13 +22,13 @@ def test_work_per_step_does_not_grow(miniatures: Miniatures, monkeypatch: pytest
     """After the prompt, a commit costs nothing more: each step feeds its candidates' tokens and nothing again."""
     draft, base = miniatures.language(), miniatures.language(seed=1)
     fed: list[tuple[int, int]] = []
-    real = Engine.feed
+    real = Runner.feed
 
-    def feed(self: Engine, rows: Any, ids: Tensor, *, last: bool) -> Tensor:
+    def feed(self: Runner, rows: Any, ids: Tensor, *, last: bool) -> Tensor:
         fed.append((ids.shape[0], ids.shape[1]))
         return real(self, rows, ids, last=last)
 
-    monkeypatch.setattr(Engine, "feed", feed)
+    monkeypatch.setattr(Runner, "feed", feed)
     law = SamplingLaw(max_step_tokens=6, stop_ids=(3,))
     prefix = Prefix("1+2+3+4+5+6+7+8+9")
     for position in range(6):
@@ -49,16 +49,16 @@ def test_a_step_of_another_model_is_fed_once(miniatures: Miniatures, monkeypatch
     """A fallback: the base samples after scoring, its step is committed, and the draft reads just that step."""
     draft, base = miniatures.language(), miniatures.language(seed=1)
     fed: list[tuple[int, int]] = []
-    real = Engine.feed
+    real = Runner.feed
 
-    def feed(self: Engine, rows: Any, ids: Tensor, *, last: bool) -> Tensor:
+    def feed(self: Runner, rows: Any, ids: Tensor, *, last: bool) -> Tensor:
         fed.append((ids.shape[0], ids.shape[1]))
         return real(self, rows, ids, last=last)
 
     law = SamplingLaw(max_step_tokens=6, stop_ids=(3,))
     prefix = Prefix("1+2+3")
     base.score(prefix, draft.sample(prefix, 4, KEY, law), law)
-    monkeypatch.setattr(Engine, "feed", feed)
+    monkeypatch.setattr(Runner, "feed", feed)
     fallback = base.sample(prefix, 4, KEY.at("fallback"), law)
     assert all(width == 1 for _, width in fed)  # scoring left the prompt
     longer = prefix.extended(max(fallback, key=lambda step: len(step.token_ids)))
@@ -108,7 +108,7 @@ def test_threads_share_a_model(miniatures: Miniatures) -> None:
 async def test_cancelling_stops_the_forwards(miniatures: Miniatures) -> None:
     model = miniatures.language()
     intervals: list[tuple[float, float]] = []
-    model.engine.forward_intervals = intervals
+    model.engine.runner.forward_intervals = intervals
     law = SamplingLaw(max_step_tokens=200, stop_ids=())
     task = asyncio.create_task(model.asample(Prefix("1"), 8, KEY, law))
     while len(intervals) < 3:

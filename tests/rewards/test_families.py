@@ -142,7 +142,7 @@ def test_every_ending_gives_one_separator_and_empty_steps_none(root: Path, famil
         assert prm.layout.candidate(STEPS[1] + end, False) == prm.layout.candidate(STEPS[1], False)
     assert prm.prefix_ids(committed(STEPS[0], "\n\n", "", STEPS[1], "<eos>")) == plain
     intervals: list[tuple[float, float]] = []
-    prm.engine.forward_intervals = intervals
+    prm.engine.runner.forward_intervals = intervals
     assert prm(Prefix(PROBLEM), [step(""), step("\n\n", finished=True)]) == [0.0, 0.0]
     assert intervals == []
     last = prm(Prefix(PROBLEM), [step(STEPS[0])])
@@ -163,7 +163,7 @@ def test_one_batch_and_no_recomputation(root: Path, family: str) -> None:
     candidates = [step(text) for text in ("4", "2+2=5", "x-1")]
     prm(committed(STEPS[0]), candidates)
     intervals: list[tuple[float, float]] = []
-    prm.engine.forward_intervals = intervals
+    prm.engine.runner.forward_intervals = intervals
     prm(committed(STEPS[0], "4"), candidates)
     assert len(intervals) == (2 if family == "orm" else 1)  # the outcome model's committed step ends otherwise
 

@@ -108,7 +108,7 @@ def test_batches_and_caches_change_nothing(miniatures: Miniatures) -> None:
     info = warm.engine.cache.info
     assert (info.hits, info.misses) == (4, 1)
     intervals: list[tuple[float, float]] = []
-    warm.engine.forward_intervals = intervals
+    warm.engine.runner.forward_intervals = intervals
     warm(committed(TEXTS[2]), candidates)
     assert len(intervals) == 1  # the committed step was harvested, and all candidates share one forward
     single = miniatures.reward()(committed(TEXTS[0]), candidates)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from gsi_node.engine.forward import Engine
+from gsi_node.engine.engine import Engine
 from gsi_node.engine.loading import model_digest
 from gsi_node.errors import BackendUnavailable
 from gsi_node.identity import fingerprint_of

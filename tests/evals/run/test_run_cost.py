@@ -15,7 +15,7 @@ from evals.run.cost import NOTHING, Size, Work, sizes_of
 from evals.run.metering import METER, Meter, covered
 from evals.run.plan import Plan, Setting, Task
 from evals.run.solve import Solver
-from gsi_node.engine.forward import Engine
+from gsi_node.engine.runner import Runner
 from gsi_node.rewards.verifier.reward import VerifierReward
 from gsi_node.specs.load import load_model, load_reward
 from gsi_node.tables.models import TableModel
@@ -64,18 +64,18 @@ def test_parameters_leave_out_the_table_and_count_the_head(tmp_path: Path) -> No
 def test_the_tokens_counted_are_those_the_engine_runs(method: str, n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """From empty caches, exactly with one candidate; with more the engine pads rows, and its work is the larger."""
     fed: dict[Any, list[int]] = {}
-    feed = Engine.feed
+    feed = Runner.feed
 
-    def counting(engine: Engine, batch: Any, ids: Any, *, last: bool) -> Any:
-        count = fed.setdefault(engine, [0, 0])
+    def counting(runner: Runner, batch: Any, ids: Any, *, last: bool) -> Any:
+        count = fed.setdefault(runner, [0, 0])
         rows, width = ids.shape
         count[0] += rows * width
-        count[1] += sum(past + i for past in (batch._offsets + batch.end).tolist() for i in range(1, width + 1))
-        return feed(engine, batch, ids, last=last)
+        count[1] += sum(past + i for past in (batch._seats.offsets + batch.end).tolist() for i in range(1, width + 1))
+        return feed(runner, batch, ids, last=last)
 
     plan = Plan("pocket", tuple(load("pocket", size=2)), (method,), (n,), (0,), SPECS, {"temperature": 1.0}, "summary")
     solver = Solver(plan, Setting())
-    monkeypatch.setattr(Engine, "feed", counting)
+    monkeypatch.setattr(Runner, "feed", counting)
     for place in range(2):
         fed.clear()
         solver._forget()
@@ -86,7 +86,7 @@ def test_the_tokens_counted_are_those_the_engine_runs(method: str, n: int, monke
         finally:
             METER.reset(token)
         for role in plan.roles:
-            tokens, contexts = fed[solver.parts[role].engine]
+            tokens, contexts = fed[solver.parts[role].engine.runner]
             work = meter[role]
             if method == "specdec":
                 assert 0 < work.fed < tokens, role  # today's engine feeds a step's beginning again at each call

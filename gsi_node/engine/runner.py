@@ -3,15 +3,13 @@
 A request names its prefix by token ids x_1..x_P. The cached CONTEXT is x_1..x_{P−1}; x_P is fed together with the
 continuations, so its output (the law of the next token) is always at hand and no logits need storing. What is fed is
 harvested into the prefix cache, row by row: after a commit the next context is there, and nothing is computed twice.
-
-Requests of all callers go to one thread (worker.py), which plans them (schedule.py) into common forwards: `once` for
-given rows, decode.py for sampled ones. How rows of different prefixes share a forward is told in batch.py.
+How rows of different prefixes share a forward is told in batch.py.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
@@ -20,74 +18,40 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from gsi_node.engine.attention import shared_cache, within
-from gsi_node.engine.batch import Batch, Group
+from gsi_node.engine.batch import Batch
+from gsi_node.engine.budget import Budget, Extent
+from gsi_node.engine.kv import KV, pad
 from gsi_node.engine.prefix_cache import PrefixCache
-from gsi_node.engine.probe import probe
-from gsi_node.engine.requests import Draw, Feed, Part
-from gsi_node.engine.rows import KV, pad
-from gsi_node.engine.schedule import Schedule
-from gsi_node.engine.worker import Worker
-from gsi_node.types import Ids, Key, SamplingLaw
+from gsi_node.engine.requests import FeedRequest, Part
+from gsi_node.engine.seats import Group
+from gsi_node.engine.selfcheck import checked_shape
+from gsi_node.types import Ids
 
 PREFILL = 256
 """Tokens of a prefix that one forward computes."""
 
 
-class Engine:
-    """One model, its prefix cache, and the thread that runs it for all callers.
+class Runner:
+    """One model and its prefix cache; everything here is for the engine's own thread.
 
-    cache_bytes bounds the prefix cache, batch_bytes what one batch may need (keys, values, attention weights), and
-    most_waiting the requests that wait. forward_intervals: a list to which every forward adds (start, end) in
-    perf_counter seconds, or None.
+    cache_bytes bounds the prefix cache, batch_bytes what one batch may need (keys, values, attention weights).
+    forward_intervals: a list to which every forward adds (start, end) in perf_counter seconds, or None.
     """
 
-    def __init__(
-        self, model: PreTrainedModel, *, cache_bytes: int, batch_bytes: int = 2 << 30, most_waiting: int = 1024
-    ) -> None:
+    def __init__(self, model: PreTrainedModel, *, cache_bytes: int, batch_bytes: int) -> None:
         self.model = model.eval()
         self.device: torch.device = model.device
         self.cache = PrefixCache(cache_bytes)
         self.forward_intervals: list[tuple[float, float]] | None = None
         text_config = model.config.get_text_config(decoder=True)
         self.context_length: int | None = getattr(text_config, "max_position_embeddings", None)
+        self.shape = checked_shape(model, self.context_length)
+        self.budget = Budget(
+            batch_bytes, token_bytes=self.shape.token_bytes, heads=int(text_config.num_attention_heads)
+        )
         self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
-        self.layout = probe(model, self.context_length)
-        self.attention_heads = int(text_config.num_attention_heads)
-        self._past = shared_cache(self.layout.layers)
-        self._scratch = Batch(self.layout, self.context_length)
-        self.schedule = Schedule(self, batch_bytes)
-        self.worker = Worker(self.schedule.turn, self._reset, most_waiting)
-
-    def draw(
-        self, ids: Ids, n: int, key: Key, law: SamplingLaw, *, limit: int, stops: frozenset[int], size: int
-    ) -> list[tuple[list[int], list[float]]]:
-        """n sampled rows after the prefix `ids`, each (token ids, their log-probabilities); see `Draw`."""
-        request = Draw(ids, n, key, law, limit=limit, stops=stops, size=size)
-        self.worker.submit(request)
-        drawn: list[tuple[list[int], list[float]]] = request.result()
-        return drawn
-
-    def continuations(
-        self,
-        ids: Ids,
-        rows: Sequence[Ids],
-        read: Callable[[Tensor, range], None],
-        *,
-        spare: int = 0,
-        most: int | None = None,
-    ) -> None:
-        """Feed every row after the context of `ids`, in company of other callers' rows; row = (x_P, continuation…).
-
-        read(logits (b, L, labels), which): called by the engine's thread, for rows `which`, ascending; what L has
-        beyond a row's own length is padding. Where memory ran out it is called again for rows it has read.
-        spare: tokens at the end of a row that the next context will not have.
-        most: positions (rows × longest row) that one forward may have.
-        """
-        request = Feed(ids, rows, read, spare, most)
-        self.worker.submit(request)
-        request.result()
-
-    # What follows is for the engine's own thread.
+        self._past = shared_cache(self.shape.layers)
+        self._scratch = Batch(self.shape, self.context_length)
 
     def feed(self, batch: Batch, ids: Tensor, *, last: bool) -> Tensor:
         """Run ids, shape (B, L), as the next tokens of the batch's rows. Logits (B, L, labels), or the last."""
@@ -110,12 +74,12 @@ class Engine:
             self.forward_intervals.append((start, perf_counter()))
         return logits[:, -1:] if last else logits
 
-    def once(self, parts: Sequence[Part]) -> None:
-        """One forward over parts of `Feed`s: their rows are run, read and harvested."""
-        batch, feeds = self._scratch, [part.request for part in parts]
+    def run(self, parts: Sequence[Part[FeedRequest]]) -> None:
+        """One forward over given rows: they are run, read and harvested."""
+        batch = self._scratch
         rows = [tuple(part.request.rows[i] for i in part.which) for part in parts]
         flat = [row for some in rows for row in some]
-        contexts = self.contexts([feed.ids[:-1] for feed in feeds])
+        contexts = self.contexts([part.request.ids[:-1] for part in parts])
         try:
             groups = batch.join(contexts, list(map(len, rows)), max(map(len, flat)))
             logits = self.feed(batch, pad(flat, self.device), last=False)
@@ -137,7 +101,7 @@ class Engine:
         missing = [ids for ids, match in found.items() if match.boundary < len(ids)]
         fresh = [ids for ids in missing if found[ids].length < len(ids)]
         computed: dict[Ids, KV] = {}
-        for some in self.schedule.portions(fresh, lambda ids: (found[ids].length, 1, len(ids) - found[ids].length)):
+        for some in self.budget.portions(fresh, lambda ids: Extent(found[ids].length, 1, len(ids) - found[ids].length)):
             starts = [found[ids].length for ids in some]
             computed.update(zip(some, self._prefill(some, starts, [known[ids] for ids in some]), strict=True))
         for ids in missing:
@@ -164,9 +128,8 @@ class Engine:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _reset(self) -> None:
-        """For the worker: no work is under way any more, and a change of the cache may have been cut short (a fork)."""
-        self.schedule.reset()
+    def reset(self) -> None:
+        """No work is under way any more, and a change of the cache may have been cut short (a fork)."""
         self._scratch.groups.clear()
         self.cache.renew()
 
@@ -183,7 +146,7 @@ class Engine:
             batch.leave(list(batch.groups))
 
 
-def _read(part: Part, logits: Tensor) -> None:
+def _read(part: Part[FeedRequest], logits: Tensor) -> None:
     """Let the request read its outputs; what goes wrong there is its own."""
     try:
         part.request.read(logits, part.which)

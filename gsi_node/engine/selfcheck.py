@@ -16,7 +16,7 @@ from transformers.cache_utils import DynamicLayer
 
 from gsi_node.engine.attention import adopt, shared_cache, within
 from gsi_node.engine.batch import Batch
-from gsi_node.engine.rows import Layout
+from gsi_node.engine.kv import KVShape
 from gsi_node.errors import ConfigError
 
 TOKENS = 5
@@ -25,8 +25,8 @@ TOLERANCES = {torch.float64: 1e-8, torch.float32: 1e-3}
 
 
 @torch.inference_mode()
-def probe(model: PreTrainedModel, context_length: int | None) -> Layout:
-    """The layout of `model`, whose attention is the shared one from now on; ConfigError for what cannot be run."""
+def checked_shape(model: PreTrainedModel, context_length: int | None) -> KVShape:
+    """What `model` keeps; its attention is the shared one from now on. ConfigError for what cannot be run."""
     name = type(model).__name__
     adopt(model)
     cache = DynamicCache(config=model.config)
@@ -44,15 +44,15 @@ def probe(model: PreTrainedModel, context_length: int | None) -> Layout:
     if len({tensor.shape for pair in pairs for tensor in pair}) != 1:
         raise ConfigError(f"the layers of {name} have keys and values of different shapes; use a server backend")
     kv = torch.stack([torch.stack(pair) for pair in pairs])[:, :, 0]
-    layout = Layout(kv.shape[0], kv.shape[2], kv.shape[4], kv.dtype, kv.device)
-    batch = Batch(layout, context_length)
+    shape = KVShape(kv.shape[0], kv.shape[2], kv.shape[4], kv.dtype, kv.device)
+    batch = Batch(shape, context_length)
     batch.join([[kv], [kv[..., :1, :]]], [1, 1], 2)
     with within(batch):
         logits = model(
             input_ids=torch.stack((ids[0, 3:5], ids[0, 1:3])),
             position_ids=batch.open(2),
             attention_mask=batch.dummy_mask,
-            past_key_values=shared_cache(layout.layers),
+            past_key_values=shared_cache(shape.layers),
             use_cache=True,
         ).logits
     wanted = torch.stack((alone[3:5], alone[1:3]))
@@ -63,4 +63,4 @@ def probe(model: PreTrainedModel, context_length: int | None) -> Layout:
             f"{name} gives other logits in a batch than alone (by {apart:.3g}): its attention is not the plain one "
             "this engine computes; use a server backend"
         )
-    return layout
+    return shape

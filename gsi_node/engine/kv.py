@@ -18,7 +18,7 @@ KV: TypeAlias = Tensor
 """Shape (Y, 2, H, T, D)."""
 
 
-class Layout(NamedTuple):
+class KVShape(NamedTuple):
     """What the keys and values of a model look like."""
 
     layers: int
@@ -31,6 +31,11 @@ class Layout(NamedTuple):
     def token_bytes(self) -> int:
         """Bytes that one token's keys and values take in all layers."""
         return 2 * self.layers * self.heads * self.width * self.dtype.itemsize
+
+    @property
+    def wide(self) -> torch.dtype:
+        """Of softmax and masks: the model's type, but float32 for a half one."""
+        return torch.float32 if self.dtype.itemsize < 4 else self.dtype
 
 
 def kv_bytes(kv: KV) -> int:
