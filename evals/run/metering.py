@@ -7,7 +7,7 @@ copy, so rows in flight together are told apart.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -15,10 +15,10 @@ from typing import Any
 from evals.run.cost import Size, Work, sizes_of
 from gsi_node.cancel import run_cancellable
 from gsi_node.protocols import Reward, TokenModel
+from gsi_node.tools.timing import Span
 from gsi_node.types import Array, Ids, Key, Prefix, SamplingLaw, Score, Step
 
 Meter = dict[str, Work]  # by role
-Span = tuple[float, float]  # begin and end of a call, time.perf_counter seconds
 METER: ContextVar[Meter | None] = ContextVar("evals_meter", default=None)
 SPANS: ContextVar[list[Span] | None] = ContextVar("evals_spans", default=None)
 
@@ -32,15 +32,6 @@ def timed() -> Iterator[None]:
     finally:
         if spans is not None:
             spans.append((began, time.perf_counter()))
-
-
-def covered(spans: Iterable[Span]) -> float:
-    """Seconds in at least one span: what two models do at the same time counts once."""
-    total, until = 0.0, float("-inf")
-    for began, ended in sorted(spans):
-        total += max(0.0, ended - max(began, until))
-        until = max(until, ended)
-    return total
 
 
 def ids_of(steps: Sequence[Step]) -> list[Ids]:

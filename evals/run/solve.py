@@ -15,13 +15,14 @@ from evals.graders.grading import Grader, check_installed
 from evals.graders.voting import majority
 from evals.rows.row import Response, RoleBill, Row, VoteRecord
 from evals.run.cost import forget_peak, peak_memory_bytes
-from evals.run.metering import METER, SPANS, Meter, Span, covered, metered
+from evals.run.metering import METER, SPANS, Meter, metered
 from evals.run.plan import MAJORITY, Plan, Setting, Task
 from evals.run.record import Cost, blank_row, failed_row, response_of, solved_row
 from gsi_node.cancel import run_cancellable
 from gsi_node.errors import Cancelled
 from gsi_node.graph.build import compile_gsi
 from gsi_node.specs.load import load_model, load_reward
+from gsi_node.tools.timing import Span, covered
 
 Load = Callable[[str, str], Any]  # (role, spec) -> the model or reward
 

@@ -18,7 +18,7 @@ class Extent(NamedTuple):
     own: int
 
 
-class Budget:
+class MemoryBudget:
     """bytes: what a batch may need now, where more than one part could share it.
 
     token_bytes: of the keys and values of a token. heads: of the attention of a layer.

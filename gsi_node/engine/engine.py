@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from gsi_node.engine.requests import Drawn, FeedRequest, SampleRequest
+from gsi_node.engine.requests import DrawnRows, FeedRequest, SampleRequest
 from gsi_node.engine.runner import Runner
 from gsi_node.engine.schedule import Scheduler
 from gsi_node.engine.worker import EngineThread
@@ -31,7 +31,7 @@ class Engine:
 
     def draw(
         self, ids: Ids, n: int, key: Key, law: SamplingLaw, *, limit: int, stops: frozenset[int], size: int
-    ) -> Drawn:
+    ) -> DrawnRows:
         """n sampled rows after the prefix `ids`, each (token ids, their log-probabilities); see `SampleRequest`."""
         request = SampleRequest(ids, n, key, law, limit=limit, stops=stops, size=size)
         self.worker.submit(request)

@@ -24,7 +24,7 @@ WIDTH = 16
 """Rows a part may have."""
 ResultT = TypeVar("ResultT")
 RequestT = TypeVar("RequestT", "FeedRequest", "SampleRequest")
-Drawn: TypeAlias = list[tuple[list[int], list[float]]]
+DrawnRows: TypeAlias = list[tuple[list[int], list[float]]]
 """Rows as token ids and their log-probabilities in nats."""
 AnyRequest: TypeAlias = "FeedRequest | SampleRequest"
 
@@ -90,7 +90,7 @@ class FeedRequest(Request[None]):
             self.future.set_result(None)
 
 
-class SampleRequest(Request[Drawn]):
+class SampleRequest(Request[DrawnRows]):
     """n rows of at most `limit` tokens from the law's softmax over `size` ids; a row ends with an id of `stops`.
 
     Row i draws from Stream(key, i) only.

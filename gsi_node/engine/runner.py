@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from gsi_node.engine.attention import shared_cache, within
 from gsi_node.engine.batch import Batch
-from gsi_node.engine.budget import Budget, Extent
+from gsi_node.engine.budget import Extent, MemoryBudget
 from gsi_node.engine.kv import KV, pad
 from gsi_node.engine.prefix_cache import PrefixCache
 from gsi_node.engine.requests import FeedRequest, Part
@@ -46,7 +46,7 @@ class Runner:
         text_config = model.config.get_text_config(decoder=True)
         self.context_length: int | None = getattr(text_config, "max_position_embeddings", None)
         self.shape = checked_shape(model, self.context_length)
-        self.budget = Budget(
+        self.budget = MemoryBudget(
             batch_bytes, token_bytes=self.shape.token_bytes, heads=int(text_config.num_attention_heads)
         )
         self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters

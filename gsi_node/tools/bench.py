@@ -21,34 +21,22 @@ from gsi_node.specs.load import load_model, load_reward
 from gsi_node.step.config import GSIConfig
 from gsi_node.tables.models import TableModel
 from gsi_node.tables.rewards import TableReward
+from gsi_node.tools.timing import covered, forwards
 
 PROBLEMS = ("What is 12 * (7 + 5)?", "Solve for x: 3x + 7 = 25.", "What is 20% of 45?", "Compute (8 + 9) * 4 - 6.")
-
-
-def union_seconds(intervals: list[tuple[float, float]]) -> float:
-    """The length of the union of (start, end) intervals, in seconds."""
-    total, reached = 0.0, float("-inf")
-    for start, end in sorted(intervals):
-        total += max(0.0, end - max(start, reached))
-        reached = max(reached, end)
-    return total
 
 
 def forward_share(parts: dict[str, Any], n: int, repeats: int) -> tuple[float, float, int]:
     """(share of wall time inside forwards, wall seconds, decided steps) of GSI runs over PROBLEMS, without a saver."""
     graph = compile_gsi(**parts, config=GSIConfig(n=n, max_step_tokens=64, max_steps=12))
     graph.invoke({"problem": PROBLEMS[0], "problem_id": "warm-up"})
-    intervals: list[tuple[float, float]] = []
-    for part in parts.values():
-        part.engine.runner.forward_intervals = intervals
-    steps, started = 0, time.perf_counter()
-    for repeat in range(repeats):
-        for problem in PROBLEMS:
-            steps += len(graph.invoke({"problem": problem}, context={"seed": repeat})["steps"])
-    seconds = time.perf_counter() - started
-    for part in parts.values():
-        part.engine.runner.forward_intervals = None
-    return union_seconds(intervals) / seconds, seconds, steps
+    with forwards(parts.values()) as spans:
+        steps, started = 0, time.perf_counter()
+        for repeat in range(repeats):
+            for problem in PROBLEMS:
+                steps += len(graph.invoke({"problem": problem}, context={"seed": repeat})["steps"])
+        seconds = time.perf_counter() - started
+    return covered(spans) / seconds, seconds, steps
 
 
 def step_seconds(parts: dict[str, Any], n: int, repeats: int) -> dict[int, float]:

@@ -18,6 +18,7 @@ from gsi_node.pocket.world.problems import problems
 from gsi_node.specs.load import load_model, load_reward
 from gsi_node.step.config import GSIConfig
 from gsi_node.tools.obvious import ObviousGSI
+from gsi_node.tools.timing import covered, forwards
 
 STEPS = 12
 GIVEN = "First, 7 + 5 = 12.\n\n"
@@ -39,27 +40,22 @@ def forget(parts: dict[str, Any]) -> None:
         part.engine.cache.clear()
 
 
-def solved(
-    parts: dict[str, Any],
-    config: GSIConfig,
-    size: int,
-    at_once: int,
-    intervals: list[tuple[float, float]] | None = None,
-) -> tuple[float, int]:
-    """(seconds, tokens generated and scored by all models) of runs over `size` test problems, from cold caches."""
+def solved(parts: dict[str, Any], config: GSIConfig, size: int, at_once: int) -> tuple[float, int, float]:
+    """Runs over `size` test problems, from cold caches.
+
+    Seconds; tokens generated and scored by all models; the share of the seconds that were inside forwards.
+    """
     graph = compile_gsi(**parts, config=config)
     asked: list[Any] = [{"problem": p.problem, "problem_id": i} for i, p in enumerate(problems("test", 0, size))]
     here = {role: part for role, part in parts.items() if part is not None}
     forget(here)
-    for part in here.values():
-        part.engine.runner.forward_intervals = intervals
-    started = time.perf_counter()
-    found = graph.batch(asked, config={"max_concurrency": at_once})
-    seconds = time.perf_counter() - started
-    for part in here.values():
-        part.engine.runner.forward_intervals = None
+    with forwards(here.values()) as spans:
+        started = time.perf_counter()
+        found = graph.batch(asked, config={"max_concurrency": at_once})
+        seconds = time.perf_counter() - started
     bills = [bill for out in found for bill in out["usage"].values()]
-    return seconds, sum(bill["generated_tokens"] + bill["scored_tokens"] for bill in bills)
+    tokens = sum(bill["generated_tokens"] + bill["scored_tokens"] for bill in bills)
+    return seconds, tokens, covered(spans) / seconds
 
 
 def twelve_steps(parts: dict[str, Any], config: GSIConfig, size: int, at_once: int) -> float:
@@ -88,8 +84,6 @@ def twelve_obvious_steps(obvious: ObviousGSI, size: int) -> float:
 
 def table(device: str, n: int, quick: bool) -> Table:
     """Measure everything. quick: fewer problems, and no n = 64."""
-    from gsi_node.tools.bench import union_seconds
-
     parts = load(device)
     config = GSIConfig(n=n, max_step_tokens=64, max_steps=STEPS)
     size = 16 if quick else 48
@@ -97,10 +91,8 @@ def table(device: str, n: int, quick: bool) -> Table:
     made = Table("what", "measured", "aim", title=f"gsi bench --engines, n = {n}, device {device}")
     rates: dict[int, float] = {}
     for at_once in (1, 4, 16):
-        intervals: list[tuple[float, float]] = []
-        seconds, tokens = solved(parts, config, size, at_once, intervals)
+        seconds, tokens, share = solved(parts, config, size, at_once)
         rates[at_once] = tokens / seconds
-        share = union_seconds(intervals) / seconds
         made.add_row(
             f"(a, c) {at_once} problems at a time",
             f"{tokens / seconds:.0f} tokens/s ({tokens} tokens, {seconds:.1f} s), share inside forwards {share:.2f}",
@@ -120,7 +112,7 @@ def table(device: str, n: int, quick: bool) -> Table:
         for method in ("gsi", "sbon-base"):
             run = config.model_copy(update={"n": width, "method": method})
             chosen = parts if method == "gsi" else {**parts, "draft": None}
-            taken[method], _ = solved(chosen, run, 8 if quick else 16, 1)
+            taken[method], *_ = solved(chosen, run, 8 if quick else 16, 1)
         ratio = taken["sbon-base"] / taken["gsi"]
         made.add_row(
             f"(d, e) n = {width}: gsi, sbon-base, {8 if quick else 16} problems one by one",

@@ -6,7 +6,6 @@ from pathlib import Path
 
 KNOWN: tuple[str, ...] = (
     "evals.__main__ ↔ evals.tune.command ↔ evals.tune.trials",
-    "gsi_node.engine.decode ↔ gsi_node.engine.forward ↔ gsi_node.engine.schedule",
     "evals.data.datasets imports evals.graders.gradable (up: evals.graders stands above evals.data)",
     "evals.tune.trials imports evals.__main__ (up: evals stands above evals.tune)",
     "gsi_node.rewards.judge imports langchain_core (rewards does without langchain_core)",
@@ -14,13 +13,10 @@ KNOWN: tuple[str, ...] = (
     "gsi_node/host/screen.py screen(**settings)",
     "gsi_node/host/shell.py Parser.__init__(**settings)",
     "Died",
-    "Layout",
     "Meter",
     "Pool",
     "Row",
     "Run",
-    "Size",
-    "Worker",
 )
 
 

@@ -11,14 +11,15 @@ from gsi_node.cli.__main__ import main
 from gsi_node.errors import ConfigError, SpecError
 from gsi_node.specs.load import load_model
 from gsi_node.step.config import GSIConfig
-from gsi_node.tools.bench import graph_microseconds, union_seconds
+from gsi_node.tools.bench import graph_microseconds
 from gsi_node.tools.obvious import ObviousGSI
+from gsi_node.tools.timing import covered
 from gsi_node.types import Key, Prefix, SamplingLaw
 
 
 def test_union_counts_overlaps_once() -> None:
-    assert union_seconds([]) == 0.0
-    assert union_seconds([(3.0, 4.0), (0.0, 1.0), (0.5, 2.0), (0.6, 0.7)]) == pytest.approx(3.0)
+    assert covered([]) == 0.0
+    assert covered([(3.0, 4.0), (0.0, 1.0), (0.5, 2.0), (0.6, 0.7)]) == pytest.approx(3.0)
 
 
 def test_the_graph_is_timed_in_microseconds() -> None:

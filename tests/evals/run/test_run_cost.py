@@ -12,7 +12,7 @@ import pytest
 from evals.data.datasets import load
 from evals.data.problems import Problem
 from evals.run.cost import NOTHING, Size, Work, sizes_of
-from evals.run.metering import METER, Meter, covered
+from evals.run.metering import METER, Meter
 from evals.run.plan import Plan, Setting, Task
 from evals.run.solve import Solver
 from gsi_node.engine.runner import Runner
@@ -20,6 +20,7 @@ from gsi_node.rewards.verifier.reward import VerifierReward
 from gsi_node.specs.load import load_model, load_reward
 from gsi_node.tables.models import TableModel
 from gsi_node.tables.rewards import TableReward
+from gsi_node.tools.timing import covered
 from gsi_node.types import Prefix, Step
 from tests.graph.world import models, reward_of
 from tests.miniature import build_miniature
