@@ -50,7 +50,7 @@ $(VENV)/.installed-dev: $(REQUIREMENTS)
 	touch $(VENV)/.installed $(VENV)/.installed-evals $@
 
 solve: $(VENV)/.installed
-	$(BIN)/python graphs/math_solver.py $(ARGS)
+	$(BIN)/gsi solve $(ARGS)
 
 evals: $(VENV)/.installed-evals
 	$(BIN)/python -m evals run --data pocket --methods gsi,rsd-n,sbon-draft,sbon-base --n 4 --limit 100 \

@@ -111,7 +111,7 @@ The comparison of arXiv 2506.04118 with {draft} (draft), {base} (base) and {REWA
 {caution}
 Check the models first:
 
-python -m gsi_node.tools.doctor {shlex.join(models)}
+gsi doctor {shlex.join(models)}
 
 Accuracies: 500 problems a set (sets with fewer: all), 3 seeds; resumable, rerun the same command after a stop.
 

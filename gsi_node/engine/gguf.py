@@ -1,6 +1,6 @@
 """GGUF files as ordinary models: every weight unpacked to the asked dtype, the tokenizer rebuilt from the file.
 
-transformers reads such a file slowly (up to minutes); `python -m gsi_node.models.convert` does it once and for all.
+transformers reads such a file slowly (up to minutes); `gsi convert` does it once and for all.
 """
 
 from __future__ import annotations

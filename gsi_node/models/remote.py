@@ -1,4 +1,4 @@
-"""The client of `python -m gsi_node.service` as a StepModel and a Reward: exact numbers, and the same keyed draws."""
+"""The client of `gsi serve` as a StepModel and a Reward: exact numbers, and the same keyed draws."""
 
 from __future__ import annotations
 

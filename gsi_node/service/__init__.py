@@ -1,4 +1,4 @@
-"""python -m gsi_node.service --model SPEC --port P: the in-process engine as a service, with its cache and batching.
+"""`gsi serve --model SPEC --port P`: the in-process engine as a service, with its cache and batching.
 
     POST /sample /score /encode /decode /supports (a model)    POST /reward (a reward)    GET /health
 

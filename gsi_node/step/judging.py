@@ -213,5 +213,5 @@ def _check_errors(errors: Array, most: float) -> None:
         raise LawMismatch(
             f"candidate {i}: its log-ratio is known within {errors[i]:.3g} nats, but max_log_ratio_error is {most}; "
             "list more tokens (?top_k=…), start vLLM with --logprobs-mode processed_logprobs, set temperature to 1, "
-            "or run the models in process or behind gsi_node.service"
+            "or run the models in process or behind `gsi serve`"
         )

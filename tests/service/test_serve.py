@@ -1,4 +1,4 @@
-"""gsi_node.service and its client: the numbers and token ids of the process inside, and refusals."""
+"""`gsi serve` and its client: the numbers and token ids of the process inside, and refusals."""
 
 from __future__ import annotations
 

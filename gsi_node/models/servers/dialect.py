@@ -126,6 +126,6 @@ def no_scores(problem: str) -> Failed:
     return Failed(
         f"this server cannot score given steps: {problem}",
         LawMismatch,
-        fix="llama.cpp-type servers never can. Score with vLLM, SGLang, or gsi_node.service (remote:…)",
+        fix="llama.cpp-type servers never can. Score with vLLM, SGLang, or `gsi serve` (remote:…)",
         again=False,
     )

@@ -1,4 +1,4 @@
-"""What a service of `python -m gsi_node.service` says: of itself, and in its answers, number by number."""
+"""What a service of `gsi serve` says: of itself, and in its answers, number by number."""
 
 from __future__ import annotations
 
@@ -34,9 +34,7 @@ class Health:
         """The answer, which must come from what was served at start-up: every answer carries its fingerprint."""
         found = answer.get("fingerprint")
         if found is None:
-            raise Failed(
-                "its answer has no fingerprint", fix="Serve with this version of gsi_node.service", again=False
-            )
+            raise Failed("its answer has no fingerprint", fix="Serve with this version of `gsi serve`", again=False)
         if found != self.fingerprint:
             raise Failed(
                 f"{found!r:.80} answered for {self.fingerprint!r:.80}, another {self.role} than at start-up",
@@ -73,7 +71,7 @@ def _health(answer: Any) -> Health:
     name, role, fingerprint, vocabulary = (answer[key] for key in ("name", "role", "fingerprint", "vocabulary"))
     texts = (name, role, fingerprint, vocabulary)
     if not all(isinstance(text, str) and text.isprintable() for text in texts) or not fingerprint:
-        raise Failed(f"it says that it serves {texts!r:.200}", fix="Is this a service of gsi_node.service?")
+        raise Failed(f"it says that it serves {texts!r:.200}", fix="Is this a service of `gsi serve`?")
     low_high = answer["range"]
     ends = None if low_high is None else (number(low_high[0], ends=True), number(low_high[1], ends=True))
     if ends is not None and not ends[0] <= ends[1]:

@@ -34,7 +34,7 @@ def check_temperature(temperature: float) -> None:
     if not 0.0 < temperature <= 1.0:
         raise LawMismatch(
             f"temperature is {temperature}; a server's top-k log-probabilities determine the sampling law for "
-            "0 < temperature ≤ 1 only: lower it, or run the model in process (hf:…) or behind gsi_node.service "
+            "0 < temperature ≤ 1 only: lower it, or run the model in process (hf:…) or behind `gsi serve` "
             "(remote:…)"
         )
 
