@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from evals.rows.row import Row, RowKey, StepRecord
 from gsi_node.step.methods import METHODS
 
-_PLACES = {name: place for place, name in enumerate(METHODS)}
-
 
 @dataclass(frozen=True, slots=True)
 class Arm:
@@ -29,7 +27,9 @@ class Arm:
     @property
     def order(self) -> tuple[str, int, str, int, float]:
         """Methods in the order of METHODS, others after them."""
-        return self.data, _PLACES.get(self.method, len(_PLACES)), self.method, self.n, self.temperature
+        known = list(METHODS)
+        place = known.index(self.method) if self.method in METHODS else len(known)
+        return self.data, place, self.method, self.n, self.temperature
 
 
 Arms = Mapping[Arm, Sequence[Row]]

@@ -1,7 +1,7 @@
 """Intervals and tests where the problem, not the row, is the unit: the rows of one problem, by seed, are a cluster.
 
 Every function is exact or closed-form: no random numbers, the same rows give the same report. Formulas, sources and the
-simulations that check the coverage: docs/evals.md, "Report and statistics"; tests/evals/test_stats*.py.
+simulations that check the coverage: docs/evals.md, "Report and statistics"; tests/evals/report/test_stats*.py.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def tally(arm: Arm, rows: Sequence[Row]) -> Tally:
 def acceptance(arm: Arm, rows: Sequence[Row]) -> Estimate | None:
     """Accepted steps over decided steps, clustered by problem; None where the method accepts whatever it chose."""
     method = METHODS.get(arm.method)
-    if method is not None and method.fallback is None:
+    if method is not None and method.accept is None:
         return None
     verdicts = {id(row): [step.accepted for step in decided(row) if step.accepted is not None] for row in rows}
     if not any(verdicts.values()) or (method is None and all(map(all, verdicts.values()))):

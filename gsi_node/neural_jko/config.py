@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gsi_node.errors import ConfigError
+from gsi_node.types import Plain
 
 FEW, WIDEST, MANY = 1000, 100_000, 100_000_000  # beyond these a number is a slip
 
@@ -79,7 +80,7 @@ def configured(preset: str, target: str, changes: Mapping[str, Any] | None = Non
         raise ConfigError(f"settings of neural JKO: {told}") from None
 
 
-_PAPER: dict[str, Any] = {
+_PAPER: Plain = {
     "tau": 0.01,
     "tau_growth": 4.0,
     "flows_first": 4,
@@ -101,16 +102,16 @@ _PAPER: dict[str, Any] = {
 }
 
 
-def _paper_gmm(target: str) -> dict[str, Any]:
+def _paper_gmm(target: str) -> Plain:
     dim = int(target.removeprefix("gmm"))
-    wide: dict[str, Any] = {"width": 512, "tau": 0.001, "flows_first": 5, "learning_rate": 1e-3, "batch_size": 2000}
+    wide: Plain = {"width": 512, "tau": 0.001, "flows_first": 5, "learning_rate": 1e-3, "batch_size": 2000}
     wide["final_learning_rate"] = 1e-3 * 0.95**50
     blocks = 6 if dim < 50 else 7 if dim < 200 else 8
     common = {**_PAPER, "tau": 0.0025, "tau_growth": 2.0, "width": 2 * dim + 50, "blocks": blocks}
     return {**common, **(wide if dim >= 200 else {})}
 
 
-PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+PRESETS: dict[str, dict[str, Plain]] = {
     "cpu": {
         "": {},
         "mustache": {"flows_first": 2},

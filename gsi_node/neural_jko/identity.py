@@ -17,7 +17,7 @@ from gsi_node.errors import ConfigError
 from gsi_node.neural_jko.check import refuse_shape
 from gsi_node.neural_jko.config import JKOConfig
 from gsi_node.neural_jko.targets import Target
-from gsi_node.types import Key
+from gsi_node.types import Key, Plain
 
 RADII = (0.3, 1.0, 3.0, 30.0)  # latent scales
 PROBES = 64
@@ -27,7 +27,7 @@ DENSITY = "log_density"
 LogValue = float | str  # text for what JSON has no number for: nan, inf, -inf
 
 
-def identity(target: Target, config: JKOConfig, device: str) -> dict[str, Any]:
+def identity(target: Target, config: JKOConfig, device: str) -> Plain:
     """JSON-plain: target (its name), dim, device, log_density, and the settings. Raises ConfigError (density_of)."""
     about = {"target": target.name, "dim": target.dim, "device": torch.device(device).type}
     density = density_of(target, config.latent_mean, config.latent_scale)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from gsi_node.errors import ConfigError, GSIError, ResumeMismatch
 from gsi_node.host.files import PART, read_object, write
@@ -26,9 +26,9 @@ from gsi_node.neural_jko.identity import differences, identity
 from gsi_node.neural_jko.lock import LOCK, held
 from gsi_node.neural_jko.stack import MANIFEST, Stack, StackLayer, load_layer, read_records, save_layer, write_manifest
 from gsi_node.neural_jko.targets import Target
+from gsi_node.types import Plain
 
 CONFIG = "config.json"
-Record = dict[str, Any]
 T = TypeVar("T")
 
 
@@ -44,7 +44,7 @@ class Run:
     ) -> None:
         refuse_device(device)
         self.target, self.config, self.folder, self.device, self.told = target, config, Path(folder), device, told
-        self._stack: tuple[list[Record], Stack] | None = None
+        self._stack: tuple[list[Plain], Stack] | None = None
         self._holding = 0
         self._claim()
 
@@ -74,7 +74,7 @@ class Run:
                 )
             write(path, json.dumps(mine, indent=1) + "\n")
 
-    def _compare(self, mine: Record, path: Path) -> bool:
+    def _compare(self, mine: Plain, path: Path) -> bool:
         """Whether there is a file of this run. A file of 0.1.0 is given what it lacks."""
         there = read_object(path)
         if there is None:
@@ -90,7 +90,7 @@ class Run:
                 write(path, json.dumps({**mine, **there}, indent=1) + "\n")
         return True
 
-    def stack(self, records: list[Record]) -> Stack:
+    def stack(self, records: list[Plain]) -> Stack:
         """The stack of these layers; kept in memory between stages, and read from the files where it is not there."""
         if self._stack is None:
             self._stack = ([], train.empty_stack(self.target, self.config, self.device))
@@ -102,19 +102,19 @@ class Run:
         self._stack = (list(records), stack)
         return stack
 
-    def flow(self, records: list[Record]) -> Record:
+    def flow(self, records: list[Plain]) -> Plain:
         """Train the next flow."""
         return self._timed(records, lambda stack: train.fit_flow(stack, self.config, self.told))
 
-    def weigh(self, records: list[Record]) -> tuple[float, Record]:
+    def weigh(self, records: list[Plain]) -> tuple[float, Plain]:
         """log c for the next rejection layer, and what it cost to find."""
         return self._costed(self.stack(records), lambda stack: train.weigh(stack, self.config))
 
-    def reject(self, records: list[Record], log_c: float, spent: Record) -> Record:
+    def reject(self, records: list[Plain], log_c: float, spent: Plain) -> Plain:
         """The next rejection layer; `spent` is what weighing cost."""
         return self._timed(records, lambda stack: train.reject(stack, self.config, log_c), spent)
 
-    def _costed(self, stack: Stack, make: Callable[[Stack], T]) -> tuple[T, Record]:
+    def _costed(self, stack: Stack, make: Callable[[Stack], T]) -> tuple[T, Plain]:
         start, used, before = time.perf_counter(), time.process_time(), stack.evaluate.count
         try:
             made = make(stack)
@@ -127,7 +127,7 @@ class Run:
         seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - used
         return made, {"seconds": seconds, "cpu_seconds": cpu_seconds, "evaluations": stack.evaluate.count - before}
 
-    def _timed(self, records: list[Record], make: Callable[[Stack], StackLayer], spent: Record | None = None) -> Record:
+    def _timed(self, records: list[Plain], make: Callable[[Stack], StackLayer], spent: Plain | None = None) -> Plain:
         """Make a layer, write it, and return its record with its cost."""
         with self.held():
             stack = self.stack(records)
@@ -137,7 +137,7 @@ class Run:
             write_manifest(self.folder, stack, [*records, record])
         return record
 
-    def finished(self) -> list[Record]:
+    def finished(self) -> list[Plain]:
         """The records of the layers that stack.json names; none where there is no such file yet."""
         records, plan = read_records(self.folder), self.config.plan()
         kinds = [record.get("kind") for record in records]

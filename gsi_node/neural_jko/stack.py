@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -21,6 +20,7 @@ from gsi_node.neural_jko.flow import Flow, OdeSolver, Velocity
 from gsi_node.neural_jko.identity import DENSITY, density_of, first_difference
 from gsi_node.neural_jko.rejection import Particles, Rejection, joined
 from gsi_node.neural_jko.targets import Target
+from gsi_node.types import Plain
 
 StackLayer = Flow | Rejection
 FORMAT = 1
@@ -134,7 +134,7 @@ def _surplus(n: int, layer: Rejection) -> int:
     return math.ceil(n * rate + 5.0 * math.sqrt(n * rate * (1.0 - rate)) + 1.0) if rate > 0.0 else 0
 
 
-def save_layer(layer: StackLayer, folder: Path, index: int) -> dict[str, Any]:
+def save_layer(layer: StackLayer, folder: Path, index: int) -> Plain:
     """Write what a layer needs beside its JSON-plain record, and return the record."""
     if isinstance(layer, Rejection):
         return {"kind": "rejection", "log_c": layer.log_c, "accept_prob": layer.accept_prob}
@@ -145,7 +145,7 @@ def save_layer(layer: StackLayer, folder: Path, index: int) -> dict[str, Any]:
     return {"kind": "flow", "file": name, **shape, "steps": layer.steps, "solver": layer.solver}
 
 
-def load_layer(record: dict[str, Any], folder: Path, dim: int, device: str | torch.device = "cpu") -> StackLayer:
+def load_layer(record: Plain, folder: Path, dim: int, device: str | torch.device = "cpu") -> StackLayer:
     """The layer of a record. Raises ConfigError naming the record or file that is missing or broken."""
     try:
         if record["kind"] == "rejection":
@@ -171,7 +171,7 @@ def save(stack: Stack, folder: Path) -> None:
     write_manifest(folder, stack, records)
 
 
-def write_manifest(folder: Path, stack: Stack, records: Sequence[dict[str, Any]]) -> None:
+def write_manifest(folder: Path, stack: Stack, records: Sequence[Plain]) -> None:
     """stack.json: what the stack is over (target, dim, log g at fixed points), its latent, and the layers."""
     target, latent = stack.evaluate.target, {"latent_mean": stack.mean.tolist(), "latent_scale": stack.scale}
     density = density_of(target, stack.mean.tolist(), stack.scale)
@@ -179,7 +179,7 @@ def write_manifest(folder: Path, stack: Stack, records: Sequence[dict[str, Any]]
     write(folder / MANIFEST, json.dumps({**about, **latent, "layers": list(records)}, indent=1) + "\n")
 
 
-def read_records(folder: Path) -> list[dict[str, Any]]:
+def read_records(folder: Path) -> list[Plain]:
     """The records of the layers that stack.json names; none where there is no such file. Raises ConfigError."""
     about = read_object(folder / MANIFEST)
     return [] if about is None else _records(about, folder)
@@ -211,7 +211,7 @@ def load(folder: Path, target: Target, device: str | torch.device = "cpu") -> St
     return Stack(CheckedTarget(target), layers, mean=mean, scale=scale, device=device)
 
 
-def _records(about: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
+def _records(about: Plain, folder: Path) -> list[Plain]:
     layers = about.get("layers")
     if not isinstance(layers, list) or not all(isinstance(layer, dict) for layer in layers):
         raise ConfigError(f"{folder / MANIFEST}: names no list of layers; name another folder")

@@ -6,13 +6,17 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from evals.report.arms import by_arm
 from evals.report.curves import over_cost
 from evals.report.look import look
 from evals.report.plots import every
 from evals.report.summary import summarise
+from evals.run.plan import MAJORITY
 from gsi_node.step.methods import METHODS
 from tests.evals.synthetic import campaign, typed, write
 
@@ -59,9 +63,18 @@ def test_every_plot_has_a_name_and_a_place_of_its_own() -> None:
 
 
 def test_no_two_methods_look_alike() -> None:
-    looks = [look(name) for name in METHODS]
-    assert len({(one.colour, one.marker, one.line) for one in looks}) == len(looks)
-    assert len({(one.colour, one.marker) for one in looks}) == len(looks)  # without lines, as points alone
+    looks = [look(name) for name in (*METHODS, *MAJORITY)]
+    assert len({(one.colour, one.marker) for one in looks}) == len(looks)
+
+
+def test_a_methods_look_follows_from_its_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Methods that judge alike share a colour; a row of a new kind gets one of its own, and changes no other's."""
+    before = {name: look(name) for name in (*METHODS, *MAJORITY, "unheard of")}
+    assert before["rsd"].colour == before["rsd-n"].colour != before["gsi"].colour != before["expgsi"].colour
+    assert (before["rsd"].line, before["bon-base"].line, before["gsi"].line) == (":", "--", "-")
+    monkeypatch.setitem(METHODS, "new", replace(METHODS["rsd-n"], name="new", propose="base"))
+    assert {name: look(name) for name in before} == before
+    assert look("new").colour not in {one.colour for one in before.values()}
 
 
 def test_one_of_equal_costs_and_one_without() -> None:
