@@ -19,7 +19,7 @@ from functools import partial
 from hashlib import blake2b
 from pathlib import PurePath
 from types import CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 _PART = re.compile(r"\+[a-z]+:[0-9a-f]{16}(?![0-9a-f])")
@@ -49,6 +49,42 @@ def differing_parts(kept: object, here: object) -> str:
     there, mine = ({part.partition(":")[0]: part for part in _PART.findall(text)} for text in (kept, here))
     names = [name[1:] for name in mine if there.get(name) != mine[name]]
     return f", which differ in {' and '.join(names)}" if names and _PART.sub("", kept) == _PART.sub("", here) else ""
+
+
+class Difference(NamedTuple):
+    """A setting with two values. name: dotted, such as config.beta; an absent value counts as None."""
+
+    name: str
+    there: object
+    here: object
+
+    def __str__(self) -> str:
+        return f"{self.name}: {_short(self.there)} there, {_short(self.here)} here{self.parts}"
+
+    @property
+    def parts(self) -> str:
+        """In which parts two fingerprints differ, where they tell."""
+        return differing_parts(self.there, self.here)
+
+
+def differing(there: Mapping[str, object], here: Mapping[str, object], above: str = "") -> list[Difference]:
+    """The leaves of two records of records that are not the same, in the order of `here`, then of `there`.
+
+    A fingerprint without the names of its parts is that of the same model's with them.
+    """
+    found: list[Difference] = []
+    for key in dict.fromkeys([*here, *there]):
+        one, other = there.get(key), here.get(key)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            found += differing(one, other, f"{above}{key}.")
+        elif not same_fingerprint(one, other):
+            found.append(Difference(above + key, one, other))
+    return found
+
+
+def _short(value: object) -> str:
+    told = repr(value)
+    return told if len(told) <= 60 else told[:57] + "…"
 
 
 def as_kept(kept: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,12 @@ STALLED = 20.0
 MEGABYTES = 4096
 
 
+def python_path() -> str:
+    """Of a process that imports this package from here, whatever its folder."""
+    paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return os.pathsep.join(dict.fromkeys(paths))
+
+
 class TimedOut(Exception):
     """A request took more processor time than its limit; its worker is gone."""
 
@@ -69,14 +75,13 @@ class Worker:
             return self._process
         self.kill()
         self._owner = os.getpid()
-        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "evals.graders.worker", str(MEGABYTES)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+            env=os.environ | {"PYTHONPATH": python_path()},
             start_new_session=True,  # Ctrl-C in the terminal is for the parent, which ends its workers itself
         )
         weakref.finalize(self, _end_in, os.getpid(), self._process)

@@ -20,9 +20,10 @@ from evals.report.pairs import Comparison, compared
 from evals.report.table import TextTable
 from evals.rows.lines import read_results
 from evals.rows.row import Row
-from evals.run.folder import read_config
+from evals.run.config import read_config
 from gsi_node.errors import ConfigError
 from gsi_node.host.shell import complain
+from gsi_node.identity import differing
 
 BRACKETS = (
     "Brackets are paired 95 % intervals, clustered by problem. Ratios are of means over the common rows without "
@@ -56,8 +57,9 @@ def compare(first: Path, second: Path) -> str:
         raise ConfigError(f"{first} and {second} have no problem and seed in common: were they run on the same data?")
     columns = ["setting", "pairs", "accuracy A", "accuracy B", "B − A, points", "better : worse", "p", "p (Holm)"]
     columns += ["FLOPs B/A", "tokens B/A", "seconds B/A"]
-    differing = "; ".join(_differing(*configs))
-    notes = [f"Differing settings: {differing or 'none'}.", *_counts(a, b)]
+    unlike = sorted(differing(configs[0].told(), configs[1].told()), key=lambda one: one.name)
+    told = [f"{one.name}: {json.dumps(one.there)} in A, {json.dumps(one.here)} in B" for one in unlike]
+    notes = [f"Differing settings: {'; '.join(told) or 'none'}.", *_counts(a, b)]
     notes += [f"{name}: {note}" for name, results in zip("AB", read, strict=True) for note in results.notes]
     title = f"{second} (B) against {first} (A)"
     table = TextTable(title, columns, [_line(one, a[one.second], b[one.first]) for one in found], [*notes, BRACKETS])
@@ -134,11 +136,3 @@ def _ratio(a: Sequence[Row], b: Sequence[Row], cost: Callable[[Row], float | Non
         return UNKNOWN
     found = stats.mean([y for _, y in sums.values()], [x for x, _ in sums.values()])
     return f"{found.value:.2f}" + (f" [{found.low:.2f}, {found.high:.2f}]" if found.clusters > 1 else "")
-
-
-def _differing(a: object, b: object, name: str = "") -> list[str]:
-    """`key: value in A, value in B` of every leaf that differs."""
-    if isinstance(a, dict) and isinstance(b, dict):
-        keys = sorted({*a, *b})
-        return [line for key in keys for line in _differing(a.get(key), b.get(key), f"{name}.{key}" if name else key)]
-    return [] if a == b else [f"{name}: {json.dumps(a)} in A, {json.dumps(b)} in B"]

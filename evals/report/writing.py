@@ -13,7 +13,7 @@ from evals.report.plain import plain
 from evals.report.summary import Summary, summarise
 from evals.report.tables import tables
 from evals.rows.lines import read_results
-from evals.run.folder import read_config
+from evals.run.config import read_config
 from gsi_node.errors import ConfigError
 from gsi_node.host.strict_json import finite
 
@@ -28,7 +28,7 @@ def report(
     draw = _drawer(plots)
     results, config = read_results(folder), read_config(folder)
     arms, superseded = by_arm(results.rows)
-    seed = config["data_seed"]
+    seed = config.data_seed
     summary = summarise(arms, superseded, reference=reference, data_seed=seed, notes=results.notes)
     out = folder / "report" if out is None else out
     try:
@@ -37,7 +37,7 @@ def report(
         (out / "summary.json").write_text(told + "\n", "utf-8")
         found = Report(
             name=folder.resolve().name,
-            config=config,
+            config=config.told(),
             arms=arms,
             summary=summary,
             tables={found.data: tables(found) for found in summary.sets},

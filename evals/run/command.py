@@ -3,39 +3,36 @@
   python -m evals run --data pocket --methods gsi,rsd-n,sbon-base --n 1,4 --limit 100 --out runs/first
   python -m evals report runs/first
 
-Rows are appended to OUT/results.jsonl as each finishes. Killed or stopped, the same command goes on; another
-configuration in the same folder is refused. Exit codes: 0 every row is there; 1 workers or the disk could not go on;
-2 the call must be changed; 3 every row is there, but some failed (--retry-errors) or are ungraded (the same command
-tries them again); 4 --minutes are over; 130, 143 interrupted.
+Rows are appended to OUT/results.jsonl as each finishes. Killed or stopped, the same command goes on; more methods, n,
+seeds or problems are added to the rows of a folder; what would have changed those is refused. Exit codes: 0 every row
+is there; 1 workers or the disk could not go on; 2 the call must be changed; 3 every row is there, but some failed
+(--retry-errors) or are ungraded (the same command tries them again); 4 --minutes are over; 130, 143 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
 import shlex
-import signal
 import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
 
 from evals.data.datasets import load
 from evals.options import above_zero, integer, integers, names, number, positive, shard
-from evals.rows.appender import Appender
 from evals.rows.lines import read_rows, results_in
-from evals.rows.row import Row, RowKey, Standing
-from evals.run.drive import Pool, drive
-from evals.run.folder import check_folder, make, results_file
-from evals.run.plan import GRADING_SECONDS, OWN, VOTE_SECONDS, Plan, Task, remaining
-from evals.run.progress import Meter, span
-from evals.run.resume import grade_again, mended
-from evals.run.workers import DEFAULT_LOAD, ProcessPool, warm_up
-from gsi_node.errors import ConfigError, GSIError
+from evals.rows.row import Row
+from evals.run.config import CONFIG, GRADING_SECONDS, OWN, VOTE_SECONDS, Scalar, read_config
+from evals.run.execute import execute, outline
+from evals.run.folder import check_folder
+from evals.run.guard import guarded
+from evals.run.how import DEFAULT_LOAD, How
+from evals.run.plan import Plan, Task, other_fields, remaining
+from evals.run.progress import RunMeter, span
+from evals.run.workers import warm_up
+from gsi_node.errors import ConfigError
 from gsi_node.host.options import set_field
-from gsi_node.host.shell import complain
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.settings import gathered, read_fields
 
@@ -102,37 +99,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace, load_part: str = DEFAULT_LOAD) -> int:
     """The exit code. load_part: "module:function" from (role, spec) to a model, for tests."""
-    terminated = False
-
-    def on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
-        nonlocal terminated
-        terminated = True
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, on_sigterm)
-    try:
-        return _run(options, load_part)
-    except KeyboardInterrupt:
-        sys.stderr.write(f"interrupted; every finished row is kept. To go on:\n  {shlex.join(sys.orig_argv)}\n")
-        return 128 + (signal.SIGTERM if terminated else signal.SIGINT)
-    except ConfigError as error:
-        complain(str(error))
-        return 2
-    except (GSIError, OSError) as error:
-        complain(str(error))
-        return 1
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    return guarded(lambda: _run(options, load_part))
 
 
 def plan_of(options: argparse.Namespace) -> Plan:
     """The plan of a command line, its data loaded. Raises ConfigError."""
-    sets = dict(options.set)
-    for name in OWN:
-        if name in sets:
-            raise ConfigError(f"--set {name}: use --{ {'method': 'methods', 'seed': 'seeds'}.get(name, name) }")
     given = read_fields(options.config) if options.config is not None else {}
-    fields = gathered([(str(options.config), given), ("--set", sets)])
+    fields: dict[str, Scalar] = gathered([(str(options.config), given), ("--set", other_fields(options.set))])
     own = {name: fields.pop(name, GSIConfig.model_fields[name].default) for name in OWN}
     methods, ns, seeds = (
         tuple(values if values is not None else [own[name]])
@@ -156,104 +129,52 @@ def plan_of(options: argparse.Namespace) -> Plan:
         share_samples=options.share_samples,
         grading_seconds=options.grading_seconds,
         vote_seconds=options.vote_seconds,
+        data_dir=options.data_dir,
     )
-    few = sum(1 for _ in plan.tasks()) <= FEW_ROWS
-    return plan if options.record or not few else plan.recording("candidates")
+    return plan if options.record else plan.recording(_default_record(plan, options.out))
+
+
+def _default_record(plan: Plan, folder: Path) -> str:
+    """What the folder's rows have; candidates in a new one, where the rows are few."""
+    if (folder / CONFIG).exists():
+        with suppress(ConfigError):  # what is wrong with it is told where the folder is checked
+            return read_config(folder).record
+    return "candidates" if sum(1 for _ in plan.tasks()) <= FEW_ROWS else "summary"
 
 
 def _run(options: argparse.Namespace, load_part: str) -> int:
     if not options.dry_run and options.ray is None:
         warm_up(options.threads, (options.draft, options.base, options.reward))  # imports while the data is read
-    plan = plan_of(options)
-    folder: Path = options.out
-    check_folder(folder, plan.identity(), repair=options.repair and not options.dry_run)
-    tasks = [
-        task for task in plan.tasks() if options.shard is None or task.place % options.shard[1] == options.shard[0]
-    ]
+    plan, folder = plan_of(options), options.out
+    how = How(load=load_part, **{name: getattr(options, name) for name in How.__slots__ if name != "load"})
     if options.dry_run:
-        rows = read_rows(folder) if results_in(folder) else []
-        done = {row.key: row.standing for row in rows}
-        left = remaining(tasks, plan, done, options.retry_errors)
-        meter = Meter(len(left))
-        _say_what_there_is(meter, plan, tasks, left)
-        _estimate(meter, rows, left, plan, options)
+        _dry_run(plan, folder, how)
         return 0
-    make(folder)
-    with Appender(results_file(folder, options.shard), repair=options.repair) as appender:
-        told = mended(appender, folder, repair=options.repair)
-        rows = read_rows(folder)
-        done = {row.key: row.standing for row in rows}
-        left = remaining(tasks, plan, done, options.retry_errors)
-        meter = Meter(len(left))
-        for line in told:
-            meter.say(line)
-        _say_what_there_is(meter, plan, tasks, left)
-        left = grade_again(rows, left, plan, appender, done, meter)
-        meter.total = len(left)
-        if left:
-            with meter:
-                drive(
-                    lambda: _pool(options, plan, len(left), load_part),
-                    left,
-                    plan,
-                    folder,
-                    appender,
-                    meter,
-                    done,
-                    time.monotonic() + 60 * options.minutes if options.minutes is not None else None,
-                )
-    return _close(meter, plan, tasks, done, options)
+    return _told(plan, how.own(plan.tasks()), execute(plan, folder, how), folder)
 
 
-def _say_what_there_is(meter: Meter, plan: Plan, tasks: Sequence[Task], left: Sequence[Task]) -> None:
-    meter.say(
-        f"{len(tasks)} rows: {len(plan.problems)} problems of {plan.data}, {len(plan.methods)} methods, n = "
-        f"{', '.join(map(str, plan.ns))}, {len(plan.seeds)} seeds, record={plan.record}; {len(left)} to do"
-    )
-
-
-def _pool(options: argparse.Namespace, plan: Plan, rows: int, load_part: str) -> Pool:
-    count = min(options.workers, -(-rows // options.concurrency))
-    about: dict[str, Any] = {
-        "count": count,
-        "concurrency": options.concurrency,
-        "threads": options.threads,
-        "row_seconds": options.row_seconds,
-        "load": load_part,
-    }
-    if options.ray is not None:
-        from evals.run.ray_shards import RayPool
-
-        return RayPool(plan, address=options.ray, **about)
-    return ProcessPool(plan, **about)
-
-
-def _close(
-    meter: Meter,
-    plan: Plan,
-    tasks: Sequence[Task],
-    done: dict[RowKey, Standing],
-    options: argparse.Namespace,
-) -> int:
+def _told(plan: Plan, tasks: Sequence[Task], rows: Sequence[Row], folder: Path) -> int:
     """Say how it ended; the exit code."""
-    keys = [plan.key(task) for task in tasks]
-    counted = Counter(done.get(key, "missing") for key in keys)
-    missing, failed, ungraded = counted["missing"], counted["error"], counted["ungraded"]
-    if meter.made:
-        meter.say(f"{meter.made} rows in {span(meter.seconds)} ({meter.rate:.2f} rows/s)")
+    say = RunMeter(0).say
+    counted = Counter(row.standing for row in rows)
+    missing, failed, ungraded = len(tasks) - len(rows), counted["error"], counted["ungraded"]
     if failed:
-        meter.say(f"{failed} of {len(tasks)} rows failed; their errors stand in the rows; --retry-errors tries again")
+        say(f"{failed} of {len(tasks)} rows failed; their errors stand in the rows; --retry-errors tries again")
     if ungraded:
-        meter.say(f"{ungraded} of {len(tasks)} rows are ungraded; the same command tries them again")
+        say(f"{ungraded} of {len(tasks)} rows are ungraded; the same command tries them again")
     if missing:
-        meter.say(f"{missing} of {len(tasks)} rows are left; to go on:\n  {shlex.join(sys.orig_argv)}")
+        say(f"{missing} of {len(tasks)} rows are left; to go on:\n  {shlex.join(sys.orig_argv)}")
         return 4
-    meter.say(f"all rows are there: python -m evals report {shlex.quote(str(options.out))}")
+    say(f"all rows are there: python -m evals report {shlex.quote(str(folder))}")
     return 3 if failed or ungraded else 0
 
 
-def _estimate(meter: Meter, rows: Sequence[Row], left: Sequence[Task], plan: Plan, options: argparse.Namespace) -> None:
-    """What --dry-run says: rows left by method and n, and the time they take, from the rows there are."""
+def _dry_run(plan: Plan, folder: Path, how: How) -> None:
+    """Say what there is to do: rows left by method and n, and the time they take, from the rows there are."""
+    check_folder(folder, plan)
+    rows, tasks, say = read_rows(folder) if results_in(folder) else [], how.own(plan.tasks()), RunMeter(0).say
+    left = remaining(tasks, plan, {row.key: row.standing for row in rows}, how.retry_errors)
+    say(outline(plan, tasks, left))
     seconds: dict[tuple[str, int], list[float]] = {}
     for row in rows:
         if row.error is None:
@@ -266,13 +187,11 @@ def _estimate(meter: Meter, rows: Sequence[Row], left: Sequence[Task], plan: Pla
             mean = None if not known else sum(known) / len(known)
             total += count * (mean or 0.0)
             unknown += count if mean is None else 0
-            meter.say(f"  {method}, n = {n}: {count} to do" + ("" if mean is None else f", {mean:.2f} s each"))
+            say(f"  {method}, n = {n}: {count} to do" + ("" if mean is None else f", {mean:.2f} s each"))
     if not left:
-        meter.say("nothing is left to do")
+        say("nothing is left to do")
     elif unknown == len(left):
-        meter.say("no row yet to tell the time from: make some with --minutes 1")
+        say("no row yet to tell the time from: make some with --minutes 1")
     else:
-        lanes = options.workers * options.concurrency
-        meter.say(
-            f"about {span(total / lanes)} with {lanes} at a time" + (f", {unknown} rows not counted" * (unknown > 0))
-        )
+        lanes = how.workers * how.concurrency
+        say(f"about {span(total / lanes)} with {lanes} at a time" + (f", {unknown} rows not counted" * (unknown > 0)))

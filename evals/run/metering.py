@@ -18,8 +18,8 @@ from gsi_node.protocols import Reward, TokenModel
 from gsi_node.tools.timing import Span
 from gsi_node.types import Array, Ids, Key, Prefix, SamplingLaw, Score, Step
 
-Meter = dict[str, Work]  # by role
-METER: ContextVar[Meter | None] = ContextVar("evals_meter", default=None)
+WorkByRole = dict[str, Work]
+METER: ContextVar[WorkByRole | None] = ContextVar("evals_meter", default=None)
 SPANS: ContextVar[list[Span] | None] = ContextVar("evals_spans", default=None)
 
 

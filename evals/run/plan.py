@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 from evals.data.problems import Problem
 from evals.rows.row import RowKey, Standing
-from evals.rows.sealed import SCHEMA
+from evals.run.config import GRADING_SECONDS, OWN, VOTE_SECONDS, RunConfig, Scalar
 from gsi_node.errors import ConfigError
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.methods import METHODS
 from gsi_node.step.settings import validated
-from gsi_node.types import Plain
 
 MAJORITY = {"majority-draft": "draft", "majority-base": "base"}
 """Methods that vote on whole responses, and the method that writes each of them."""
-GRADING_SECONDS, VOTE_SECONDS = 5.0, 60.0
-OWN = ("method", "n", "seed", "record")  # fields of GSIConfig that a run gives a list of, or its own option
 
 
 class Task(NamedTuple):
@@ -34,7 +32,7 @@ class Task(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class Workplace:
     """Where a row is made: concurrency rows at a time in this process, one of `workers`, called `worker`; row_seconds:
     after which solving one is given up."""
 
@@ -48,9 +46,9 @@ class Setting:
 class Plan:
     """All that determines the rows of a run. It crosses processes.
 
-    data: as named; size, split, data_seed: as given to `load`. fields: of GSIConfig, but for OWN. share_samples: all
-    methods and n draw from one set of streams. specs: by role. grading_seconds, vote_seconds: processor seconds of a
-    grade, and of all that grades a majority's responses and counts its votes; a row beyond is ungraded.
+    data: as named; limit, split, data_seed, data_dir: as given to `load`. fields: of GSIConfig, but for OWN. specs: by
+    role. share_samples: all methods and n draw from one set of streams. grading_seconds, vote_seconds: processor
+    seconds of a grade, and of all that grades a majority's responses and counts its votes; a row beyond is ungraded.
     """
 
     data: str
@@ -59,7 +57,7 @@ class Plan:
     ns: tuple[int, ...]
     seeds: tuple[int, ...]
     specs: Mapping[str, str]
-    fields: Mapping[str, Any]
+    fields: Mapping[str, Scalar]
     record: str
     limit: int | None = None
     split: str = "test"
@@ -67,6 +65,7 @@ class Plan:
     share_samples: bool = False
     grading_seconds: float = GRADING_SECONDS
     vote_seconds: float = VOTE_SECONDS
+    data_dir: Path | None = None
 
     def __post_init__(self) -> None:
         """Raises ConfigError where a method, n, seed or setting is wrong, or the problems' ids are not unique."""
@@ -128,29 +127,42 @@ class Plan:
         name = self.problems[task.place].id
         return name if self.share_samples else f"{name}|{task.method}|{task.n}"
 
-    def identity(self, fingerprints: Mapping[str, str] | None = None) -> Plain:
+    def identity(self, fingerprints: Mapping[str, str] | None = None) -> RunConfig:
         """What config.json holds. fingerprints: of the models, by role, where they are loaded."""
-        told = repr([(p.id, p.problem, p.answer, p.kind, _canonical(p.meta)) for p in self.problems])
         fields = self.config(self.methods[0], self.ns[0], self.seeds[0]).model_dump()
-        return {
-            "schema": SCHEMA,
-            "data": self.data,
-            "limit": self.limit,
-            "split": self.split,
-            "data_seed": self.data_seed,
-            "problems": len(self.problems),
-            "problems_digest": blake2b(told.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest(),
-            "methods": list(self.methods),
-            "n": list(self.ns),
-            "seeds": list(self.seeds),
-            "record": self.record,
-            "share_samples": self.share_samples,
-            "grading_seconds": self.grading_seconds,
-            "vote_seconds": self.vote_seconds,
-            "specs": {role: self.specs[role] for role in self.roles},
-            "config": {name: value for name, value in fields.items() if name not in OWN},
-            **({} if fingerprints is None else {"fingerprints": dict(fingerprints)}),
-        }
+        return RunConfig(
+            data=self.data,
+            limit=self.limit,
+            split=self.split,
+            data_seed=self.data_seed,
+            problems=len(self.problems),
+            problems_digest=digest(self.problems),
+            methods=list(self.methods),
+            n=list(self.ns),
+            seeds=list(self.seeds),
+            record=self.record,
+            share_samples=self.share_samples,
+            grading_seconds=self.grading_seconds,
+            vote_seconds=self.vote_seconds,
+            specs={role: self.specs[role] for role in self.roles},
+            config={name: value for name, value in fields.items() if name not in OWN},
+            fingerprints=dict(fingerprints or {}),
+        )
+
+
+def other_fields(sets: Iterable[tuple[str, Scalar]]) -> dict[str, Scalar]:
+    """The fields of --set. Raises ConfigError for one that an option of its own gives."""
+    fields = dict(sets)
+    for name in OWN:
+        if name in fields:
+            raise ConfigError(f"--set {name}: use --{ {'method': 'methods', 'seed': 'seeds'}.get(name, name) }")
+    return fields
+
+
+def digest(problems: Sequence[Problem]) -> str:
+    """Of all that decides how problems are solved and graded, in their order."""
+    told = repr([(p.id, p.problem, p.answer, p.kind, _canonical(p.meta)) for p in problems])
+    return blake2b(told.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def remaining(tasks: Sequence[Task], plan: Plan, done: Mapping[RowKey, Standing], retry_errors: bool) -> list[Task]:
@@ -161,6 +173,6 @@ def remaining(tasks: Sequence[Task], plan: Plan, done: Mapping[RowKey, Standing]
     return [task for task, key in keys if done.get(key, "ungraded") in again]
 
 
-def _canonical(meta: Mapping[str, Any]) -> str:
+def _canonical(meta: Mapping[str, object]) -> str:
     """One text for equal metas, whatever the order of their keys: tolerances and the like decide grades, too."""
     return json.dumps(meta, sort_keys=True, default=repr)

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 LINE_SECONDS = 30.0
 
 
-class Meter:
+class RunMeter:
     """Counts rows. total: those still to be made. A context manager; writes on standard error."""
 
     def __init__(self, total: int) -> None:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass, field
-from typing import Any
+from importlib import import_module
+from types import ModuleType
+from typing import Protocol
 
-from evals.run.plan import Plan, Setting, Task
-from evals.run.workers import DEFAULT_LOAD, ROOT, Died, Done, Event, Ready, Unfit, done, resolve
+from evals.graders.pool import ROOT, python_path
+from evals.run.crew import Crew, Done, Event, Member, Ready, Unfit, resolve
+from evals.run.how import How
+from evals.run.plan import Plan, Task, Workplace
 from gsi_node.errors import BackendUnavailable, ConfigError, GSIError
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_DEDUP_LOGS": "0"}
@@ -21,12 +24,12 @@ QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "
 class Shard:
     """The body of an actor: the models, and a row for each task."""
 
-    def __init__(self, plan: Plan, setting: Setting, threads: int, load: str) -> None:
+    def __init__(self, plan: Plan, workplace: Workplace, threads: int, load: str) -> None:
         from evals.run.solve import Solver
 
         self._unfit: str | None = None
         try:
-            self._solver = Solver(plan, setting, resolve(load), threads)
+            self._solver = Solver(plan, workplace, resolve(load), threads)
             self._fingerprints = self._solver.fingerprints()
         except GSIError as error:
             self._unfit = str(error)
@@ -39,86 +42,38 @@ class Shard:
         """One row."""
         future = self._solver.submit(task)
         future.exception()  # waits
-        return done(task, self._solver.finished(task, future))
+        return Done.of(task, self._solver.finished(task, future))
 
 
-@dataclass(slots=True)
-class _Actor:
-    name: str
-    handle: Any
-    ready: bool = False
-    tasks: list[Task] = field(default_factory=list)
+class Remote(Protocol):
+    """A method of an actor, from afar: what it returns stands for a later reply."""
+
+    def remote(self, *given: object) -> object: ...
 
 
-class RayPool:
-    """`count` actors, each with at most `concurrency` rows in hand. Raises ConfigError where Ray cannot be used."""
+class Actor(Protocol):
+    """A `Shard` from afar."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        *,
-        address: str,
-        count: int,
-        concurrency: int = 1,
-        threads: int = 1,
-        row_seconds: float | None = None,
-        load: str = DEFAULT_LOAD,
-    ) -> None:
-        os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
-        try:
-            import ray
-        except ModuleNotFoundError as error:
-            raise ConfigError("--ray needs the package ray: pip install 'gsi-node[ray]'") from error
-        self._ray = ray
-        self._about = (count, concurrency, threads, row_seconds, load)
-        self._actors: list[_Actor] = []
-        self._asked: dict[Any, tuple[_Actor, Task | None]] = {}
-        self._started = 0
-        variables = {
-            "OMP_NUM_THREADS": str(threads),
-            "OMP_WAIT_POLICY": "PASSIVE",
-            "TOKENIZERS_PARALLELISM": "false",
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])),
-        }
-        try:
-            if address == "local":
-                ray.init(
-                    address="local",
-                    num_cpus=count,
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    object_store_memory=100 << 20,
-                    runtime_env={"env_vars": variables},
-                )
-            else:
-                del variables["PYTHONPATH"]
-                modules = [str(ROOT / name) for name in ("evals", "gsi_node")]
-                ray.init(
-                    address=address,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    runtime_env={"env_vars": variables, "py_modules": modules},
-                )
-        except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-            raise BackendUnavailable(f"--ray {address}: no Ray there: {error}") from error
-        self._plan = ray.put(plan)
-        for _ in range(count):
-            self._start()
+    @property
+    def begin(self) -> Remote: ...
+    @property
+    def solve(self) -> Remote: ...
 
-    def room(self) -> bool:
-        """Whether some actor that is ready could take a task."""
-        return self._freest() is not None
 
-    def give(self, task: Task) -> None:
-        """Hand a task to the actor with the most room."""
-        actor = self._freest()
-        assert actor is not None
-        actor.tasks.append(task)
-        self._asked[actor.handle.solve.remote(task)] = (actor, task)
+class RayCrew(Crew[Actor]):
+    """Workers that are actors. Raises ConfigError where Ray cannot be used."""
+
+    kind = "ray"
+
+    def __init__(self, plan: Plan, how: How, size: int) -> None:
+        super().__init__(plan, how, size)
+        assert how.ray is not None
+        self._ray = _connected(how.ray, size, how.threads)
+        self._plan = self._ray.put(plan)
+        self._asked: dict[object, Member[Actor]] = {}
+        self._fill()
 
     def wait(self, seconds: float) -> list[Event]:
-        """What happened, at the latest after `seconds`."""
         asked = list(self._asked)
         heard, _ = self._ray.wait(asked, num_returns=len(asked), timeout=0)
         if not heard:
@@ -126,44 +81,54 @@ class RayPool:
         return [event for reply in heard if (event := self._hear(reply)) is not None]
 
     def stop(self, *, at_once: bool) -> None:
-        """End the actors; leave or end Ray."""
-        for actor in self._actors:
-            self._ray.kill(actor.handle)
+        for member in self.members:
+            self._ray.kill(member.handle)
         self._ray.shutdown()
 
-    def _freest(self) -> _Actor | None:
-        ready = [actor for actor in self._actors if actor.ready and len(actor.tasks) < self._about[1]]
-        return min(ready, key=lambda actor: len(actor.tasks), default=None)
+    def _send(self, member: Member[Actor], task: Task) -> None:
+        self._asked[member.handle.solve.remote(task)] = member
 
-    def _hear(self, reply: Any) -> Event | None:
-        if reply not in self._asked:
+    def _hear(self, reply: object) -> Event | None:
+        member = self._asked.pop(reply, None)
+        if member is None:
             return None  # of an actor buried a moment ago
-        actor, task = self._asked.pop(reply)
         try:
-            event: Event = self._ray.get(reply)
+            event = self._ray.get(reply)
         except self._ray.exceptions.RayActorError:
-            return self._bury(actor)
-        if isinstance(event, Ready):
-            actor.ready = True
-        elif task is not None:
-            actor.tasks.remove(task)
-        return event
+            self._asked = {other: asked for other, asked in self._asked.items() if asked is not member}
+            return self._lost(member, None)
+        assert isinstance(event, Event)
+        return self._heard(member, event)
 
-    def _bury(self, actor: _Actor) -> Died:
-        self._actors.remove(actor)
-        self._asked = {reply: about for reply, about in self._asked.items() if about[0] is not actor}
-        if actor.ready:
-            self._start()
-        return Died(actor.name, None, tuple(actor.tasks), actor.ready)
+    def _add(self) -> Member[Actor]:
+        member = super()._add()
+        self._asked[member.handle.begin.remote()] = member
+        return member
 
-    def _start(self) -> None:
-        count, concurrency, threads, row_seconds, load = self._about
-        self._started += 1
-        name = f"ray-{self._started}"
-        setting = Setting(concurrency, count, name, row_seconds)
-        kind: Any = self._ray.remote(Shard)
-        kind = kind.options(num_cpus=1, max_restarts=0, max_concurrency=concurrency)
-        handle = kind.remote(self._plan, setting, threads, load)
-        actor = _Actor(name, handle)
-        self._actors.append(actor)
-        self._asked[handle.begin.remote()] = (actor, None)
+    def _begin(self, name: str, workplace: Workplace) -> Actor:
+        options = {"num_cpus": 1, "max_restarts": 0, "max_concurrency": self.how.concurrency}
+        kind = self._ray.remote(Shard).options(**options)
+        actor: Actor = kind.remote(self._plan, workplace, self.how.threads, self.how.load)
+        return actor
+
+
+def _connected(address: str, size: int, threads: int) -> ModuleType:
+    """The module ray, connected. Raises ConfigError."""
+    os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
+    try:
+        ray = import_module("ray")
+    except ModuleNotFoundError as error:
+        raise ConfigError("--ray needs the package ray: pip install 'gsi-node[ray]'") from error
+    variables = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
+    about: dict[str, object] = {"address": address, "log_to_driver": False, "logging_level": logging.ERROR}
+    if address == "local":
+        here = {"env_vars": variables | {"PYTHONPATH": python_path()}}
+        about |= {"num_cpus": size, "include_dashboard": False, "object_store_memory": 100 << 20, "runtime_env": here}
+    else:
+        modules = [str(ROOT / name) for name in ("evals", "gsi_node")]
+        about["runtime_env"] = {"env_vars": variables, "py_modules": modules}
+    try:
+        ray.init(**about)
+    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        raise BackendUnavailable(f"--ray {address}: no Ray there: {error}") from error
+    return ray

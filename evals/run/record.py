@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from evals.data.problems import Grade
 from evals.rows.row import Response, RoleBill, Row, RowError, VoteRecord
-from evals.run.plan import Plan, Setting, Task
+from evals.run.plan import Plan, Task, Workplace
 from gsi_node.errors import GSIError
 from gsi_node.host.strict_json import finite
 
@@ -24,7 +24,7 @@ class Cost:
     peak_memory_bytes: int
 
 
-def blank_row(plan: Plan, setting: Setting, task: Task) -> Row:
+def blank_row(plan: Plan, workplace: Workplace, task: Task) -> Row:
     """The row of a task before it is solved."""
     problem = plan.problems[task.place]
     return Row(
@@ -48,12 +48,12 @@ def blank_row(plan: Plan, setting: Setting, task: Task) -> Row:
         usage={},
         flops={},
         seconds=0.0,
-        concurrency=setting.concurrency,
-        workers=setting.workers,
+        concurrency=workplace.concurrency,
+        workers=workplace.workers,
         peak_memory_bytes=None,
         calibration=None,
         error=None,
-        worker=setting.worker,
+        worker=workplace.worker,
     )
 
 

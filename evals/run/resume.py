@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from evals.graders.grading import Grader, check_installed
 from evals.rows.appender import DROPPED, Appender
-from evals.rows.lines import results_in, to_line
-from evals.rows.row import Row, RowKey, Standing
-from evals.run.plan import MAJORITY, Plan, Task
-from evals.run.progress import Meter
+from evals.rows.lines import results_in
+from evals.rows.row import Row
+from evals.run.ledger import Ledger
+from evals.run.plan import MAJORITY, Task
 from evals.run.record import graded_row
 
 
@@ -34,19 +34,13 @@ def _told(appender: Appender) -> list[str]:
     return told
 
 
-def grade_again(
-    rows: Sequence[Row],
-    tasks: Sequence[Task],
-    plan: Plan,
-    appender: Appender,
-    done: MutableMapping[RowKey, Standing],
-    meter: Meter,
-) -> list[Task]:
+def grade_again(rows: Sequence[Row], tasks: Sequence[Task], ledger: Ledger) -> list[Task]:
     """Grade the responses of ungraded rows, which no model needs to write again, and add the rows that are now graded.
 
     Returns the tasks that are left for the models: of a majority only the winner's response was kept, so its rows are
     made again. Raises StorageError.
     """
+    plan, standings = ledger.plan, ledger.standings
     places = {plan.key(task): task.place for task in tasks}
     again = [row for row in rows if row.standing == "ungraded" and row.method not in MAJORITY and row.key in places]
     if not again:
@@ -56,9 +50,9 @@ def grade_again(
         for row in again:
             grade = grader.grade(plan.problems[places[row.key]], row.response)
             if grade.correct is not None:
-                now = graded_row(row, grade)
-                appender.append(to_line(now))
-                done[now.key] = now.standing
-    meter.say(f"{len(again)} ungraded rows: {sum(done[row.key] == 'graded' for row in again)} are graded now")
+                ledger.write_again(graded_row(row, grade))
+    ledger.meter.say(
+        f"{len(again)} ungraded rows: {sum(standings[row.key] == 'graded' for row in again)} are graded now"
+    )
     regraded = {row.key for row in again}
     return [task for task in tasks if plan.key(task) not in regraded]

@@ -15,8 +15,8 @@ from evals.graders.grading import Grader, check_installed
 from evals.graders.voting import majority
 from evals.rows.row import Response, RoleBill, Row, VoteRecord
 from evals.run.cost import forget_peak, peak_memory_bytes
-from evals.run.metering import METER, SPANS, Meter, metered
-from evals.run.plan import MAJORITY, Plan, Setting, Task
+from evals.run.metering import METER, SPANS, WorkByRole, metered
+from evals.run.plan import MAJORITY, Plan, Task, Workplace
 from evals.run.record import Cost, blank_row, failed_row, response_of, solved_row
 from gsi_node.cancel import run_cancellable
 from gsi_node.errors import Cancelled
@@ -38,11 +38,11 @@ class Solver:
     With one row in flight each row begins with empty prefix caches, so its seconds do not depend on the rows before.
     """
 
-    def __init__(self, plan: Plan, setting: Setting, load: Load = load_part, threads: int = 1) -> None:
+    def __init__(self, plan: Plan, workplace: Workplace, load: Load = load_part, threads: int = 1) -> None:
         """Loads the models: raises GSIError. threads: torch's, where a model needs torch."""
         check_installed({problem.kind for problem in plan.problems})
         self.plan = plan
-        self.setting = setting
+        self.workplace = workplace
         self.parts: dict[str, Any] = dict.fromkeys(("draft", "base", "reward"))
         for role in plan.roles:
             self.parts[role] = metered(role, load(role, plan.specs[role]))
@@ -51,7 +51,7 @@ class Solver:
         self._graphs: dict[str, Any] = {method: self._compiled(method) for method in plan.methods}
         self._grader = Grader(workers=1, seconds=plan.grading_seconds)
         self._grader.__enter__()
-        self._threads = ThreadPoolExecutor(setting.concurrency, thread_name_prefix="row")
+        self._threads = ThreadPoolExecutor(workplace.concurrency, thread_name_prefix="row")
 
     def fingerprints(self) -> dict[str, str]:
         """Of the models, by role."""
@@ -66,7 +66,7 @@ class Solver:
         error = future.exception()
         if error is None:
             return future.result()
-        return failed_row(blank_row(self.plan, self.setting, task), error)
+        return failed_row(blank_row(self.plan, self.workplace, task), error)
 
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)
@@ -76,9 +76,9 @@ class Solver:
         return compile_gsi(**self.parts, config=self.plan.config(method, self.plan.ns[0], self.plan.seeds[0]))
 
     def _row(self, task: Task) -> Row:
-        if self.setting.concurrency == 1:
+        if self.workplace.concurrency == 1:
             self._forget()
-        meter: Meter = {}
+        meter: WorkByRole = {}
         spans: list[Span] = []
         tokens = METER.set(meter), SPANS.set(spans)
         started = time.perf_counter()
@@ -92,12 +92,12 @@ class Solver:
         chosen, grade, votes = self._judged(task, self.plan.problems[task.place], responses)
         usage = summed(responses)
         cost = Cost(usage, self._flops(meter, usage), seconds, covered(spans), memory)
-        return solved_row(blank_row(self.plan, self.setting, task), chosen, cost, grade, votes)
+        return solved_row(blank_row(self.plan, self.workplace, task), chosen, cost, grade, votes)
 
     def _responses(self, task: Task) -> list[Response]:
         """What the graph said, within the seconds a row may take. Raises Cancelled beyond them."""
         solve = partial(self._majority if task.method in MAJORITY else self._once, task)
-        seconds = self.setting.row_seconds
+        seconds = self.workplace.row_seconds
         return solve() if seconds is None else asyncio.run(_within(seconds, solve))
 
     def _once(self, task: Task) -> list[Response]:
@@ -127,7 +127,7 @@ class Solver:
             return responses[0], Grade(None, None, str(error)), []
         return responses[winner], grades[winner], votes
 
-    def _flops(self, meter: Meter, usage: Mapping[str, RoleBill]) -> dict[str, float]:
+    def _flops(self, meter: WorkByRole, usage: Mapping[str, RoleBill]) -> dict[str, float]:
         """By role: of a model of known size that was asked; 0 where a known model was not, or is no network."""
         found: dict[str, float] = {}
         for role in usage:

@@ -9,60 +9,25 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
 from multiprocessing import connection, forkserver
 from multiprocessing.connection import Connection
-from pathlib import Path
+from multiprocessing.context import ForkServerProcess
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from evals.run.plan import Plan, Setting, Task
+from evals.graders.pool import python_path
+from evals.rows.row import Row
+from evals.run.crew import Crew, Done, Event, Member, Ready, Unfit, resolve
+from evals.run.how import How
+from evals.run.plan import Plan, Task, Workplace
 from gsi_node.errors import GSIError
 
-if TYPE_CHECKING:
-    from evals.rows.row import Row, Standing
-
-ROOT = Path(__file__).resolve().parents[2]
-DEFAULT_LOAD = "evals.run.solve:load_part"
 IN_PROCESS = ("pocket", "hf:", "prm:")  # specs, also within others, whose models run here: torch is imported for them
-
-
-class Ready(NamedTuple):
-    """A worker has loaded its models; their fingerprints by role."""
-
-    fingerprints: dict[str, str]
-
-
-class Done(NamedTuple):
-    """A row: the line to be written, its standing (evals/rows/row.py), and what its error says."""
-
-    task: Task
-    line: bytes
-    standing: Standing
-    error: str | None
-
-
-class Unfit(NamedTuple):
-    """A worker could not load its models."""
-
-    message: str
-
-
-class Died(NamedTuple):
-    """A worker ended by itself; what it had in hand, and whether it had ever been ready."""
-
-    worker: str
-    code: int | None
-    tasks: tuple[Task, ...]
-    was_ready: bool
-
-
-Event = Ready | Done | Unfit | Died
+Pipe: TypeAlias = "Connection[object, object]"
 
 
 def warm_up(threads: int, specs: Iterable[str]) -> None:
@@ -70,24 +35,21 @@ def warm_up(threads: int, specs: Iterable[str]) -> None:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    os.environ["PYTHONPATH"] = python_path()
     neural = any(kind in spec for spec in specs for kind in IN_PROCESS)
     multiprocessing.set_forkserver_preload(["evals.run.warm" if neural else "evals.run.solve"])
     forkserver.ensure_running()
 
 
-def work(
-    pipe: Connection[Any, Any], plan: Plan, setting: Setting, threads: int, load: str
-) -> None:  # the body of a worker process
-    """Load, say so, then solve what comes down the pipe until it closes."""
+def work(pipe: Pipe, plan: Plan, workplace: Workplace, threads: int, load: str) -> None:
+    """The body of a worker process: load, say so, then solve what comes down the pipe until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides
     Thread(target=_die_with_the_driver, daemon=True).start()
 
     from evals.run.solve import Solver
 
     try:
-        solver = Solver(plan, setting, resolve(load), threads)
+        solver = Solver(plan, workplace, resolve(load), threads)
         fingerprints = solver.fingerprints()
     except GSIError as error:
         pipe.send(Unfit(str(error)))
@@ -95,29 +57,14 @@ def work(
     lock = Lock()
 
     def answer(task: Task, future: Future[Row]) -> None:
-        message = done(task, solver.finished(task, future))
+        message = Done.of(task, solver.finished(task, future))
         with lock:
             pipe.send(message)
 
     pipe.send(Ready(fingerprints))
-    while (task := pipe.recv()) is not None:
+    while isinstance(task := pipe.recv(), Task):
         solver.submit(task).add_done_callback(partial(answer, task))
     solver.close()
-
-
-def done(task: Task, row: Row) -> Done:
-    """A finished row as the driver wants it."""
-    from evals.rows.lines import to_line
-
-    error = row.error
-    return Done(task, to_line(row), row.standing, None if error is None else f"{error.type}: {error.message}")
-
-
-def resolve(name: str) -> Callable[[str, str], Any]:
-    """The function "module:name"."""
-    module, _, attribute = name.partition(":")
-    found: Callable[[str, str], Any] = getattr(import_module(module), attribute)
-    return found
 
 
 def _die_with_the_driver() -> None:
@@ -127,101 +74,63 @@ def _die_with_the_driver() -> None:
     os._exit(1)
 
 
-@dataclass(slots=True)
-class _Worker:
-    name: str
-    process: Any
-    pipe: Connection[Any, Any]
-    ready: bool = False
-    tasks: list[Task] = field(default_factory=list)
+class Piped(NamedTuple):
+    """A worker process and our end of its pipe."""
+
+    process: ForkServerProcess
+    pipe: Pipe
 
 
-class ProcessPool:
-    """`count` workers. Tasks are given one by one, each worker holding at most `concurrency`."""
+class ProcessCrew(Crew[Piped]):
+    """Workers that are processes of this machine."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        *,
-        count: int,
-        concurrency: int,
-        threads: int,
-        row_seconds: float | None,
-        load: str = DEFAULT_LOAD,
-    ) -> None:
-        self._about = (plan, count, concurrency, threads, row_seconds, load)
-        self._workers: list[_Worker] = []
-        self._started = 0
-        warm_up(threads, plan.specs.values())
-        for _ in range(count):
-            self._start()
+    kind = "process"
 
-    def room(self) -> bool:
-        """Whether some worker that is ready could take a task."""
-        return self._freest() is not None
-
-    def give(self, task: Task) -> None:
-        """Hand a task to the worker with the most room."""
-        worker = self._freest()
-        assert worker is not None
-        worker.tasks.append(task)
-        self._send(worker, task)
+    def __init__(self, plan: Plan, how: How, size: int) -> None:
+        super().__init__(plan, how, size)
+        warm_up(how.threads, plan.specs.values())
+        self._fill()
 
     def wait(self, seconds: float) -> list[Event]:
-        """What happened, at the latest after `seconds`."""
-        by_pipe = {worker.pipe: worker for worker in self._workers}
-        return [self._hear(by_pipe[pipe]) for pipe in connection.wait(list(by_pipe), seconds)]  # type: ignore[index]
+        by_pipe = {member.handle.pipe: member for member in self.members}
+        ready = connection.wait(list(by_pipe), seconds)
+        return [self._hear(by_pipe[pipe]) for pipe in ready if isinstance(pipe, Connection)]
 
     def stop(self, *, at_once: bool) -> None:
-        """End every worker: when its rows are done, or at once, whatever it is doing."""
-        for worker in self._workers:
-            if at_once or not worker.ready:
-                worker.process.terminate()
+        for member in self.members:
+            if at_once or not member.ready:
+                member.handle.process.terminate()
             else:
-                self._send(worker, None)
-        for worker in self._workers:
-            worker.process.join(5.0)
-            if worker.process.exitcode is None:
-                worker.process.kill()
-                worker.process.join()
-            worker.pipe.close()
-        self._workers.clear()
+                self._send(member, None)
+        for process, pipe in (member.handle for member in self.members):
+            process.join(5.0)
+            if process.exitcode is None:
+                process.kill()
+                process.join()
+            pipe.close()
+        self.members.clear()
 
-    def _send(self, worker: _Worker, message: Task | None) -> None:
+    def _send(self, member: Member[Piped], task: Task | None) -> None:
         with suppress(BrokenPipeError, ConnectionResetError):  # it died: `wait` will say so, with its tasks
-            worker.pipe.send(message)
+            member.handle.pipe.send(task)
 
-    def _freest(self) -> _Worker | None:
-        ready = [worker for worker in self._workers if worker.ready and len(worker.tasks) < self._about[2]]
-        return min(ready, key=lambda worker: len(worker.tasks), default=None)
-
-    def _hear(self, worker: _Worker) -> Event:
+    def _hear(self, member: Member[Piped]) -> Event:
+        process, pipe = member.handle
         try:
-            event: Event = worker.pipe.recv()
+            event = pipe.recv()
         except (EOFError, OSError):  # OSError: it died within a message, or the connection was reset
-            return self._bury(worker)
-        if isinstance(event, Ready):
-            worker.ready = True
-        elif isinstance(event, Done):
-            worker.tasks.remove(event.task)
-        return event
+            process.join()
+            pipe.close()
+            return self._lost(member, process.exitcode)
+        assert isinstance(event, Event)
+        return self._heard(member, event)
 
-    def _bury(self, worker: _Worker) -> Died:
-        worker.process.join()
-        worker.pipe.close()
-        self._workers.remove(worker)
-        if worker.ready:
-            self._start()
-        return Died(worker.name, worker.process.exitcode, tuple(worker.tasks), worker.ready)
-
-    def _start(self) -> None:
-        plan, count, concurrency, threads, row_seconds, load = self._about
-        self._started += 1
-        name = f"process-{self._started}"
-        setting = Setting(concurrency, count, name, row_seconds)
+    def _begin(self, name: str, workplace: Workplace) -> Piped:
         ours, theirs = multiprocessing.Pipe()
         context = multiprocessing.get_context("forkserver")
-        process = context.Process(target=work, args=(theirs, plan, setting, threads, load), name=name)
+        process = context.Process(
+            target=work, args=(theirs, self.plan, workplace, self.how.threads, self.how.load), name=name
+        )
         process.start()
         theirs.close()
-        self._workers.append(_Worker(name, process, ours))
+        return Piped(process, ours)

@@ -22,11 +22,12 @@ from pathlib import Path
 from evals.options import above_zero, integer, integers, number, numbers, positive
 from evals.report.cells import estimate, probability, short
 from evals.report.table import TextTable
+from evals.run.guard import guarded
 from evals.tune import trials
 from evals.tune.thresholds import FIELDS
 from evals.tune.trials import Search, Trial
-from gsi_node.errors import ConfigError
 from gsi_node.host.files import write
+from gsi_node.host.options import set_field
 from gsi_node.host.shell import complain
 from gsi_node.host.strict_json import finite
 from gsi_node.types import Plain
@@ -48,30 +49,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--data", required=True)
     what.add_argument("--data-dir", type=Path)
     what.add_argument("--limit", type=positive, default=100, metavar="N", help="problems of each split (default 100)")
-    what.add_argument("--seeds", default="0")
+    what.add_argument("--seeds", type=integers, default=[0])
     what.add_argument("--draft", default="pocket:draft", metavar="SPEC")
     what.add_argument("--base", default="pocket:base", metavar="SPEC")
     what.add_argument("--reward", default="pocket", metavar="SPEC")
-    what.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="any other GSIConfig field")
+    what.add_argument(
+        "--set", type=set_field, action="append", default=[], metavar="FIELD=VALUE", help="any other GSIConfig field"
+    )
     what.add_argument("--workers", type=positive, default=1)
     what.add_argument("--concurrency", type=positive, default=1)
     what.add_argument("--out", type=Path, required=True, metavar="FOLDER")
 
 
 def main(options: argparse.Namespace) -> int:
-    """0; 1 where no setting is within the budget; 2 with one line where the call must be changed; else the exit code of
-    the run that did not end well."""
-    try:
-        search = Search.of(options)
-        found = [
-            trials.calibrated(search, beta, n, share)
-            for beta in options.betas
-            for n in options.n
-            for share in ([options.target_fallback] if options.target_fallback is not None else options.fallbacks)
-        ]
-    except ConfigError as error:
-        complain(str(error))
-        return 2
+    """0; 1 where no setting is within the budget, or a run could not go on; 2 with one line where the call must be
+    changed; 130, 143 interrupted."""
+    return guarded(lambda: _tune(options))
+
+
+def _tune(options: argparse.Namespace) -> int:
+    search = Search.of(options)
+    found = [
+        trials.calibrated(search, beta, n, share)
+        for beta in options.betas
+        for n in options.n
+        for share in ([options.target_fallback] if options.target_fallback is not None else options.fallbacks)
+    ]
     best = trials.best(found, options.budget_flops)
     sys.stdout.write(f"\nCalibration split, {options.limit} problems; * is on the frontier of accuracy and cost.\n\n")
     sys.stdout.write(_table(found, options.method))
@@ -80,16 +83,12 @@ def main(options: argparse.Namespace) -> int:
         known = "their FLOPs are not known" if cheapest is None else f"the cheapest takes {short(cheapest, digits=3)}"
         complain(f"no setting is within --budget-flops {options.budget_flops:g}: {known}; try a smaller --n")
         return 1
-    pasted = {**trials.given(search, options.set), **best.fields}
+    pasted = {**search.pasted(), **best.fields}
     file = options.out / "tuned.json"
     write(file, (json.dumps(pasted, indent=1) + "\n").encode())
     sys.stdout.write(f"\nThe most accurate{' within the budget' if options.budget_flops else ''}, in {file}:\n\n")
     sys.stdout.write(json.dumps(pasted, indent=1) + "\n")
-    try:
-        held = trials.held_out(search, best)
-    except ConfigError as error:
-        complain(str(error))
-        return 2
+    held = trials.held_out(search, best)
     sys.stdout.write(
         f"\nHeld-out split, {held.problems} problems it has not seen:\n\n{_table([held], options.method)}\n"
     )

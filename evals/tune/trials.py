@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from scipy import stats as scipy_stats
 
-from evals import __main__ as harness
+from evals.data.datasets import load
 from evals.report import stats
 from evals.report.arms import Arm
 from evals.report.stats import Estimate
 from evals.report.tally import tally
-from evals.rows.lines import read_rows
 from evals.rows.row import Row
-from evals.run.folder import CONFIG, read_config
+from evals.run.config import Scalar
+from evals.run.execute import execute
+from evals.run.how import How
+from evals.run.plan import Plan, other_fields
 from evals.tune.thresholds import FIELDS, batches, clip, threshold
-from gsi_node.errors import ConfigError
+from gsi_node.errors import ConfigError, GSIError
 from gsi_node.host.shell import complain
 from gsi_node.step.config import GSIConfig
+from gsi_node.step.settings import gathered, validated
 from gsi_node.types import Plain
 
 
@@ -45,11 +48,18 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What all trials share: where they are written, the data, the models, and when to stop."""
+    """What all trials share: where they are written, the data, the models, and when to stop. sets: fields of GSIConfig
+    that all of them have."""
 
     out: Path
     method: str
-    shared: tuple[str, ...]
+    sets: Mapping[str, Scalar]
+    data: str
+    data_dir: Path | None
+    limit: int
+    seeds: tuple[int, ...]
+    specs: Mapping[str, str]
+    how: How
     rounds: int
     tolerance: float
 
@@ -63,28 +73,51 @@ class Search:
             raise ConfigError(f"--target-fallback: want a share in [0, 1), got {', '.join(map(str, shares))}")
         if options.rounds < 1:
             raise ConfigError(f"--rounds: want at least 1, got {options.rounds}")
-        shared = ["--data", options.data, "--limit", str(options.limit), "--seeds", options.seeds]
-        shared += ["--draft", options.draft, "--base", options.base, "--reward", options.reward]
-        shared += ["--workers", str(options.workers), "--concurrency", str(options.concurrency)]
-        shared += ["--record", "candidates"]
-        if options.data_dir is not None:
-            shared += ["--data-dir", str(options.data_dir)]
-        for given in options.set:
-            shared += ["--set", given]
-        return cls(options.out, options.method, tuple(shared), options.rounds, options.tolerance)
+        return cls(
+            out=options.out,
+            method=options.method,
+            sets=gathered([("--set", other_fields(options.set))]),
+            data=options.data,
+            data_dir=options.data_dir,
+            limit=options.limit,
+            seeds=tuple(options.seeds),
+            specs={role: getattr(options, role) for role in ("draft", "base", "reward")},
+            how=How(workers=options.workers, concurrency=options.concurrency),
+            rounds=options.rounds,
+            tolerance=options.tolerance,
+        )
+
+    def plan(self, split: str, fields: Mapping[str, Scalar], method: str, n: int) -> Plan:
+        """The run of one setting. Raises ConfigError."""
+        problems = load(self.data, data_dir=self.data_dir, size=self.limit, seed=0, split=split)
+        return Plan(
+            data=self.data,
+            problems=tuple(problems),
+            methods=(method,),
+            ns=(n,),
+            seeds=self.seeds,
+            specs=self.specs,
+            fields={**self.sets, **fields},
+            record="candidates",
+            limit=self.limit,
+            split=split,
+            data_dir=self.data_dir,
+        )
 
     def rows(self, name: str, split: str, fields: Plain) -> list[Row]:
-        """The rows of one run under OUT, made where they are not there yet. Where it fails, its exit code is ours."""
-        folder = self.out / name
-        sets = [
-            part for key, value in fields.items() if key not in ("method", "n") for part in ("--set", f"{key}={value}")
-        ]
-        what = ["--methods", fields["method"], "--n", str(fields["n"]), "--split", split, "--out", str(folder)]
-        code = harness.main(["run", *self.shared, *what, *sets])
-        if code not in (0, 3):
-            complain(f"the run in {folder} ended with exit code {code}; the same command goes on from there")
-            raise SystemExit(code)
-        return read_rows(folder)
+        """The rows of one run under OUT, made where they are not there yet."""
+        folder, own = self.out / name, dict(fields)
+        plan = self.plan(split, own, own.pop("method"), own.pop("n"))
+        try:
+            return execute(plan, folder, self.how)
+        except (GSIError, OSError):
+            complain(f"the run in {folder} did not end well; the same command goes on from there")
+            raise
+
+    def pasted(self) -> dict[str, Scalar]:
+        """The fields named by --set, as the runs read them: a pasted configuration must hold them too."""
+        read = validated({**self.sets, "method": self.method}).model_dump()
+        return {name: read[name] for name in self.sets}
 
 
 def calibrated(search: Search, beta: float, n: int, share: float) -> Trial:
@@ -114,12 +147,6 @@ def calibrated(search: Search, beta: float, n: int, share: float) -> Trial:
         fields[name] = moved
     assert nearest is not None
     return nearest
-
-
-def given(search: Search, sets: Sequence[str]) -> Plain:
-    """The fields named by --set, as the runs read them: a pasted configuration must hold them too."""
-    config = read_config(min(file.parent for file in search.out.glob(f"*/{CONFIG}")))["config"]
-    return {name: config[name] for name in (text.partition("=")[0].strip() for text in sets) if name in config}
 
 
 def held_out(search: Search, best: Trial) -> Trial:

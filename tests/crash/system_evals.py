@@ -9,9 +9,11 @@ from typing import Any
 
 from evals.rows.lines import read_rows
 from evals.run import command as run
-from evals.run.plan import Plan, Setting, Task
+from evals.run import execute
+from evals.run.crew import Done, Event, Ready
+from evals.run.how import How
+from evals.run.plan import Plan, Task, Workplace
 from evals.run.solve import Solver
-from evals.run.workers import Done, Event, Ready, done
 from tests.evals.run.test_run import plain
 from tests.evals.tables import command as evals_run
 from tests.evals.tables import load_part, problems
@@ -40,7 +42,7 @@ class ReadyRows:
 
 
 def command(folder: Path) -> int:
-    _replace(warm_up=lambda *given: None, _pool=lambda *given: ReadyRows(folder.parent / READY))
+    _replace(lambda *given: ReadyRows(folder.parent / READY))
     return evals_run(_arguments(folder))
 
 
@@ -53,27 +55,27 @@ def result(folder: Path, out: str) -> Any:
 def prepare(work: Path) -> None:
     """Solve the plan's tasks, by what the workers use."""
 
-    def solved(options: Any, plan: Plan, rows: int, load: Any) -> Any:
-        solver = Solver(plan, Setting(), load_part)
+    def solved(plan: Plan, how: How, size: int) -> Any:
+        solver = Solver(plan, Workplace(), load_part)
         made: dict[Task, Done] = {}
         for task in plan.tasks():
             future = solver.submit(task)
             future.exception()
-            made[task] = done(task, solver.finished(task, future))
+            made[task] = Done.of(task, solver.finished(task, future))
         (work / READY).write_bytes(pickle.dumps((solver.fingerprints(), made)))
         solver.close()
         return ReadyRows(work / READY)
 
     folder = work / "prepared"
     folder.mkdir()
-    _replace(_pool=solved)
+    _replace(solved)
     assert evals_run(_arguments(folder)) == 0
 
 
-def _replace(**parts: Any) -> None:
-    """Functions of the driver's module, for good: in a fork."""
-    for name, part in parts.items():
-        setattr(run, name, part)
+def _replace(crew: Any) -> None:
+    """The workers of the driver, for good: in a fork."""
+    setattr(run, "warm_up", lambda *given: None)  # noqa: B010 - mypy knows the name as a function
+    setattr(execute, "_crew", crew)  # noqa: B010
 
 
 def _arguments(folder: Path) -> list[str]:

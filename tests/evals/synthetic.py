@@ -12,7 +12,7 @@ import numpy as np
 from evals.rows.lines import row_of
 from evals.rows.row import Row
 from evals.rows.sealed import sealed
-from evals.run.plan import OWN
+from evals.run.config import OWN
 from gsi_node.host.strict_json import finite
 from gsi_node.pocket.world.problems import PocketProblem, problems
 from gsi_node.step.config import GSIConfig

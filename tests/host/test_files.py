@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from evals.run.durable import write_new
 from gsi_node.errors import StorageError
 from gsi_node.host.files import write
 
-WRITERS: list[Callable[[Path, bytes], object]] = [write, write_new]
+WRITERS: list[Callable[[Path, bytes], object]] = [write]
 
 
 def fails_on_folders(monkeypatch: pytest.MonkeyPatch, number: int) -> None:

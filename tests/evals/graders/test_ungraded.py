@@ -18,7 +18,7 @@ from evals.graders.grading import SHORT_RESPONSE, Grader
 from evals.graders.pool import Died, Pool, TimedOut
 from evals.rows.lines import read_rows, to_line
 from evals.rows.sealed import sealed, unsealed
-from evals.run.plan import Plan, Setting, Task
+from evals.run.plan import Plan, Task, Workplace
 from evals.run.solve import Solver
 from tests.evals.synthetic import campaign, write
 from tests.evals.tables import command, load_part, problems
@@ -150,7 +150,7 @@ def test_a_row_says_that_it_is_ungraded(method: str, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("evals.graders.grading._plainly", lambda *about: None)
     monkeypatch.setattr(Pool, "ask", late)
-    solver = Solver(plan("7", method), Setting(), load_part)
+    solver = Solver(plan("7", method), Workplace(), load_part)
     try:
         task = Task(0, method, 3, 0)
         future = solver.submit(task)

@@ -18,8 +18,9 @@ from evals.rows.appender import Appender
 from evals.rows.lines import read_results, read_rows, row_of, to_line
 from evals.rows.row import Row
 from evals.rows.sealed import sealed
-from evals.run.folder import keep, read_config
-from evals.run.plan import Plan, Setting
+from evals.run.config import read_config
+from evals.run.folder import keep
+from evals.run.plan import Plan, Workplace
 from evals.run.record import blank_row
 from gsi_node.errors import ConfigError
 from tests.evals.synthetic import campaign, config_of, line_of, write
@@ -41,7 +42,7 @@ WRONG = {"correct": False}
 def record(name: str, **fields: Any) -> dict[str, Any]:
     """A small row as its line says it, whatever `fields` say; graded as wrong where they do not say otherwise."""
     task = next(task for task in PLAN.tasks() if PLAN.problems[task.place].id == name)
-    return {**blank_row(PLAN, Setting(), task).model_dump(exclude_unset=True), **WRONG, **fields}
+    return {**blank_row(PLAN, Workplace(), task).model_dump(exclude_unset=True), **WRONG, **fields}
 
 
 def row(name: str, **fields: Any) -> Row:
@@ -86,7 +87,7 @@ def test_every_flipped_bit_of_a_results_file_is_found_or_harmless(tmp_path: Path
 
 
 def test_every_flipped_bit_of_a_configuration_is_found_or_harmless(tmp_path: Path) -> None:
-    keep(tmp_path, PLAN.identity({"draft": "1"}))
+    keep(tmp_path, PLAN, {"draft": "1"})
     file, config = tmp_path / "config.json", read_config(tmp_path)
     for _ in flips(file):
         try:
@@ -235,7 +236,7 @@ def test_a_configuration_with_any_value_in_a_field_is_read_or_refused(tmp_path: 
     text = json.dumps(config_of(**{name: value}))
     (tmp_path / "config.json").write_bytes(sealed(text.encode()))
     try:
-        assert read_config(tmp_path).keys() == config_of().keys()
+        assert read_config(tmp_path).told().keys() == config_of().keys()
     except ConfigError as error:
         assert str(error).startswith(str(tmp_path))
 

@@ -11,11 +11,12 @@ from evals.rows.appender import Appender
 from evals.rows.lines import read_rows
 from evals.rows.row import RowKey, Standing
 from evals.run import drive as module
+from evals.run.crew import Done, Event, Ready
 from evals.run.drive import drive
-from evals.run.plan import Plan, Setting, Task
-from evals.run.progress import Meter
+from evals.run.ledger import Ledger
+from evals.run.plan import Plan, Task, Workplace
+from evals.run.progress import RunMeter
 from evals.run.record import blank_row
-from evals.run.workers import Event, Ready, done
 
 PLAN = Plan(
     data="made",
@@ -49,7 +50,7 @@ class Pool:
         if not self.flying:
             return [Ready({})]
         task = self.flying.pop(0)
-        return [done(task, blank_row(PLAN, Setting(), task).model_copy(update={"correct": False}))]
+        return [Done.of(task, blank_row(PLAN, Workplace(), task).model_copy(update={"correct": False}))]
 
     def stop(self, *, at_once: bool) -> None:
         self.stopped.append(at_once)
@@ -71,8 +72,8 @@ def test_a_deadline_begins_no_row_and_finishes_those_in_flight(
     pool, known = Pool(), dict[RowKey, Standing]()
     monkeypatch.setattr(module, "time", pool)
     with Appender(tmp_path / "results.jsonl") as appender:
-        told = drive(lambda: pool, list(PLAN.tasks()), PLAN, tmp_path, appender, Meter(6), known, deadline)
-    assert told is late
+        drive(lambda: pool, list(PLAN.tasks()), Ledger(PLAN, tmp_path, appender, RunMeter(6), known), deadline)
+    assert (len(known) < len(list(PLAN.tasks()))) is late
     assert [row.problem_id for row in read_rows(tmp_path)] == [f"p{i}" for i in range(want)]
     assert len(known) == want
     assert pool.stopped == [False]

@@ -12,8 +12,8 @@ import pytest
 from evals.data.datasets import load
 from evals.data.problems import Problem
 from evals.run.cost import NOTHING, Size, Work, sizes_of
-from evals.run.metering import METER, Meter
-from evals.run.plan import Plan, Setting, Task
+from evals.run.metering import METER, WorkByRole
+from evals.run.plan import Plan, Task, Workplace
 from evals.run.solve import Solver
 from gsi_node.engine.runner import Runner
 from gsi_node.rewards.verifier.reward import VerifierReward
@@ -75,12 +75,12 @@ def test_the_tokens_counted_are_those_the_engine_runs(method: str, n: int, monke
         return feed(runner, batch, ids, last=last)
 
     plan = Plan("pocket", tuple(load("pocket", size=2)), (method,), (n,), (0,), SPECS, {"temperature": 1.0}, "summary")
-    solver = Solver(plan, Setting())
-    monkeypatch.setattr(Runner, "feed", counting)
+    solver = Solver(plan, Workplace())
+    monkeypatch.setattr(Engine, "feed", counting)
     for place in range(2):
         fed.clear()
         solver._forget()
-        meter: Meter = {}
+        meter: WorkByRole = {}
         token = METER.set(meter)
         try:
             solver._once(Task(place, method, n, 0))
@@ -117,7 +117,7 @@ def test_models_that_work_at_the_same_time_are_counted_once_in_the_rows_seconds(
     problem = Problem("p", "?", "7", "math")
     fields = {"beta": 4.0, "threshold": 0.0}  # every draft is accepted: each step is one score beside one reward
     plan = Plan("made", (problem,), ("gsi",), (2,), (0,), dict.fromkeys(parts, "-"), fields, "summary")
-    solver = Solver(plan, Setting(), lambda role, spec: parts[role])
+    solver = Solver(plan, Workplace(), lambda role, spec: parts[role])
     task = Task(0, "gsi", 2, 0)
     row = solver.finished(task, solver.submit(task))
     solver.close()

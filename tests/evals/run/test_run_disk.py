@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ import pytest
 
 from evals.rows.appender import Appender
 from evals.rows.lines import read_rows, to_line
-from evals.run.durable import write_new
 from evals.run.folder import keep
 from gsi_node.errors import ConfigError, StorageError
 from tests.evals.rows.test_rows import PLAN, old, row
@@ -24,14 +24,14 @@ from tests.evals.tables import command, problems
 from tests.graph.world import environment
 
 Capture = pytest.CaptureFixture[str]
-IDENTITY = PLAN.identity({"draft": "1", "base": "2", "reward": "3"})
+PRINTS = {"draft": "1", "base": "2", "reward": "3"}
 
 
 def arguments(folder: Path, *more: str) -> list[str]:
     return ["--data", str(problems(folder, 3)), "--out", str(folder / "run"), "--n", "2", *more]
 
 
-@pytest.mark.parametrize("call", ["open", "write", "fsync", "link", "unlink"])
+@pytest.mark.parametrize("call", ["open", "fsync", "replace"])
 def test_a_kill_at_any_step_of_the_first_write_leaves_a_folder_that_goes_on(
     call: str, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -39,15 +39,12 @@ def test_a_kill_at_any_step_of_the_first_write_leaves_a_folder_that_goes_on(
     child = os.fork()
     if child == 0:
         setattr(os, call, lambda *args, **kwargs: os._exit(9))
-        keep(folder, IDENTITY)
+        keep(folder, PLAN, PRINTS)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-    if call == "unlink":
-        assert (folder / "config.json").exists()
-        (folder / "config.json").unlink()
     assert command(arguments(tmp_path)) == 0
     assert len(read_rows(folder)) == 3
-    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "results.jsonl"]
     capsys.readouterr()
 
 
@@ -55,22 +52,22 @@ def test_the_configuration_is_on_the_disk_before_and_after_it_has_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
-    fsync, link = os.fsync, os.link
+    fsync, renamed = os.fsync, os.replace
 
     def watched_fsync(descriptor: int) -> None:
         done.append(f"fsync {os.readlink(f'/proc/self/fd/{descriptor}')}")
         fsync(descriptor)
 
-    def watched_link(*paths: Any) -> None:
-        done.append("link")
-        link(*paths)
+    def watched_replace(*paths: Any) -> None:
+        done.append("replace")
+        renamed(*paths)
 
     monkeypatch.setattr(os, "fsync", watched_fsync)
-    monkeypatch.setattr(os, "link", watched_link)
+    monkeypatch.setattr(os, "replace", watched_replace)
     folder = tmp_path / "new" / "run"
-    keep(folder, IDENTITY)
-    draft = f"fsync {folder}/.config.json.{os.getpid()}"
-    assert done == [f"fsync {tmp_path}/new", f"fsync {tmp_path}", draft, "link", f"fsync {folder}"]
+    keep(folder, PLAN, PRINTS)
+    draft = f"fsync {folder}/config.json.part"
+    assert done == [f"fsync {tmp_path}/new", f"fsync {tmp_path}", draft, "replace", f"fsync {folder}"]
 
 
 def limited(folder: Path, size: int) -> subprocess.CompletedProcess[str]:
@@ -132,21 +129,23 @@ def test_a_full_disk_leaves_whole_rows_and_the_same_command_goes_on(
 def test_a_full_disk_under_the_configuration_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(descriptor: int, data: Any) -> int:
+    def full(descriptor: int) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "write", full)
-    with pytest.raises(StorageError, match=r"config\.json: cannot be written \(No space left on device\)"):
-        keep(tmp_path / "run", IDENTITY)
+    (tmp_path / "run").mkdir()
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match=r"config\.json: cannot be written: No space left on device; make room"):
+        keep(tmp_path / "run", PLAN, PRINTS)
     assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_who_comes_second_compares(tmp_path: Path) -> None:
-    keep(tmp_path, IDENTITY)
-    assert not write_new(tmp_path / "config.json", b"other")
-    keep(tmp_path, IDENTITY)
+    keep(tmp_path, PLAN, PRINTS)
+    before = (tmp_path / "config.json").stat()
+    keep(tmp_path, PLAN, PRINTS)
+    assert os.path.samestat(before, (tmp_path / "config.json").stat())  # nothing is written again
     with pytest.raises(ConfigError, match=r"data_seed: 0 there, 1 here"):
-        keep(tmp_path, {**IDENTITY, "data_seed": 1})
+        keep(tmp_path, replace(PLAN, data_seed=1), PRINTS)
 
 
 def test_repair_says_what_it_drops_keeps_it_beside_and_makes_the_rows_again(tmp_path: Path, capsys: Capture) -> None:

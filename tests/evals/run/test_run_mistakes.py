@@ -71,13 +71,9 @@ def test_another_configuration_in_the_folder_is_refused_by_its_keys(tmp_path: Pa
     assert command(argv) == 0
     before = (tmp_path / "run" / "results.jsonl").read_bytes()
     assert "config.beta: 4.0 there, 5.0 here" in mistake([*argv, "--set", "beta=5"], capsys)
-    assert "n: [2] there, [2, 4] here" in mistake([*argv, "--n", "2,4"], capsys)
-    assert "seeds: [0] there, [1] here" in mistake([*argv, "--seeds", "1"], capsys)
-    told = mistake([*argv, "--share-samples", "--methods", "rsd-n"], capsys)
+    told = mistake([*argv, "--share-samples", "--methods", "rsd-n", "--n", "2,4", "--seeds", "1"], capsys)
     assert "share_samples: False there, True here" in told
-    assert "methods: ['gsi'] there, ['rsd-n'] here" in told
-    problems(tmp_path, 3)
-    assert "problems: 2 there, 3 here" in mistake(argv, capsys)
+    assert not any(name in told for name in ("methods", "n: ", "seeds"))  # of these there may be more
     file = problems(tmp_path, 2)
     file.write_text(file.read_text().replace('"answer": "7"', '"answer": "7", "meta": {"rel_tol": 0.5}'))
     assert "problems_digest: " in mistake(argv, capsys)  # another tolerance grades otherwise

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from argparse import ArgumentParser
 from pathlib import Path
+from signal import SIGINT, SIGTERM
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.rows.row import StepRecord
+from evals.rows.lines import read_rows
+from evals.rows.row import Row, StepRecord
+from evals.run.how import How
+from evals.run.plan import Plan
 from evals.tune import command as tune
 from evals.tune import trials
-from evals.tune.thresholds import batches, clip, quantile, threshold
-from gsi_node.errors import ConfigError
+from evals.tune.thresholds import FIELDS, batches, clip, quantile, threshold
+from gsi_node.errors import BackendError, ConfigError
 from tests.evals.synthetic import campaign, typed, write
 
 finite = st.floats(-5, 5).map(lambda x: round(x, 2))
@@ -63,22 +69,22 @@ def test_the_clip_is_over_all_candidates_of_the_drafts_batches() -> None:
         clip([StepRecord(source="draft", log_ratio=1.0)])
 
 
-class Harness:
-    """Stands in for `evals run`: rows whose drafts are accepted by the threshold, and get worse the more it accepts."""
+class Runs:
+    """Stands in for `execute`: rows whose drafts are accepted by the threshold, and get worse the more it accepts."""
 
     def __init__(self) -> None:
-        self.calls: list[dict[str, str]] = []
+        self.plans: list[Plan] = []
 
-    def main(self, argv: list[str]) -> int:
-        options = {argv[i]: argv[i + 1] for i in range(1, len(argv), 2) if argv[i] != "--set"}
-        sets = dict(argv[i + 1].split("=") for i in range(1, len(argv)) if argv[i] == "--set")
-        self.calls.append({**options, **sets})
-        field = next((name for name in ("delta", "log_c") if name in sets), "threshold")
-        cut, n = float(sets.get(field, 0.5)), int(options["--n"])
-        made = list(campaign(int(options["--limit"]), ("gsi",), (n,), (0,)))
-        rng = np.random.default_rng([n, options["--split"] == "heldout"])
+    def __call__(self, plan: Plan, folder: Path, how: How) -> list[Row]:
+        self.plans.append(plan)
+        (method,), (n,) = plan.methods, plan.ns
+        config = plan.config(method, n, 0)
+        field = FIELDS[method]
+        cut = config.resolved_log_c if field == "log_c" else getattr(config, field)
+        made = list(campaign(len(plan.problems), ("gsi",), (n,), (0,)))
+        rng = np.random.default_rng([n, plan.split == "heldout"])
         for one in made:
-            one["method"] = options["--methods"]
+            one["method"] = method
             one["correct"] = bool(rng.random() < 0.5 + 0.05 * n)
             for step in one["steps"]:
                 tilted = float(rng.normal(0.5 + 0.2 * (cut / 20 if field == "log_c" else cut), 0.3))
@@ -88,8 +94,7 @@ class Harness:
                 step |= {**told, "accepted": not refused}
                 if refused:
                     step |= {"rejected": dict(step)} | dict.fromkeys(told)
-        write(Path(options["--out"]), made, {"config": {"temperature": 0.6}})
-        return 0
+        return read_rows(write(folder, made))
 
 
 def tuned(folder: Path, *options: str) -> int:
@@ -99,9 +104,9 @@ def tuned(folder: Path, *options: str) -> int:
 
 
 @pytest.fixture
-def harness(monkeypatch: pytest.MonkeyPatch) -> Harness:
-    fake = Harness()
-    monkeypatch.setattr(trials, "harness", fake)
+def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
+    fake = Runs()
+    monkeypatch.setattr(trials, "execute", fake)
     return fake
 
 
@@ -109,7 +114,7 @@ def harness(monkeypatch: pytest.MonkeyPatch) -> Harness:
     ("method", "field"), [("gsi", "threshold"), ("gsi-ic", "log_c"), ("rsd-n", "delta"), ("expgsi", "threshold")]
 )
 def test_the_share_is_reached_though_the_threshold_changes_the_steps(
-    method: str, field: str, tmp_path: Path, harness: Harness, capsys: pytest.CaptureFixture[str]
+    method: str, field: str, tmp_path: Path, runs: Runs, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ("--method", method, "--target-fallback", "0.25", "--rounds", "6", "--set", "temperature=0.6")
     assert tuned(tmp_path, *options) == 0
@@ -119,13 +124,14 @@ def test_the_share_is_reached_though_the_threshold_changes_the_steps(
     pasted = json.loads((tmp_path / "tuned.json").read_text("utf-8"))
     assert pasted["method"] == method and pasted["temperature"] == 0.6 and field in pasted
     assert ("log_ratio_clip" in pasted) == (method == "expgsi")
-    assert harness.calls[-1]["--split"] == "heldout" and harness.calls[-1][field] == str(pasted[field])
-    assert {call["--split"] for call in harness.calls[:-1]} == {"calibration"}
+    assert runs.plans[-1].split == "heldout" and runs.plans[-1].fields[field] == pasted[field]
+    assert {plan.split for plan in runs.plans[:-1]} == {"calibration"}
+    assert all(plan.config(method, 4, 0).temperature == 0.6 for plan in runs.plans)
     assert "held-out interval" in capsys.readouterr().out
 
 
 def test_the_most_accurate_within_the_budget_is_chosen(
-    tmp_path: Path, harness: Harness, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, runs: Runs, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert tuned(tmp_path / "all", "--target-fallback", "0.3", "--n", "1,4,8") == 0
     made = json.loads((tmp_path / "all" / "tune.json").read_text("utf-8"))["trials"]
@@ -148,22 +154,25 @@ def test_the_most_accurate_within_the_budget_is_chosen(
     ],
 )
 def test_a_wrong_call_is_one_line(
-    options: tuple[str, ...], message: str, tmp_path: Path, harness: Harness, capsys: pytest.CaptureFixture[str]
+    options: tuple[str, ...], message: str, tmp_path: Path, runs: Runs, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert tuned(tmp_path, *options) == 2
     error = capsys.readouterr().err
-    assert message in error and error.count("\n") == 1 and not harness.calls
+    assert message in error and error.count("\n") == 1 and not runs.plans
 
 
 def test_a_failed_run_stops_the_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for code in (1, 2, 4, 130, 143):
-        monkeypatch.setattr("evals.__main__.main", lambda argv, code=code: code)
-        with pytest.raises(SystemExit) as stop:
-            tuned(tmp_path, "--target-fallback", "0.2")
-        assert stop.value.code == code
-        assert f"exit code {code}; the same command goes on" in capsys.readouterr().err
+    for error, code in ((BackendError("all workers died"), 1), (ConfigError("no such model"), 2)):
+        monkeypatch.setattr(trials, "execute", Mock(side_effect=error))
+        assert tuned(tmp_path, "--target-fallback", "0.2") == code
+        told = capsys.readouterr().err
+        assert f"error: {error}\n" in told and "the same command goes on" in told
+    for signal, code in ((SIGINT, 130), (SIGTERM, 143)):
+        monkeypatch.setattr(trials, "execute", lambda *given, signal=signal: os.kill(os.getpid(), signal))
+        assert tuned(tmp_path, "--target-fallback", "0.2") == code
+        assert "interrupted; every finished row is kept. To go on:" in capsys.readouterr().err
 
 
 def test_of_a_fallback_the_refused_batch_counts_and_not_the_bases() -> None:

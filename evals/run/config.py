@@ -1,0 +1,95 @@
+"""config.json beside the rows: all that determines them. Its type, its reader, and what two of them may differ in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from evals.rows.sealed import SCHEMA, sealed, unsealed
+from evals.rows.shapes import STRICT, Number, Whole, first_fault
+from gsi_node.errors import ConfigError
+from gsi_node.identity import Difference, as_kept, differing
+from gsi_node.step.config import GSIConfig
+
+CONFIG = "config.json"
+GRADING_SECONDS, VOTE_SECONDS = 5.0, 60.0
+OWN = ("method", "n", "seed", "record")  # fields of GSIConfig that a run gives a list of, or its own option
+LISTS = {"methods", "n", "seeds"}
+PROBLEMS = {"limit", "problems", "problems_digest"}
+Scalar = bool | Whole | Number | str | None
+
+
+class RunConfig(BaseModel):
+    """What config.json holds. problems: how many; problems_digest: of their ids, texts, answers, kinds and metas.
+
+    config: the fields of GSIConfig but for OWN; one that an old file lacks counts as its default. fingerprints: of the
+    models, by role; none before they are loaded.
+    """
+
+    model_config = STRICT | ConfigDict(frozen=True)
+
+    data: str
+    limit: Whole | None
+    split: str
+    data_seed: Whole
+    problems: Whole
+    problems_digest: str
+    methods: list[str]
+    n: list[Whole]
+    seeds: list[Whole]
+    record: str
+    share_samples: bool
+    grading_seconds: Number = GRADING_SECONDS
+    vote_seconds: Number = VOTE_SECONDS
+    specs: dict[str, str]
+    config: dict[str, Scalar]
+    fingerprints: dict[str, str] = {}
+
+    def to_json(self) -> bytes:
+        """The file, with its checksum."""
+        return sealed(json.dumps(self.told(), indent=1).encode(), lines=True)
+
+    def told(self) -> dict[str, object]:
+        """The object in the file."""
+        return {"schema": SCHEMA, **self.model_dump()}
+
+    def differing(self, here: RunConfig) -> list[Difference]:
+        """What determines a row and is not the same here; of models, those that both have."""
+        return differing(_fixed(self, here), _fixed(here, self))
+
+    def joined(self, here: RunConfig, wider: RunConfig) -> RunConfig:
+        """That of a folder with the rows of both. wider: the one whose problems hold the other's."""
+        lists = {name: [*dict.fromkeys([*getattr(self, name), *getattr(here, name)])] for name in LISTS}
+        problems = {name: getattr(wider, name) for name in PROBLEMS}
+        prints = self.fingerprints | as_kept(self.fingerprints, here.fingerprints)
+        return self.model_copy(update={**lists, **problems, "specs": self.specs | here.specs, "fingerprints": prints})
+
+
+def _fixed(one: RunConfig, other: RunConfig) -> Mapping[str, object]:
+    roles = {
+        name: {role: value for role, value in getattr(one, name).items() if role in getattr(other, name)}
+        for name in ("specs", "fingerprints")
+    }
+    return one.model_dump(exclude=LISTS | PROBLEMS) | roles
+
+
+def read_config(folder: Path) -> RunConfig:
+    """That of a run's folder. Raises ConfigError where it is missing, damaged, or none that a run wrote."""
+    file = folder / CONFIG
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError as error:
+        raise ConfigError(f"{folder}: no {CONFIG} in it, so it is no run folder; name one of `evals run`") from error
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror or error})") from error
+    found, _ = unsealed(data, str(file))
+    del found["schema"]
+    try:
+        kept = RunConfig.model_validate(found)
+    except ValidationError as error:
+        raise ConfigError(f"{file}: not of a run: {first_fault(error)}") from error
+    defaults = {name: value for name, value in GSIConfig().model_dump().items() if name not in OWN}
+    return kept.model_copy(update={"config": defaults | kept.config})
