@@ -110,7 +110,7 @@ class Search:
         plan = self.plan(split, own, own.pop("method"), own.pop("n"))
         try:
             return execute(plan, folder, self.how)
-        except (GSIError, OSError):
+        except (GSIError, OSError, KeyboardInterrupt):
             complain(f"the run in {folder} did not end well; the same command goes on from there")
             raise
 

@@ -107,11 +107,11 @@ def test_a_grader_that_is_not_installed_is_named_before_models_are_loaded(tmp_pa
     argv = ["--data", str(tmp_path / "p.jsonl"), "--out", str(tmp_path / "run"), "--draft", "absent"]
     code = (
         "import evals.graders.grading as g; g.find_spec = lambda name: None\n"
-        "from evals.run.plan import Setting; from evals.run.solve import Solver\n"
+        "from evals.run.plan import Workplace; from evals.run.solve import Solver\n"
         "from evals.run.command import plan_of\n"
         "from evals.run.command import add_arguments; from gsi_node.host.shell import Parser\n"
         "parser = Parser(); add_arguments(parser)\n"
-        f"Solver(plan_of(parser.parse_args({argv!r})), Setting(), lambda role, spec: 1 / 0)"
+        f"Solver(plan_of(parser.parse_args({argv!r})), Workplace(), lambda role, spec: 1 / 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=120)
     assert "BackendUnavailable: grading needs the package mpmath: pip install 'gsi-node[evals]'" in done.stderr
