@@ -76,7 +76,7 @@ def test_the_tokens_counted_are_those_the_engine_runs(method: str, n: int, monke
 
     plan = Plan("pocket", tuple(load("pocket", size=2)), (method,), (n,), (0,), SPECS, {"temperature": 1.0}, "summary")
     solver = Solver(plan, Workplace())
-    monkeypatch.setattr(Engine, "feed", counting)
+    monkeypatch.setattr(Runner, "feed", counting)
     for place in range(2):
         fed.clear()
         solver._forget()
