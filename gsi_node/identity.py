@@ -51,7 +51,7 @@ def differing_parts(kept: object, here: object) -> str:
     return f", which differ in {' and '.join(names)}" if names and _PART.sub("", kept) == _PART.sub("", here) else ""
 
 
-class Difference(NamedTuple):
+class Mismatch(NamedTuple):
     """A setting with two values. name: dotted, such as config.beta; an absent value counts as None."""
 
     name: str
@@ -67,18 +67,18 @@ class Difference(NamedTuple):
         return differing_parts(self.there, self.here)
 
 
-def differing(there: Mapping[str, object], here: Mapping[str, object], above: str = "") -> list[Difference]:
+def differing(there: Mapping[str, object], here: Mapping[str, object], above: str = "") -> list[Mismatch]:
     """The leaves of two records of records that are not the same, in the order of `here`, then of `there`.
 
     A fingerprint without the names of its parts is that of the same model's with them.
     """
-    found: list[Difference] = []
+    found: list[Mismatch] = []
     for key in dict.fromkeys([*here, *there]):
         one, other = there.get(key), here.get(key)
         if isinstance(one, Mapping) and isinstance(other, Mapping):
             found += differing(one, other, f"{above}{key}.")
         elif not same_fingerprint(one, other):
-            found.append(Difference(above + key, one, other))
+            found.append(Mismatch(above + key, one, other))
     return found
 
 

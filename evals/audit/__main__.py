@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 from evals.audit import different_forms, different_numbers, equal_forms, equal_numbers  # noqa: F401 - enter their kinds
 from evals.audit.kinds import KINDS, Kind
-from evals.data.datasets import load
 from evals.data.layouts import LAYOUTS
 from evals.data.problems import Problem
+from evals.graders.gradable import load_gradable
 from evals.graders.grading import Grader
 from gsi_node.errors import ConfigError
 from gsi_node.host.files import write
@@ -46,7 +46,7 @@ def draw(size: int, seed: int, data_dir: Path | None = None) -> list[Problem]:
     return [
         one
         for name, part in zip(names, sizes, strict=True)
-        for one in load(name, data_dir=data_dir, size=part, seed=seed)
+        for one in load_gradable(name, data_dir=data_dir, size=part, seed=seed)
     ]
 
 

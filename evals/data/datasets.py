@@ -16,9 +16,8 @@ from random import Random
 from typing import Any
 
 from evals.data.layouts import LAYOUTS, generated, lines
-from evals.data.layouts.base import Layout, Reading, Row
+from evals.data.layouts.base import Layout, Reading, SetRow
 from evals.data.problems import Problem
-from evals.graders.gradable import check
 from gsi_node.errors import ConfigError, shown
 from gsi_node.host.strict_json import parsed
 from gsi_node.types import default_id
@@ -30,8 +29,21 @@ SPLITS = ("test", "calibration", "heldout")
 """Of every set: all of it, and two disjoint halves. pocket also has its own train and validation."""
 
 
+Check = Callable[[Problem], None]
+
+
+def accept(problem: Problem) -> None:
+    """The check that refuses nothing."""
+
+
 def load(
-    name: str, *, data_dir: Path | None = None, size: int | None = None, seed: int = 0, split: str = "test"
+    name: str,
+    *,
+    data_dir: Path | None = None,
+    size: int | None = None,
+    seed: int = 0,
+    split: str = "test",
+    check: Check = accept,
 ) -> list[Problem]:
     """The problems of a set, in a fixed order.
 
@@ -42,6 +54,7 @@ def load(
     and rg, the generator's. split: "test" is the whole set; "calibration" and "heldout" are disjoint halves by a hash
     of the id (of pocket: its validation and test splits; "train" and "validation" exist there only).
 
+    check: raises ConfigError for a problem of a stored set that cannot be used (graders/gradable.py).
     Raises ConfigError for a name, split, file or row that cannot be used, naming the places looked in.
     """
     if size is not None and size < 1:
@@ -57,7 +70,7 @@ def load(
         raise ConfigError(f"{name} has no split {split!r}: use one of {', '.join(SPLITS)}")
     if name.startswith("rg:"):
         return [one for one in generated.reasoning_gym(name[3:], seed, size) if _belongs(one.id, split)]
-    found = [one for one in _stored(name, data_dir) if _belongs(one.id, split)]
+    found = [one for one in _stored(name, data_dir, check) if _belongs(one.id, split)]
     if size is None or size >= len(found):
         return found
     order = list(range(len(found)))
@@ -69,22 +82,24 @@ def _belongs(id: str, split: str) -> bool:
     return split == "test" or (blake2b(id.encode(), digest_size=1).digest()[0] < 128) == (split == "calibration")
 
 
-def _stored(name: str, data_dir: Path | None) -> list[Problem]:
+def _stored(name: str, data_dir: Path | None, check: Check) -> list[Problem]:
     layout = LAYOUTS.get(name)
     if layout is None:
         path = Path(name)
         if path.suffix != ".jsonl" and not os.path.isfile(path):
             raise ConfigError(f"no set {name!r}: use pocket, {', '.join(LAYOUTS)}, rg:NAME, or a file of JSON lines")
-        return _problems(_rows(path), lines.read, str(path))
+        return _problems(_rows(path), lines.read, str(path), check)
     folder = data_dir if data_dir is not None else Path(os.environ[DATA_DIR]) if os.environ.get(DATA_DIR) else None
     places = [] if folder is None else [folder / f"{name}.jsonl", folder / name / "test.jsonl"]
     for path in places:
         if path.is_file():
-            return _problems(_rows(path), layout.read, str(path))
-    return _problems(_hub_rows(layout, places), layout.read, layout.hub.path)
+            return _problems(_rows(path), layout.read, str(path), check)
+    return _problems(_hub_rows(layout, places), layout.read, layout.hub.path, check)
 
 
-def _problems(rows: Iterable[tuple[str, Row]], read: Callable[[Row], Reading], source: str) -> list[Problem]:
+def _problems(
+    rows: Iterable[tuple[str, SetRow]], read: Callable[[SetRow], Reading], source: str, check: Check
+) -> list[Problem]:
     """Problems of rows, each with the place it stands at; equal ids are told apart by #2, #3 …"""
     found: list[Problem] = []
     seen: Counter[str] = Counter()
@@ -101,7 +116,7 @@ def _problems(rows: Iterable[tuple[str, Row]], read: Callable[[Row], Reading], s
     return found
 
 
-def _id(row: Row, text: str) -> str:
+def _id(row: SetRow, text: str) -> str:
     field = next((field for field in IDS if row.get(field) is not None), None)
     if field is None:
         return default_id(text)
@@ -121,7 +136,7 @@ def _unused(id: str, seen: Counter[str]) -> str:
     return free
 
 
-def _rows(path: Path) -> Iterator[tuple[str, Row]]:
+def _rows(path: Path) -> Iterator[tuple[str, SetRow]]:
     try:
         with path.open(encoding="utf-8-sig", newline="\n") as file:
             for number, line in enumerate(file, 1):
@@ -134,14 +149,14 @@ def _rows(path: Path) -> Iterator[tuple[str, Row]]:
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _object(line: str, place: str) -> Row:
+def _object(line: str, place: str) -> SetRow:
     row = parsed(line, place)
     if not isinstance(row, dict):
         raise ConfigError(f"{place}: a line must be a JSON object, but it is {type(row).__name__}")
     return row
 
 
-def _hub_rows(layout: Layout, places: Sequence[Path]) -> Iterator[tuple[str, Row]]:
+def _hub_rows(layout: Layout, places: Sequence[Path]) -> Iterator[tuple[str, SetRow]]:
     """The rows of a set on the hub, with the library `datasets`, which is imported here alone."""
     here = " and ".join(map(str, places)) or f"no folder (neither --data-dir nor {DATA_DIR} is set)"
     looked = f"{layout.name} was not found: looked in {here}, then for {layout.hub.path} on the hub"

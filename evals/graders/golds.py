@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from evals.data.datasets import load
 from evals.data.layouts import LAYOUTS
 from evals.data.problems import Problem, Ungraded
+from evals.graders.gradable import load_gradable
 from evals.graders.grading import Grader
 from gsi_node.host.screen import Screen
 from gsi_node.host.shell import Parser, ending
@@ -52,7 +52,7 @@ def main() -> None:
     console = Screen(soft_wrap=True, markup=False, highlight=False)
     with Grader(workers=2) as grader:
         for name in options.names:
-            problems = load(name, data_dir=options.data_dir)
+            problems = load_gradable(name, data_dir=options.data_dir)
             found = faults(grader, problems)
             console.print(f"{name}: {len(problems)} gold answers, {len(found)} not equal to themselves")
             for problem, worded, reason in found:

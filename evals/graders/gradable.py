@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
+from evals.data.datasets import load
 from evals.data.problems import Problem
 from evals.graders import notation, pocket
 from evals.graders.grading import MAX_CHARACTERS
@@ -31,6 +33,13 @@ _META = TypeAdapter(Meta)
 _CHECKED = ("math", "olympiad", "exact")
 
 
+def load_gradable(
+    name: str, *, data_dir: Path | None = None, size: int | None = None, seed: int = 0, split: str = "test"
+) -> list[Problem]:
+    """`evals.data.datasets.load`; raises ConfigError for a problem that `check` refuses, too."""
+    return load(name, data_dir=data_dir, size=size, seed=seed, split=split, check=check)
+
+
 def check(problem: Problem) -> None:
     """Raise ConfigError where no response could be right, the grader could not read the meta, or no model the text."""
     for what, text in (("id", problem.id), ("problem", problem.problem), ("answer", problem.answer)):
@@ -48,7 +57,7 @@ def check(problem: Problem) -> None:
         raise ConfigError(f"an exact answer is an integer or a fraction such as 3/4, but it is {problem.answer[:60]!r}")
 
 
-def _check_meta(meta: dict[str, Any]) -> None:
+def _check_meta(meta: dict[str, object]) -> None:
     try:
         _META.validate_python(meta)
     except ValidationError as error:

@@ -19,7 +19,7 @@ from typing import Any
 
 from evals.data.problems import KINDS, Grade, Problem, Ungraded
 from evals.graders import notation, pocket
-from evals.graders.pool import Died, Pool, TimedOut
+from evals.graders.pool import Pool, ProcessDied, TimedOut
 from evals.graders.rules import NeedsSymbolic, Rules, undecided
 from gsi_node.answer import last_boxed
 from gsi_node.errors import BackendUnavailable, ConfigError
@@ -155,7 +155,7 @@ class Grader:
                 f"grading {'a vote ' if whole else ''}took longer than {self._whole if whole else seconds:g} s of "
                 "processor time"
             ) from error
-        except Died as error:
+        except ProcessDied as error:
             raise Ungraded(str(error)) from error
         finally:
             if self._left is not None:

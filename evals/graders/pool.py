@@ -34,7 +34,7 @@ class TimedOut(Exception):
     """A request took more processor time than its limit; its worker is gone."""
 
 
-class Died(Exception):
+class ProcessDied(Exception):
     """A worker ended while it had a request, other than by the limit; or it stalled, and was killed."""
 
 
@@ -53,7 +53,7 @@ class Worker:
     def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
         """The reply to one request. seconds: of processor time.
 
-        Raises TimedOut or Died; the worker is then ready for the next one all the same.
+        Raises TimedOut or ProcessDied; the worker is then ready for the next one all the same.
         """
         process = self._running()
         line = json.dumps(request | {"seconds": seconds}).encode() + b"\n"
@@ -87,7 +87,7 @@ class Worker:
         weakref.finalize(self, _end_in, os.getpid(), self._process)
         try:
             _exchange(self._process, b"", START_SECONDS)
-        except Died as error:
+        except ProcessDied as error:
             self.kill()
             raise BackendUnavailable(
                 f"the grading process does not start: try `{sys.executable} -m evals.graders.worker {MEGABYTES}` from "
@@ -113,7 +113,7 @@ class Pool:
     def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
         """The reply of the first free worker, within `seconds` of processor time.
 
-        Raises TimedOut, Died, or BackendUnavailable where none can start or a package is missing.
+        Raises TimedOut, ProcessDied, or BackendUnavailable where none can start or a package is missing.
         """
         worker = self._idle.get()
         try:
@@ -133,8 +133,8 @@ class Pool:
 
 
 def _exchange(process: subprocess.Popen[bytes], line: bytes, seconds: float) -> bytes:
-    """Write a line, read one. Raises TimedOut where the process ended by its own clock, Died where it ended otherwise
-    or has said nothing for `seconds` of wall time."""
+    """Write a line, read one. Raises TimedOut where the process ended by its own clock, ProcessDied where it ended
+    otherwise or has said nothing for `seconds` of wall time."""
     assert process.stdin is not None and process.stdout is not None
     end = time.monotonic() + seconds
     with contextlib.suppress(BrokenPipeError):
@@ -144,10 +144,10 @@ def _exchange(process: subprocess.Popen[bytes], line: bytes, seconds: float) -> 
     poll.register(process.stdout, select.POLLIN)
     while not reply.endswith(b"\n"):
         if not poll.poll(1000 * max(0.0, end - time.monotonic())):
-            raise Died(f"the grading process said nothing for {seconds:g} s")
+            raise ProcessDied(f"the grading process said nothing for {seconds:g} s")
         part = os.read(process.stdout.fileno(), 1 << 16)
         if not part:
-            raise TimedOut if process.wait() == -signal.SIGPROF else Died("the grading process died")
+            raise TimedOut if process.wait() == -signal.SIGPROF else ProcessDied("the grading process died")
         reply += part
     return reply
 

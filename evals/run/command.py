@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from evals.data.datasets import load
+from evals.graders.gradable import load_gradable
 from evals.options import above_zero, integer, integers, names, number, positive, shard
 from evals.rows.lines import read_rows, results_in
 from evals.rows.row import Row
@@ -111,7 +111,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         tuple(values if values is not None else [own[name]])
         for name, values in (("method", options.methods), ("n", options.n), ("seed", options.seeds))
     )
-    problems = load(
+    problems = load_gradable(
         options.data, data_dir=options.data_dir, size=options.limit, seed=options.data_seed, split=options.split
     )
     plan = Plan(

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from evals.rows.sealed import SCHEMA, sealed, unsealed
 from evals.rows.shapes import STRICT, Number, Whole, first_fault
 from gsi_node.errors import ConfigError
-from gsi_node.identity import Difference, as_kept, differing
+from gsi_node.identity import Mismatch, as_kept, differing
 from gsi_node.step.config import GSIConfig
 
 CONFIG = "config.json"
@@ -56,7 +56,7 @@ class RunConfig(BaseModel):
         """The object in the file."""
         return {"schema": SCHEMA, **self.model_dump()}
 
-    def differing(self, here: RunConfig) -> list[Difference]:
+    def differing(self, here: RunConfig) -> list[Mismatch]:
         """What determines a row and is not the same here; of models, those that both have."""
         return differing(_fixed(self, here), _fixed(here, self))
 

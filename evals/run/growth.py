@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from evals.data.datasets import load
 from evals.data.problems import Problem
+from evals.graders.gradable import load_gradable
 from evals.rows.lines import read_rows, results_in
 from evals.run.config import PROBLEMS, RunConfig
 from evals.run.plan import digest
@@ -60,7 +60,9 @@ def _wider(there: RunConfig, here: RunConfig, find_there: Find, find_here: Find)
 def _candidates(folder: Path, config: RunConfig, data_dir: Path | None, now: Problems) -> Iterator[Problems]:
     yield now[: config.problems]
     try:
-        read = load(config.data, data_dir=data_dir, size=config.limit, seed=config.data_seed, split=config.split)
+        read = load_gradable(
+            config.data, data_dir=data_dir, size=config.limit, seed=config.data_seed, split=config.split
+        )
     except ConfigError:
         read = []  # no longer where it was
     yield read

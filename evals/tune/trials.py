@@ -10,7 +10,7 @@ from pathlib import Path
 
 from scipy import stats as scipy_stats
 
-from evals.data.datasets import load
+from evals.graders.gradable import load_gradable
 from evals.report import stats
 from evals.report.arms import Arm
 from evals.report.stats import Estimate
@@ -89,7 +89,7 @@ class Search:
 
     def plan(self, split: str, fields: Mapping[str, Scalar], method: str, n: int) -> Plan:
         """The run of one setting. Raises ConfigError."""
-        problems = load(self.data, data_dir=self.data_dir, size=self.limit, seed=0, split=split)
+        problems = load_gradable(self.data, data_dir=self.data_dir, size=self.limit, seed=0, split=split)
         return Plan(
             data=self.data,
             problems=tuple(problems),

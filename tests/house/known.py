@@ -5,17 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 KNOWN: tuple[str, ...] = (
-    "evals.__main__ ↔ evals.tune.command ↔ evals.tune.trials",
-    "evals.data.datasets imports evals.graders.gradable (up: evals.graders stands above evals.data)",
-    "evals.tune.trials imports evals.__main__ (up: evals stands above evals.tune)",
     "gsi_node.rewards.judge imports langchain_core (rewards does without langchain_core)",
-    "evals/run/drive.py drive 8",
     "gsi_node/host/screen.py screen(**settings)",
     "gsi_node/host/shell.py Parser.__init__(**settings)",
-    "Died",
-    "Meter",
-    "Pool",
-    "Row",
     "Run",
 )
 

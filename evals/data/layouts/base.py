@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from gsi_node.errors import ConfigError, shown
 
-Row = Mapping[str, Any]
+SetRow = Mapping[str, Any]
 
 
 class Reading(NamedTuple):
@@ -34,10 +34,10 @@ class Layout:
 
     name: str
     hub: Hub
-    read: Callable[[Row], Reading]
+    read: Callable[[SetRow], Reading]
 
 
-def first(row: Row, *names: str) -> Any:
+def first(row: SetRow, *names: str) -> Any:
     """The value of the first of `names` that the row has and that is not None.
 
     Raises ConfigError naming the fields that were looked for and those that are there.
@@ -48,7 +48,7 @@ def first(row: Row, *names: str) -> Any:
     raise ConfigError(f"no field {' or '.join(names)}; the row has {', '.join(map(str, row))[:200] or 'no fields'}")
 
 
-def question(row: Row) -> str:
+def question(row: SetRow) -> str:
     """The problem's text."""
     text = first(row, "problem", "question")
     if not isinstance(text, str) or not text.strip():

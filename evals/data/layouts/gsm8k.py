@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from evals.data.layouts.base import Hub, Layout, Reading, Row, first, plain, question
+from evals.data.layouts.base import Hub, Layout, Reading, SetRow, first, plain, question
 from gsi_node.errors import ConfigError
 
 
-def read(row: Row) -> Reading:
+def read(row: SetRow) -> Reading:
     solution, marks, answer = plain(first(row, "answer")).rpartition("####")
     if not answer.strip():
         raise ConfigError(f"nothing follows {marks!r} in the answer {solution[-60:]!r}")

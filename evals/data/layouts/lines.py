@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from evals.data.layouts import choice
-from evals.data.layouts.base import Reading, Row, first, plain, question
+from evals.data.layouts.base import Reading, SetRow, first, plain, question
 from gsi_node.errors import ConfigError, shown
 
 KINDS = ("math", "olympiad", "exact")
 
 
-def read(row: Row) -> Reading:
+def read(row: SetRow) -> Reading:
     if row.get("choices") is not None:
         return choice.reading(question(row), row["choices"], first(row, "answer"))
     kind, meta = row.get("kind", "math"), row.get("meta", {})

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from evals.data.layouts.base import Hub, Layout, Reading, Row, first, plain, question
+from evals.data.layouts.base import Hub, Layout, Reading, SetRow, first, plain, question
 
 
-def read(row: Row) -> Reading:
+def read(row: SetRow) -> Reading:
     return Reading(question(row), plain(first(row, "answer")), "math", {})
 
 

@@ -7,12 +7,12 @@ number of every set; here two whole numbers must be equal, and other sets keep t
 
 from __future__ import annotations
 
-from evals.data.layouts.base import Hub, Layout, Reading, Row, first, plain, question
+from evals.data.layouts.base import Hub, Layout, Reading, SetRow, first, plain, question
 from gsi_node.answer import last_boxed
 from gsi_node.errors import ConfigError
 
 
-def read(row: Row) -> Reading:
+def read(row: SetRow) -> Reading:
     answer = row.get("answer")
     if answer is None:
         answer = last_boxed(plain(first(row, "solution")))

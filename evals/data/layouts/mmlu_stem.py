@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from evals.data.layouts import choice
-from evals.data.layouts.base import Hub, Layout, Reading, Row, first, question
+from evals.data.layouts.base import Hub, Layout, Reading, SetRow, first, question
 
 
-def read(row: Row) -> Reading:
+def read(row: SetRow) -> Reading:
     return choice.reading(question(row), first(row, "choices"), first(row, "answer"))
 
 

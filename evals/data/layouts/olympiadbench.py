@@ -6,11 +6,11 @@ from it, and `error` is an absolute tolerance.
 
 from __future__ import annotations
 
-from evals.data.layouts.base import Hub, Layout, Reading, Row, first, plain, question
+from evals.data.layouts.base import Hub, Layout, Reading, SetRow, first, plain, question
 from gsi_node.errors import ConfigError, shown
 
 
-def read(row: Row) -> Reading:
+def read(row: SetRow) -> Reading:
     answers = first(row, "final_answer", "answer")
     listed = [answers] if isinstance(answers, str | int | float) else answers
     if not isinstance(listed, list):

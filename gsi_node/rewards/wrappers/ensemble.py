@@ -12,8 +12,8 @@ from gsi_node.protocols import Reward, name_of
 from gsi_node.rewards.wrappers.wrapped import Said, Wrapped
 from gsi_node.types import Prefix, Step
 
-How = Literal["mean", "weighted", "min", "product"]
-HOWS: tuple[How, ...] = ("mean", "weighted", "min", "product")
+Combining = Literal["mean", "weighted", "min", "product"]
+HOWS: tuple[Combining, ...] = ("mean", "weighted", "min", "product")
 
 
 class Ensemble(Wrapped):

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from evals.data.datasets import load
 from evals.data.problems import Problem
+from evals.graders.gradable import load_gradable as load
 from gsi_node.errors import ConfigError
 
 ROWS: dict[str, list[dict[str, Any]]] = {

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evals.data.datasets import load
+from evals.graders.gradable import load_gradable as load
 from evals.graders.grading import Grader
 from gsi_node.errors import ConfigError
 from tests.evals.data.test_datasets import ids, write

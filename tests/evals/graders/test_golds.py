@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from evals.data.datasets import load
 from evals.data.problems import Problem
 from evals.graders.golds import faults
+from evals.graders.gradable import load_gradable as load
 from evals.graders.grading import Grader
 from gsi_node.errors import ConfigError
 

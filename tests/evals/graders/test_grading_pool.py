@@ -15,7 +15,7 @@ import pytest
 from evals.data.problems import Problem
 from evals.graders import pool
 from evals.graders.grading import Grader
-from evals.graders.pool import Died, Pool, TimedOut
+from evals.graders.pool import Pool, ProcessDied, TimedOut
 from gsi_node.errors import BackendUnavailable
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -73,7 +73,7 @@ def test_a_worker_that_says_nothing_is_killed_in_the_end(monkeypatch: pytest.Mon
     os.kill(stopped, signal.SIGSTOP)
     monkeypatch.setattr(pool, "START_SECONDS", 0.3)
     monkeypatch.setattr(pool, "STALLED", 0.0)
-    with pytest.raises(Died, match=r"the grading process said nothing for 0\.3 s"):
+    with pytest.raises(ProcessDied, match=r"the grading process said nothing for 0\.3 s"):
         one.ask(FINE, 30)
     assert gone(stopped)
     monkeypatch.undo()

@@ -15,7 +15,7 @@ import pytest
 from evals.__main__ import main as evals
 from evals.data.problems import Problem, Ungraded
 from evals.graders.grading import SHORT_RESPONSE, Grader
-from evals.graders.pool import Died, Pool, TimedOut
+from evals.graders.pool import Pool, ProcessDied, TimedOut
 from evals.rows.lines import read_rows, to_line
 from evals.rows.sealed import sealed, unsealed
 from evals.run.plan import Plan, Task, Workplace
@@ -45,7 +45,7 @@ def test_the_limit_is_not_a_wrong_answer(grader: Grader) -> None:
         grader.same(HARD, GOLD, SLOW)
 
 
-@pytest.mark.parametrize("trouble", [TimedOut, Died("the grading process died")])
+@pytest.mark.parametrize("trouble", [TimedOut, ProcessDied("the grading process died")])
 def test_trouble_in_a_request_is_no_verdict(trouble: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(self: Pool, request: object, seconds: float) -> None:
         raise trouble
@@ -203,7 +203,7 @@ def test_what_stays_ungraded_is_told_by_exit_code_3(
     ungrade(tmp_path / "run", 1)
 
     def die(self: Pool, request: object, seconds: float) -> None:
-        raise Died("the grading process died")
+        raise ProcessDied("the grading process died")
 
     monkeypatch.setattr("evals.graders.grading._plainly", lambda *about: None)
     monkeypatch.setattr(Pool, "ask", die)

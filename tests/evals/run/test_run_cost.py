@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from evals.data.datasets import load
 from evals.data.problems import Problem
+from evals.graders.gradable import load_gradable as load
 from evals.run.cost import NOTHING, Size, Work, sizes_of
 from evals.run.metering import METER, WorkByRole
 from evals.run.plan import Plan, Task, Workplace
