@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from tests.docs.skeletons import Copy, section
+from tests.evals.synthetic import campaign, write
+from tests.miniature import build_miniature
 
 
 def test_a_method_is_added_in_one_file(tmp_path: Path) -> None:
@@ -19,7 +22,36 @@ def test_a_method_is_added_in_one_file(tmp_path: Path) -> None:
 def test_a_setting_is_added_in_one_file(tmp_path: Path) -> None:
     copy, setting = Copy(tmp_path), section("setting")
     assert len(copy.add(setting)) == setting.files == 1
-    assert "stopped by max_steps" in copy.run(setting.commands[0])
-    assert "patience" in copy.run(setting.commands[1], code=2)
+    helped, solved = (copy.run(command) for command in setting.commands[:2])
+    assert "--patience" in helped and "steps without an answer that are borne (default 3)" in " ".join(helped.split())
+    assert "stopped by max_steps" in solved
+    assert "patience" in copy.run(setting.commands[2], code=2)
     context = "from gsi_node import GSIContext; print(GSIContext(patience=7).patience)"
     assert copy.run(["python", "-c", context]).strip() == "7"
+
+
+def test_a_reward_family_is_added_in_one_file(tmp_path: Path) -> None:
+    copy, family = Copy(tmp_path), section("reward family")
+    build_miniature(tmp_path / "models" / "acme-prm-0b", reward=True)
+    (command,) = family.commands
+    before = copy.run([*command, "--json"])  # read as another family's
+    assert len(copy.add(family)) == family.files == 1
+    assert rewards(copy.run([*command, "--json"])) != rewards(before)
+
+
+def rewards(printed: str) -> list[float]:
+    """Those of a run's steps, from what --json prints."""
+    steps = json.loads(printed.splitlines()[0])["steps"]
+    assert steps
+    return [step["reward"] for step in steps]
+
+
+def test_a_plot_is_added_in_one_file(tmp_path: Path) -> None:
+    copy, plot = Copy(tmp_path), section("plot")
+    write(tmp_path / "runs" / "pocket", campaign(6, ("gsi", "sbon-base"), seeds=(0,)))
+    assert len(copy.add(plot)) == plot.files == 1
+    (command,) = plot.commands
+    printed, report = copy.run(command), tmp_path / "runs" / "pocket" / "report"
+    assert "plots/steps.png" in printed and (report / "plots" / "steps.png").stat().st_size > 0
+    for page in ("report.md", "report.html"):
+        assert "Steps a response" in (report / page).read_text("utf-8")
