@@ -9,10 +9,11 @@ from tests.docs.skeletons import Copy, section
 from tests.evals.synthetic import campaign, write
 from tests.miniature import build_miniature
 
+FOLDER = "models/acme-prm-0b"
+
 
 def test_a_method_is_added_in_one_file(tmp_path: Path) -> None:
     copy, method = Copy(tmp_path), section("method")
-    assert "gsi-first" not in copy.run(method.commands[0])
     assert len(copy.add(method)) == method.files == 1
     listed, solved = (copy.run(command) for command in method.commands)
     assert "gsi-first" in listed and "the first, whatever its β·r̃" in listed and "r̃ ≥ u" in listed
@@ -32,18 +33,16 @@ def test_a_setting_is_added_in_one_file(tmp_path: Path) -> None:
 
 def test_a_reward_family_is_added_in_one_file(tmp_path: Path) -> None:
     copy, family = Copy(tmp_path), section("reward family")
-    build_miniature(tmp_path / "models" / "acme-prm-0b", reward=True)
+    build_miniature(tmp_path / FOLDER, reward=True)
     (command,) = family.commands
-    before = copy.run([*command, "--json"])  # read as another family's
     assert len(copy.add(family)) == family.files == 1
-    assert rewards(copy.run([*command, "--json"])) != rewards(before)
-
-
-def rewards(printed: str) -> list[float]:
-    """Those of a run's steps, from what --json prints."""
-    steps = json.loads(printed.splitlines()[0])["steps"]
-    assert steps
-    return [step["reward"] for step in steps]
+    config = f"json.load(open({f'{FOLDER}/config.json'!r}))"
+    which = (
+        f"import json; from gsi_node.rewards.prm.families import recognise; print(recognise({config}, {FOLDER!r}).name)"
+    )
+    assert copy.run(["python", "-c", which]).strip() == "acme"
+    (step,) = json.loads(copy.run([*command, "--json"]).splitlines()[0])["steps"]
+    assert 0.0 < step["reward"] < 1.0
 
 
 def test_a_plot_is_added_in_one_file(tmp_path: Path) -> None:
