@@ -15,6 +15,7 @@ GSIError
 │   └── NotNormalisable      a density whose integral is infinite, or a flow that left the finite numbers
 ├── BackendError             a model or a reward model failed, or returned the wrong shape
 │   └── BackendUnavailable   it cannot be loaded or reached                              (also a ConnectionError)
+├── ContractBroken           a backend breaks the contract that gsi_node.testing checks  (also an AssertionError)
 ├── StorageError             a file cannot be written: a full disk, a limit, no right   (also an OSError)
 └── Cancelled                the run that asked for this work was cancelled
 """
@@ -78,6 +79,10 @@ class BackendError(GSIError, RuntimeError):
 
 class BackendUnavailable(BackendError, ConnectionError):
     """Also a ConnectionError: LangGraph's default RetryPolicy goes by the class, and that is what it tries again."""
+
+
+class ContractBroken(GSIError, AssertionError):
+    pass
 
 
 class StorageError(GSIError, OSError):

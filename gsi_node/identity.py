@@ -94,9 +94,9 @@ def as_kept(kept: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Any]:
 
 def own_fingerprint(thing: object) -> str:
     """A digest of an object's class (gsi_node's own bases apart) and of what it holds that is plain. Where it holds
-    anything else, "+instance:…" makes it equal to no other object, nor to one in another process."""
+    anything else, or the class has no source, "+instance:…" makes it equal to no other object, in any process."""
     sources = [_source(kind) for kind in type(thing).__mro__[:-1] if not kind.__module__.startswith("gsi_node.")]
-    untold: list[str] = []
+    untold = ["a class without source"] if None in sources else []
     content = repr((type(thing).__qualname__, sources, described(_held(thing), untold=untold)))
     first = (
         f"{type(thing).__qualname__}:{blake2b(content.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}"

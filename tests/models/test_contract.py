@@ -13,22 +13,15 @@ from gsi_node.engine import decode, requests, runner, sampling
 from gsi_node.engine.batch import Batch
 from gsi_node.engine.kv import KV
 from gsi_node.engine.seats import Group
-from gsi_node.errors import ConfigError
+from gsi_node.errors import ConfigError, ContractBroken
 from gsi_node.models import transformers as module
 from gsi_node.protocols import StepModel
+from gsi_node.testing.models import CHECKS, Subject, check_cut, close, scores
 from gsi_node.types import Key, Prefix, SamplingLaw
 from tests.miniature import Miniatures
 from tests.models import contract
 from tests.models.contract import BACKENDS, Backend
 
-CHECKS: list[Callable[[Backend, Miniatures], None]] = [
-    contract.check_score_is_log_prob,
-    contract.check_batch_is_singles,
-    contract.check_cached_is_cold,
-    contract.check_keys,
-    contract.check_step_ends,
-    contract.check_cut,
-]
 LLAMA = BACKENDS[0]
 
 
@@ -38,20 +31,18 @@ LLAMA = BACKENDS[0]
         pytest.param(backend, check, id=f"{backend.name}-{check.__name__}")
         for backend in BACKENDS
         for check in CHECKS
-        if backend.cuts or check is not contract.check_cut
+        if backend.cuts or check is not check_cut
     ],
 )
-def test_contract(backend: Backend, check: Callable[[Backend, Miniatures], None], miniatures: Miniatures) -> None:
-    check(backend, miniatures)
+def test_contract(backend: Backend, check: Callable[[Subject], None], miniatures: Miniatures) -> None:
+    check(backend.subject(miniatures))
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("backend", contract.CUDA, ids=lambda backend: backend.name)
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_contract_on_cuda(
-    backend: Backend, check: Callable[[Backend, Miniatures], None], miniatures: Miniatures
-) -> None:
-    check(backend, miniatures)
+def test_contract_on_cuda(backend: Backend, check: Callable[[Subject], None], miniatures: Miniatures) -> None:
+    check(backend.subject(miniatures))
 
 
 @pytest.mark.gpu
@@ -63,7 +54,7 @@ def test_cuda_draws_what_the_cpu_draws(miniatures: Miniatures) -> None:
     found = there.sample(prefix, 8, contract.KEY, law)
     assert [step.token_ids for step in found] == [step.token_ids for step in wanted]
     # transformers computes llama's norms and rotary angles in float32, and the two devices round them apart
-    contract.close([s.log_prob for s in found], [s.log_prob for s in wanted], wanted, 1e-6)
+    close([s.log_prob for s in found], [s.log_prob for s in wanted], wanted, 1e-6)
 
 
 @pytest.mark.gpu
@@ -71,9 +62,7 @@ def test_cuda_draws_what_the_cpu_draws(miniatures: Miniatures) -> None:
 def test_half_types_on_cuda(miniatures: Miniatures, dtype: str) -> None:
     model = miniatures.language(dtype=dtype, device="cuda")
     steps = model.sample(Prefix("12 + 3 ="), 8, contract.KEY, contract.LAW)
-    contract.close(
-        contract.scores(model, Prefix("12 + 3 ="), steps, contract.LAW), [s.log_prob for s in steps], steps, 0.1
-    )
+    close(scores(model, Prefix("12 + 3 ="), steps, contract.LAW), [s.log_prob for s in steps], steps, 0.1)
 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
@@ -83,6 +72,8 @@ def test_backend_has_the_protocol(backend: Backend, miniatures: Miniatures) -> N
     assert model.fingerprint == backend.make(miniatures).fingerprint
     assert list(model.stop_ids) == sorted(set(model.stop_ids))
     model.supports(backend.law)
+    steps = model.sample(Prefix("12 + 3 ="), 16, contract.KEY, backend.law)
+    assert all("<eos>" not in step.text for step in steps)
 
 
 async def test_async_twins_give_what_the_sync_methods_give(miniatures: Miniatures) -> None:
@@ -164,9 +155,9 @@ def test_a_planted_mistake_breaks_the_contract(
     assert any(_fails(check, miniatures) for check in CHECKS)
 
 
-def _fails(check: Callable[[Backend, Miniatures], None], miniatures: Miniatures) -> bool:
+def _fails(check: Callable[[Subject], None], miniatures: Miniatures) -> bool:
     try:
-        check(LLAMA, miniatures)
-    except (AssertionError, ConfigError):  # ConfigError: the engine's own probe noticed
+        check(LLAMA.subject(miniatures))
+    except (ContractBroken, ConfigError):  # ConfigError: the engine's own probe noticed
         return True
     return False

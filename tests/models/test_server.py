@@ -16,6 +16,7 @@ from gsi_node.models.servers.http import Reach
 from gsi_node.models.servers.model import ServerModel
 from gsi_node.models.servers.probe import connect
 from gsi_node.specs.load import load_model
+from gsi_node.testing.models import CHECKS
 from gsi_node.text.prompt import PromptSettings
 from gsi_node.text.tokens import Tokens
 from gsi_node.types import Key, Prefix, SamplingLaw
@@ -25,14 +26,6 @@ from tests.models.serving import MODEL, Bigram, Server
 
 KEY = Key(3, "p", 0, "draft")
 LAW = SamplingLaw(temperature=0.7, max_step_tokens=20)
-CHECKS = [
-    contract.check_score_is_log_prob,
-    contract.check_batch_is_singles,
-    contract.check_cached_is_cold,
-    contract.check_keys,
-    contract.check_step_ends,
-    contract.check_cut,
-]
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +64,7 @@ def test_contract(kind: str, bigram: Bigram, folder: Path, miniatures: Miniature
         tolerance = 0.1 if kind == "processed" else 1e-9  # there the scorer's certified error stands between the two
         backend = contract.Backend(kind, lambda _: model, tolerance, law)  # it keeps nothing between requests
         for check in CHECKS:
-            check(backend, miniatures)
+            check(backend.subject(miniatures))
         assert model.reported == ("processed" if kind == "processed" else "raw")
 
 

@@ -18,9 +18,8 @@ from gsi_node.models.servers.model import ServerModel
 from gsi_node.rewards.prm.served import ServedReward
 from gsi_node.specs.load import load_model, load_reward
 from gsi_node.step.config import GSIConfig
+from gsi_node.testing.models import CHECKS, Subject
 from gsi_node.types import Prefix, SamplingLaw, Step
-from tests.miniature import Miniatures
-from tests.models import contract
 from tests.vllm.servers import VLLMServer
 
 pytestmark = pytest.mark.slow
@@ -28,14 +27,6 @@ Fleet = dict[str, VLLMServer]
 Report = Callable[[str], None]
 PROBLEMS = ("What is 12 * (7 + 5)?", "Solve for x: 3x + 7 = 25.", "What is 37 + 48?")
 TOLERANCE = 1e-3  # nats a step; two float32 engines agree to about 1e-5
-CHECKS = [
-    contract.check_score_is_log_prob,
-    contract.check_batch_is_singles,
-    contract.check_cached_is_cold,
-    contract.check_keys,
-    contract.check_step_ends,
-    contract.check_cut,
-]
 SOLVE = GSIConfig(n=4, max_steps=10, max_step_tokens=48, record="candidates")
 
 
@@ -95,12 +86,9 @@ def test_the_probe(role: str, models: dict[str, Any], report: Report) -> None:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 @pytest.mark.parametrize("role", ["draft", "base"])
-def test_contract(
-    role: str, temperature: float, check: Callable[[contract.Backend, Miniatures], None], unsure: dict[str, Any]
-) -> None:
+def test_contract(role: str, temperature: float, check: Callable[[Subject], None], unsure: dict[str, Any]) -> None:
     law = SamplingLaw(temperature=temperature, max_step_tokens=24)
-    miniatures = cast(Miniatures, None)  # asks for none: the server is the model, and it keeps its own cache
-    check(contract.Backend(role, lambda _: unsure[role], 1e-4, law), miniatures)
+    check(Subject(lambda: unsure[role], 1e-4, law, eos=3))
 
 
 def test_gsi_over_servers_has_the_likelihoods_of_the_models_in_process(
