@@ -12,6 +12,7 @@ from gsi_node.host.shell import Parser, complain, ending
 
 COMMANDS = {
     "run": ("evals.run.command", "solve a data set with several methods, numbers of candidates and seeds; resumable"),
+    "merge": ("evals.run.merge", "one folder with the rows of several runs of one configuration"),
     "report": ("evals.report.command", "accuracies, intervals, paired tests, costs and plots of a run folder"),
     "compare": ("evals.report.compare", "two run folders, row by row"),
     "tune": ("evals.tune.command", "search beta, threshold, log_c and n on a calibration split"),

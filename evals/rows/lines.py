@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from evals.rows.row import STANDINGS, Row, RowKey
+from evals.rows.row import STANDINGS, Row, RowKey, Standing
 from evals.rows.sealed import SCHEMA, sealed, unsealed
 from evals.rows.shapes import first_fault
 from gsi_node.errors import ConfigError
@@ -78,26 +78,40 @@ def read_rows(folder: Path | str) -> list[Row]:
 
 def read_results(folder: Path | str) -> Results:
     """The same, and what a reader must know of them."""
+    found: dict[RowKey, tuple[Row, bool]] = {}
+    results = Results()
+    for row, checked, _ in whole_lines(folder, results.cut_off):
+        before = found.get(row.key)
+        if before is None or supersedes(row.standing, before[0].standing):
+            found[row.key] = row, checked
+    results.rows = [row for row, _ in found.values()]
+    results.unchecked = sum(not checked for _, checked in found.values())
+    return results
+
+
+def supersedes(later: Standing, earlier: Standing) -> bool:
+    """Of two rows with one key, whether the later one counts: not where it knows less."""
+    return STANDINGS.index(later) >= STANDINGS.index(earlier)
+
+
+def whole_lines(folder: Path | str, cut_off: list[str]) -> Iterator[tuple[Row, bool, bytes]]:
+    """Every whole line of a run folder: its row, whether it had a checksum, the line. Others are told to `cut_off`.
+
+    Raises ConfigError where the folder holds no results, or a line cannot be read.
+    """
     files = results_in(folder)
     if not files:
         raise ConfigError(f"{folder}: no run folder (no {RESULTS} in it); name one that `python -m evals run` wrote")
-    found: dict[RowKey, tuple[Row, bool]] = {}
-    results = Results()
     for file in files:
         for number, line in lines_of(file):
             if not line.endswith(b"\n"):
-                results.cut_off.append(f"{file.name}: the last line has no end ({len(line)} bytes): it is not counted")
+                cut_off.append(f"{file.name}: the last line has no end ({len(line)} bytes): it is not counted")
                 continue
             try:
                 row, checked = row_of(line, f"{file}, line {number}")
             except ConfigError as error:
                 raise ConfigError(f"{error}; `python -m evals run … --repair` makes that row again") from error
-            before = found.get(row.key)
-            if before is None or STANDINGS.index(row.standing) >= STANDINGS.index(before[0].standing):
-                found[row.key] = row, checked
-    results.rows = [row for row, _ in found.values()]
-    results.unchecked = sum(not checked for _, checked in found.values())
-    return results
+            yield row, checked, line
 
 
 def results_in(folder: Path | str) -> list[Path]:
