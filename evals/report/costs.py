@@ -24,41 +24,28 @@ class MeanTokens:
 
 @dataclass(frozen=True, slots=True)
 class MeanFlops:
-    """Means a row. by_role: without those that are 0."""
+    """Means a row. parts: by role, without those that are 0."""
 
     total: Estimate
-    by_role: Mapping[str, float]
+    parts: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class MeanSeconds:
     """Means a row, and wall seconds a decided step.
 
-    Models work at the same time (the base scores while the reward judges), so draft, base and reward may add up to more
-    than the total. rest: wall seconds in which no model worked; None where a row does not tell. latency: whether the
-    rows are those at concurrency 1 and one process; if there are such rows, only they are used.
+    parts: of draft, base, reward and the rest, in which no model worked (None where a row does not tell). Models work
+    at the same time (the base scores while the reward judges), so they may add up to more than the total. latency:
+    whether the rows are those at concurrency 1 and one process; if there are such rows, only they are used.
     """
 
     total: Estimate
     quantiles: Quantiles | None
     per_step: Estimate | None
-    draft: float
-    base: float
-    reward: float
-    rest: float | None
+    parts: Mapping[str, float | None]
     latency: bool
     concurrency: Sequence[int]
     workers: Sequence[int]
-
-    @property
-    def parts(self) -> dict[str, float | None]:
-        """By role, and the rest."""
-        return {"draft": self.draft, "base": self.base, "reward": self.reward, "rest": self.rest}
-
-    @property
-    def mark(self) -> str:
-        """ "" for a latency, else what marks a number measured under load."""
-        return "" if self.latency else " †"
 
 
 def tokens(rows: Sequence[Row]) -> dict[str, MeanTokens]:
@@ -89,17 +76,14 @@ def seconds(rows: Sequence[Row]) -> MeanSeconds | None:
     used = [row for row in rows if quiet(row)] or list(rows)
     if not used:
         return None
-    draft, base, reward = (_billed(used, role, lambda bill: bill.seconds) for role in ROLES)
+    parts = {role: _billed(used, role, lambda bill: bill.seconds) for role in ROLES}
     steps = clustered(used, lambda row: row.seconds, lambda row: len(decided(row)))
     idle = [row.seconds - row.models_seconds for row in used if row.models_seconds is not None]
     return MeanSeconds(
         total=stats.mean(*clustered(used, lambda row: row.seconds)),
         quantiles=stats.quantiles([row.seconds for row in used]),
         per_step=stats.mean(*steps) if any(steps[1]) else None,
-        draft=draft,
-        base=base,
-        reward=reward,
-        rest=sum(idle) / len(used) if len(idle) == len(used) else None,
+        parts={**parts, "rest": sum(idle) / len(used) if len(idle) == len(used) else None},
         latency=quiet(used[0]),
         concurrency=sorted({row.concurrency for row in used}),
         workers=sorted({row.workers for row in used}),

@@ -49,30 +49,24 @@ def over_n(found: DataSummary, share: Callable[[Tally], Estimate | None], label:
     return figure
 
 
-def over_cost(
-    found: DataSummary,
-    cost: Callable[[Tally], float | None],
-    front: Sequence[int],
-    label: str,
-    *,
-    hollow: Callable[[Tally], bool] = lambda one: False,
-) -> Figure | None:
+def over_cost(found: DataSummary, cost: str, label: str) -> Figure | None:
     """Accuracy over the mean cost of a problem, a line a method, and the Pareto front; None where no cost is known.
 
-    front: places of its tallies. hollow: which points are drawn so, a method's only where it holds for all of them.
+    A method is hollow where all its seconds were measured under load.
     """
-    costs = {one.arm: spent for one in found.tallies if (spent := cost(one))}
+    costs = {one.arm: spent for one in found.tallies if (spent := one.cost(cost))}
     if not costs:
         return None
     figure = Figure(figsize=SIZE)
     axes = figure.add_subplot()
-    best = [found.tallies[place] for place in front if found.tallies[place].arm in costs]
+    best = [found.tallies[place] for place in found.fronts[cost] if found.tallies[place].arm in costs]
     if len(best) > 1:
         xs, ys = [costs[one.arm] for one in best], [one.accuracy.value for one in best]
         axes.step(xs, ys, where="post", color="#BBBBBB", linewidth=5, alpha=0.6, zorder=1, solid_capstyle="round")
     for method, own in by_method([one for one in found.tallies if one.arm in costs]).items():
         xs = [costs[one.arm] for one in own]
-        errorbars(axes, xs, [one.accuracy for one in own], method, hollow=all(map(hollow, own)))
+        hollow = cost == "seconds" and all(one.mark for one in own)
+        errorbars(axes, xs, [one.accuracy for one in own], method, hollow=hollow)
         for one, x in zip(own, xs, strict=True):
             _annotate(axes, one, x)
     _scale(axes, list(costs.values()))

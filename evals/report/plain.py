@@ -31,10 +31,17 @@ def plain(summary: Summary) -> dict[str, object]:
 
 def _tally(tally: Tally) -> dict[str, object]:
     told = asdict(tally)
-    arm, flops = told.pop("arm"), told["flops"]
-    told["steps_per_row"] = told["steps_per_row"] or {}
-    told["flops"] = None if flops is None else {"total": flops["total"], **flops["by_role"]}
-    return {**arm, "label": tally.arm.label, **told}
+    flops, seconds = (_flat(told[cost]) for cost in COSTS)
+    about = {**told.pop("arm"), "label": tally.arm.label}
+    return {**about, **told, "steps_per_row": told["steps_per_row"] or {}, "flops": flops, "seconds": seconds}
+
+
+def _flat(spent: dict[str, object] | None) -> dict[str, object] | None:
+    """A cost with its parts beside the total."""
+    flat: dict[str, object] = {}
+    for name, value in (spent or {}).items():
+        flat |= value if isinstance(value, dict) and name == "parts" else {name: value}
+    return flat or None
 
 
 def _comparison(one: Comparison) -> dict[str, object]:

@@ -57,19 +57,14 @@ class Curve:
     bins: Sequence[RewardBin]
 
 
-class Paths:
-    """The acceptable texts at each position of pocket problems, by problem text, from the seeded generator."""
-
-    def __init__(self, rows: Iterable[Row], seed: int = 0) -> None:
-        size = 1 + max((row.index for row in rows if row.data == "pocket"), default=-1)
-        self._texts: dict[str, list[frozenset[str]]] = {}
-        for split in ("test", "validation"):
-            for item in problems(split, seed, size):
-                self._texts[item.problem] = [frozenset(map(normal, place)) for place in item.alternatives]
-
-    def get(self, problem: str) -> list[frozenset[str]] | None:
-        """The texts, None for a problem that the generator did not make."""
-        return self._texts.get(problem)
+def paths(rows: Iterable[Row], seed: int = 0) -> dict[str, list[frozenset[str]]]:
+    """The acceptable texts at each position of pocket's problems, by problem text, from the seeded generator."""
+    size = 1 + max((row.index for row in rows if row.data == "pocket"), default=-1)
+    return {
+        item.problem: [frozenset(map(normal, place)) for place in item.alternatives]
+        for split in ("test", "validation")
+        for item in problems(split, seed, size)
+    }
 
 
 def judged_steps(row: Row, path: Sequence[frozenset[str]]) -> Iterator[LabelledReward]:
@@ -101,10 +96,10 @@ def reliability(rows: Sequence[Row], data_seed: int = 0) -> list[Curve]:
     equal width over [0, 1], or over the rewards' range where they leave it.
     """
     whole = [row for row in rows if row.error is None]
-    paths = Paths(whole, data_seed) if any(row.data == "pocket" for row in whole) else None
+    known = paths(whole, data_seed)
     found: defaultdict[tuple[str, str, str], list[LabelledReward]] = defaultdict(list)
     for row in whole:
-        path = paths.get(row.problem) if paths and row.data == "pocket" else None
+        path = known.get(row.problem) if row.data == "pocket" else None
         kind = "answers" if path is None else "steps"
         for one in judged_answer(row) if path is None else judged_steps(row, path):
             found[row.data, kind, one.source].append(one)

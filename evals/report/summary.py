@@ -78,20 +78,15 @@ def _of(data: str, tallies: Sequence[Tally], comparisons: Sequence[Comparison], 
         tallies=own,
         comparisons=[one for one in comparisons if one.first.data == data],
         curves=[one for one in curves if one.data == data],
-        fronts=fronts(own),
+        fronts={cost: front(own, cost) for cost in COSTS},
     )
 
 
-def fronts(tallies: Sequence[Tally]) -> dict[str, list[int]]:
+def front(tallies: Sequence[Tally], cost: str) -> list[int]:
     """As DataSummary says."""
-    flops = {place: one.flops.total.value for place, one in enumerate(tallies) if one.flops is not None}
-    spent = {place: one.seconds for place, one in enumerate(tallies) if one.seconds is not None}
-    quiet = {place: one for place, one in spent.items() if one.latency} or spent
-    seconds = {place: one.total.value for place, one in quiet.items()}
-    return {name: _front(tallies, costs) for name, costs in zip(COSTS, (flops, seconds), strict=True)}
-
-
-def _front(tallies: Sequence[Tally], costs: Mapping[int, float]) -> list[int]:
+    costs = {place: spent for place, one in enumerate(tallies) if (spent := one.cost(cost)) is not None}
+    if cost == "seconds":
+        costs = {place: spent for place, spent in costs.items() if not tallies[place].mark} or costs
     places = list(costs)
-    front = stats.pareto(list(costs.values()), [tallies[place].accuracy.value for place in places])
-    return [places[k] for k in front]
+    best = stats.pareto(list(costs.values()), [tallies[place].accuracy.value for place in places])
+    return [places[k] for k in best]

@@ -45,7 +45,10 @@ def accuracies(tallies: Sequence[Tally]) -> TextTable:
 def costs(tallies: Sequence[Tally]) -> TextTable:
     """Tokens, FLOPs and seconds a problem."""
     columns = ("method", "n", "draft tokens", "base tokens", "base scored", "FLOPs", "wall s", "wall s a step")
-    rows = [(one.arm.method, str(one.arm.n), *_tokens(one), _flops(one), *_seconds(one)) for one in tallies]
+    rows = [
+        (one.arm.method, str(one.arm.n), *_tokens(one), short(one.cost("flops"), digits=3), *_seconds(one))
+        for one in tallies
+    ]
     return TextTable("What a problem costs, means", (*columns, *(f"{role} s" for role in ROLES), "rest s"), rows)
 
 
@@ -55,17 +58,13 @@ def _tokens(one: Tally) -> list[str]:
     return [known(number, ".0f") for number in (*generated, None if base is None else base.scored)]
 
 
-def _flops(one: Tally) -> str:
-    return short(None if one.flops is None else one.flops.total.value, digits=3)
-
-
 def _seconds(one: Tally) -> list[str]:
     """Of the wall, of a step, of draft, base and reward, of the rest."""
     spent = one.seconds
     if spent is None:
         return [UNKNOWN] * 6
     step = None if spent.per_step is None else spent.per_step.value
-    marked = [known(number, ".3g", spent.mark) for number in (spent.total.value, step)]
+    marked = [known(number, ".3g", one.mark) for number in (spent.total.value, step)]
     return [*marked, *(known(number, ".3g") for number in spent.parts.values())]
 
 

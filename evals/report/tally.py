@@ -51,6 +51,16 @@ class Tally:
     seconds: costs.MeanSeconds | None
     peak_memory_bytes: int | None
 
+    def cost(self, name: str) -> float | None:
+        """Its mean "flops" or "seconds" a row, where they are known."""
+        spent = self.flops if name == "flops" else self.seconds
+        return None if spent is None else spent.total.value
+
+    @property
+    def mark(self) -> str:
+        """What stands behind seconds that were measured under load, and are no latency."""
+        return "" if self.seconds is None or self.seconds.latency else " †"
+
 
 def tally(arm: Arm, rows: Sequence[Row]) -> Tally:
     """The tally of an arm's rows. Raises ConfigError where none is graded."""

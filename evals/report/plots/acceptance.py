@@ -1,7 +1,5 @@
 """The share of accepted steps over n."""
 
-from __future__ import annotations
-
 from evals.report.curves import INTERVALS, over_n
 from evals.report.plots import Plot
 

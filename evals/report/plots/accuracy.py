@@ -1,7 +1,5 @@
 """Accuracy over n."""
 
-from __future__ import annotations
-
 from evals.report.curves import INTERVALS, over_n
 from evals.report.plots import Plot
 

@@ -36,7 +36,7 @@ def draw(found: DataSummary) -> Figure | None:
     tokens, flops, seconds = figure.subplots(1, 3, sharey=True, gridspec_kw={"wspace": 0.1})
     for place, one in enumerate(tallies):
         _stack(tokens, place, _token_parts(one))
-        _stack(flops, place, one.flops.by_role if one.flops else {})
+        _stack(flops, place, one.flops.parts if one.flops else {})
         if one.seconds:
             _stack(seconds, place, one.seconds.parts)
             seconds.plot([one.seconds.total.value] * 2, [place - 0.36, place + 0.36], color="black", linewidth=1.4)
@@ -46,7 +46,7 @@ def draw(found: DataSummary) -> Figure | None:
         axes.xaxis.set_major_formatter(SHORT)
         axes.grid(axis="y", visible=False)
         axes.set_xlim(left=0)
-    label_rows(tokens, [one.arm.label + (one.seconds.mark if one.seconds else "") for one in tallies])
+    label_rows(tokens, [one.arm.label + one.mark for one in tallies])
     for axes in (flops, seconds):
         axes.tick_params(left=False)
     for axes in (tokens, seconds):
@@ -73,7 +73,7 @@ def _stack(axes: Axes, place: int, parts: Mapping[str, float | None]) -> None:
 
 def caption(found: DataSummary) -> str:
     """What the black marks and daggers are."""
-    busy = any(one.seconds is not None and not one.seconds.latency for one in found.tallies)
+    busy = any(one.mark for one in found.tallies)
     return (
         "Means over problems: tokens generated and scored, forward FLOPs, seconds. Black: wall seconds; the base "
         f"scores while the reward judges, so a bar may reach beyond.{' †: measured under load.' if busy else ''}"
