@@ -24,7 +24,7 @@ from evals.report.cells import estimate, probability, short
 from evals.report.table import TextTable
 from evals.run.guard import guarded
 from evals.tune import trials
-from evals.tune.thresholds import FIELDS
+from evals.tune.thresholds import knobs
 from evals.tune.trials import Search, Trial
 from gsi_node.host.files import write
 from gsi_node.host.options import set_field
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     goal.add_argument("--target-fallback", type=number, metavar="SHARE", help="wanted share of steps that fall back")
     goal.add_argument("--budget-flops", type=above_zero, metavar="F", help="most forward FLOPs a problem, on average")
     space = parser.add_argument_group("search")
-    space.add_argument("--method", default="gsi", choices=tuple(FIELDS), help="default gsi")
+    space.add_argument("--method", default="gsi", choices=tuple(knobs()), help="default gsi")
     space.add_argument("--betas", type=numbers, default=[20.0], help="with commas between (default 20)")
     space.add_argument("--n", type=integers, default=[4], help="with commas between (default 4)")
     space.add_argument("--fallbacks", type=numbers, default=[0.1, 0.2, 0.4], help="shares tried without a target")
@@ -99,7 +99,7 @@ def _tune(options: argparse.Namespace) -> int:
 
 
 def _table(found: list[Trial], method: str) -> str:
-    name = FIELDS[method]
+    name = knobs()[method].field
     header = ["", "beta", "n", name, "wanted fallback", "fallback", "accuracy", "FLOPs a problem", "runs"]
     front = trials.frontier(found)
     body = [

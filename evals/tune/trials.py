@@ -20,7 +20,7 @@ from evals.run.config import Scalar
 from evals.run.execute import execute
 from evals.run.how import How
 from evals.run.plan import Plan, other_fields
-from evals.tune.thresholds import FIELDS, batches, clip, threshold
+from evals.tune.thresholds import batches, clip, knobs, measuring, threshold
 from gsi_node.errors import ConfigError, GSIError
 from gsi_node.host.shell import complain
 from gsi_node.step.config import GSIConfig
@@ -127,12 +127,13 @@ def calibrated(search: Search, beta: float, n: int, share: float) -> Trial:
     steps committed before them.
     """
     fields: Plain = {"method": search.method, "n": n, "beta": beta}
-    name = FIELDS[search.method]
+    knob = knobs()[search.method]
+    name = knob.field
     label = f"{search.method}-beta{beta:g}-n{n}-fallback{share:g}"
-    if search.method == "expgsi":  # every candidate's ratio is known in a gsi run only: expgsi stops early
-        rows = search.rows(f"gsi-beta{beta:g}-n{n}", "calibration", {**fields, "method": "gsi"})
+    if (whole := measuring(search.method)) is not None:
+        rows = search.rows(f"{whole}-beta{beta:g}-n{n}", "calibration", {**fields, "method": whole})
         fields["log_ratio_clip"] = round(clip(batches(rows)), 4)
-    fields[name] = _first(name, beta)
+    fields[name] = knob.now(GSIConfig(beta=beta))  # the search begins with the default settings
     nearest: Trial | None = None
     for number in range(1, search.rounds + 1):
         rows = search.rows(f"{label}-run{number}", "calibration", fields)
@@ -187,9 +188,3 @@ def unpaired_p(one: Trial, other: Trial) -> float:
 
 def _gap(trial: Trial) -> float:
     return abs(trial.fallback.value - trial.wanted)
-
-
-def _first(name: str, beta: float) -> float:
-    """Where the search begins: the default settings."""
-    config = GSIConfig(beta=beta)
-    return config.resolved_log_c if name == "log_c" else float(getattr(config, name))

@@ -21,7 +21,8 @@ from evals.run.how import How
 from evals.run.plan import Plan
 from evals.tune import command as tune
 from evals.tune import trials
-from evals.tune.thresholds import FIELDS, batches, clip, quantile, threshold
+from evals.tune.thresholds import batches, clip, knobs, threshold
+from gsi_node.core.accept import calibrate_threshold
 from gsi_node.errors import BackendError, ConfigError
 from tests.evals.synthetic import campaign, typed, write
 
@@ -31,7 +32,7 @@ finite = st.floats(-5, 5).map(lambda x: round(x, 2))
 @given(st.lists(finite, min_size=1, max_size=40), st.floats(0, 0.99))
 def test_the_quantile_refuses_the_wanted_share_as_nearly_as_ties_allow(values: list[float], share: float) -> None:
     values.sort()
-    cut = quantile(values, share)
+    cut = calibrate_threshold(values, share)
     refused = sum(value < cut for value in values)
     possible = {sum(value < v for value in values) for v in [*values, math.inf]}
     place = round(share * len(values))
@@ -79,7 +80,7 @@ class Runs:
         self.plans.append(plan)
         (method,), (n,) = plan.methods, plan.ns
         config = plan.config(method, n, 0)
-        field = FIELDS[method]
+        field = knobs()[method].field
         cut = config.resolved_log_c if field == "log_c" else getattr(config, field)
         made = list(campaign(len(plan.problems), ("gsi",), (n,), (0,)))
         rng = np.random.default_rng([n, plan.split == "heldout"])
