@@ -25,15 +25,23 @@ from gsi_node import Models, compile_gsi, exact_step_law, solve
 from gsi_node.cli.__main__ import main
 from gsi_node.step.methods import METHODS, Method, notes
 from gsi_node.step.rules import EXPONENTIAL, SOFTMAX, TILTED_REWARD_REACHES_U, Accept, Weigh
-from tests import oracles, readme
+from tests import oracles
+from tests.docs import generated
 from tests.graph.test_node import BASE, DRAFT, REWARD
 from tests.graph.world import config, environment, models, plain
 from tests.graphs.tables import command
 
 ROOT = Path(__file__).resolve().parents[1]
 Capture = pytest.CaptureFixture[str]
+
+
+def half_ratio(batch: Any, settings: Any) -> Any:
+    """β r + ℓ/2, where that half is at most 0.5."""
+    return settings.beta * batch.rewards + np.minimum(0.5 * batch.log_ratios, 0.5)
+
+
 HALF_RATIO = Weigh(
-    compute=lambda batch, settings: settings.beta * batch.rewards + np.minimum(0.5 * batch.log_ratios, 0.5),
+    compute=half_ratio,
     shown="β·r + ℓ/2",
     needs=frozenset(("reward", "ratio")),
     reads=("beta",),
@@ -101,7 +109,7 @@ def test_lists_tables_plots_and_tune_have_it(capsys: Capture) -> None:
     assert "coined" in told and "β·r + ℓ/2 +" in told and "a coin says" in told
     assert any(line.startswith("expgsi, coined") or "coined" in line for line in notes())
     assert "| `coined` | n of draft | β·r + ℓ/2 + Exp(1), first hit | a coin says so | sbon-base | nobody |\n" in (
-        readme.methods()
+        generated.methods()
     )
     looks = {name: look(name) for name in METHODS}
     assert len({(one.colour, one.marker, one.line) for one in looks.values()}) == len(looks)
@@ -195,10 +203,3 @@ def test_a_setting_is_one_field_in_one_file(tree: Path) -> None:
         )
     solved = ("--method", "draft", "--config", "mood.toml", "--set", "max_steps=1", "--json")
     assert json.loads(run(tree, "-m", "gsi_node.cli", "solve", *solved, "2 + 2"))["steps"]
-
-
-def test_readme_has_the_table_of_methods(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = readme.README.read_text("utf-8")
-    for name in ("coined", "halved"):
-        monkeypatch.delitem(METHODS, name)
-    assert readme.written(text) == text, "run `make readme`"

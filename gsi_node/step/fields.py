@@ -78,8 +78,13 @@ class Settings(BaseModel):
 
 
 def about(name: str) -> About:
-    """What a field says of itself."""
-    return next(item for item in Settings.model_fields[name].metadata if isinstance(item, About))
+    """What a field says of itself. TypeError for one that does not."""
+    said = [item for item in Settings.model_fields[name].metadata if isinstance(item, About)]
+    if not said:
+        raise TypeError(
+            f"{name}: a setting says what it is: Annotated[{Settings.model_fields[name].annotation}, About(…)]"
+        )
+    return said[0]
 
 
 def help_of(name: str, defaults: Mapping[str, object]) -> str:

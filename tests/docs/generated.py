@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gsi_node import GSIConfig, compile_gsi, create_gsi
+from gsi_node.step.methods import HEADINGS, METHODS
 from gsi_node.tables.models import TableModel, TokenTable
 from gsi_node.tables.rewards import TableReward
 from tests.docs.trace import walk
@@ -59,8 +60,18 @@ def listed(passed: list[str]) -> str:
     return "".join(f"{i}. {module}: {', '.join(names)}\n" for i, (module, *names) in enumerate(lines, 1))
 
 
+def methods() -> str:
+    """The table of methods, with where each was published."""
+    lines = [f"| {' | '.join((*HEADINGS, 'from'))} |", "| --- " * (len(HEADINGS) + 1) + "|"]
+    for method in METHODS.values():
+        name, *cells = method.cells()
+        lines.append(f"| {' | '.join((f'`{name}`', *cells, method.source or '–'))} |")
+    return "\n".join(lines) + "\n"
+
+
 PASSAGES: dict[tuple[str, str], Callable[[], str]] = {
     ("CONTRIBUTING.md", "rooms"): markdown,
+    ("README.md", "methods"): methods,
     ("docs/architecture.md", "node"): node,
     ("docs/architecture.md", "rooms"): rooms,
     ("docs/architecture.md", "reward's way"): reward_walk,
