@@ -15,7 +15,7 @@ from gsi_node.step.methods import METHODS, Method
 DRAFT, BASE, SCORED, REWARD, REST = "#CC79A7", "#0072B2", "#56B4E9", "#E69F00", "#BBBBBB"
 """Of the models' parts in costs and curves."""
 COLOURS = "#0072B2 #56B4E9 #D55E00 #009E73 #E69F00 #CC79A7 #000000 #7F7F7F #882255 #332288 #999933 #8B4513".split()
-MARKERS = "ovD^hsXP<>pHd8Yx+1234"
+MARKERS = "ovD^hsXP<>pHd8x+1234"
 
 
 @dataclass(frozen=True, slots=True)
