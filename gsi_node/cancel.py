@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import ContextVar, copy_context
 from functools import partial
 from threading import Event, Thread, current_thread, main_thread
-from typing import Final, ParamSpec, TypeVar, cast
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from gsi_node.errors import Cancelled
 
@@ -46,6 +46,16 @@ async def run_cancellable(function: Callable[P, T], *args: P.args, **kwargs: P.k
         raise
     finally:
         _flag.reset(token)
+
+
+async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of all; if one fails, the others are cancelled."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def run_interruptible(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

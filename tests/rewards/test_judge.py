@@ -6,13 +6,18 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 from langchain_core.language_models import FakeListChatModel
+from langchain_core.load import dumpd
 from langchain_core.messages import AIMessage
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
 
 from gsi_node.errors import BackendError, ConfigError, SpecError
 from gsi_node.protocols import Reward
+from gsi_node.rewards.graders import _plain
 from gsi_node.rewards.judge import JudgeReward
 from gsi_node.specs.load import load_reward
 from gsi_node.types import Prefix, Step
@@ -63,6 +68,76 @@ def test_any_other_answer_is_an_error(answer: object) -> None:
 def test_a_prompt_must_show_the_step() -> None:
     with pytest.raises(ConfigError, match=r"does not show \$step"):
         JudgeReward(str, prompt="$problem")
+
+
+class Plain:
+    """A chat model of nobody's library."""
+
+    def __init__(self, grade: str) -> None:
+        self.grade = grade
+
+    def invoke(self, prompt: str) -> str:
+        return self.grade
+
+    async def ainvoke(self, prompt: str) -> AIMessage:
+        return AIMessage(self.grade)
+
+
+async def test_any_object_with_invoke_and_ainvoke_judges() -> None:
+    judge = JudgeReward(Plain("9"))
+    assert judge(PREFIX, STEPS) == await judge.acall(PREFIX, STEPS) == [1.0, 1.0]
+    assert judge.fingerprint == JudgeReward(Plain("9")).fingerprint != JudgeReward(Plain("8")).fingerprint
+
+
+async def test_an_async_function_judges_where_it_is_awaited() -> None:
+    async def grade(prompt: str) -> str:
+        return "9"
+
+    judge = JudgeReward(grade)
+    assert await judge.acall(PREFIX, STEPS) == [1.0, 1.0]
+    with pytest.raises(BackendError, match="the judge is an async function, and is asked by a synchronous run"):
+        judge(PREFIX, STEPS)
+
+
+async def test_one_failure_ends_the_call() -> None:
+    def grade(prompt: str) -> str:
+        raise BackendError("on fire")
+
+    for _ in range(2):
+        with pytest.raises(BackendError, match="on fire"):
+            JudgeReward(grade)(PREFIX, STEPS)
+        with pytest.raises(BackendError, match="on fire"):
+            await JudgeReward(grade).acall(PREFIX, STEPS)
+
+
+@pytest.mark.parametrize(
+    "judge",
+    [
+        FakeListChatModel(responses=["9"]),
+        ChatPromptTemplate.from_template("{x}") | FakeListChatModel(responses=["9"]),
+        RunnablePassthrough() | FakeListChatModel(responses=["9", "8"], sleep=0.5),
+    ],
+    ids=["model", "chain", "longer chain"],
+)
+def test_a_langchain_judge_is_told_by_its_settings_as_langchain_writes_them(judge: Runnable[Any, Any]) -> None:
+    """So a checkpoint of earlier versions, which used `dumpd`, goes on."""
+    assert _plain(judge) == dumpd(judge)
+    plain = JudgeReward(judge, name="x").fingerprint
+    assert plain != JudgeReward(FakeListChatModel(responses=["7"]), name="x").fingerprint
+
+
+def test_a_lambda_of_langchain_is_its_function() -> None:
+    def grade(prompt: str) -> str:
+        return "9"
+
+    assert JudgeReward(RunnableLambda(grade)).fingerprint == JudgeReward(grade).fingerprint
+    assert JudgeReward(RunnableLambda(grade))(PREFIX, STEPS) == [1.0, 1.0]
+
+
+def test_a_served_judge_has_the_fingerprint_that_earlier_checkpoints_hold() -> None:
+    judge = JudgeReward.connect(["http://127.0.0.1:9/v1"], "m")
+    assert judge.fingerprint == "judge judge:http://127.0.0.1:9#m 7febd6e2081e7a8e+judge:53ff246c3c7a7b95"
+    judge.close()
 
 
 class _Chat(BaseHTTPRequestHandler):

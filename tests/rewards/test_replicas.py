@@ -139,7 +139,7 @@ def test_every_replica_of_a_judge_is_looked_at_and_again_when_it_comes_back() ->
         judge = load_reward(f"judge:{one.url}/v1#m?attempts=2")
         judge(PREFIX, STEPS)
         cards[0]["root"] = "/another"
-        judge._served.transport.replicas[0].checked = None  # as after a failure
+        judge._grader.transport.replicas[0].checked = None  # as after a failure
         with pytest.raises(BackendError, match="serves other weights as 'm' than before: '/another', not '/m'"):
             judge(PREFIX, STEPS)
         judge.close()

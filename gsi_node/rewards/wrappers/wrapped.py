@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
+from gsi_node.cancel import together
 from gsi_node.protocols import Closing, Reward, aask, ask, close
 from gsi_node.types import Prefix, Step
 
@@ -51,12 +51,7 @@ class Wrapped(Closing, ABC):
                 rewards: list[float] = await aask(member, "__call__", prefix, asked)
                 return rewards
 
-        tasks = [asyncio.ensure_future(one(member)) for member in (self.members if asked else ())]
-        try:
-            return finish(list(await asyncio.gather(*tasks)))
-        finally:
-            for task in tasks:
-                task.cancel()
+        return finish(await together(one(member) for member in (self.members if asked else ())))
 
     def close(self) -> None:
         """Close the members."""
