@@ -30,25 +30,32 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from langgraph.graph import END, START, StateGraph
-from langgraph.graph.state import CompiledStateGraph
+from langgraph.graph import END, START
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from typing_extensions import TypedDict
 
-from gsi_node.errors import ConfigError, GSIError, StorageError
-from gsi_node.graph.checkpoint_file import check_file, is_finished
+from gsi_node.errors import ConfigError, GSIError
+from gsi_node.graph.checkpoint_file import check_file, checkpoint_errors, is_finished
+from gsi_node.graph.compiled import CompiledWholeRun, WholeRunGraph
 from gsi_node.graph.serde import StrictSerializer
 from gsi_node.host.files import write
 from gsi_node.host.options import positive
 from gsi_node.host.screen import screen
 from gsi_node.host.shell import FAILED, INTERRUPTED, WRONG_CALL, Parser, complain, ending
-from gsi_node.neural_jko.config import PRESETS, configured
-from gsi_node.neural_jko.metrics import energy_distance, log_z, log_z_lower, mode_weights, sampling_floor
-from gsi_node.neural_jko.run import Run
-from gsi_node.neural_jko.stack import Stack
-from gsi_node.neural_jko.targets import TARGETS, KnownTarget, Mixture, Target, named
-from gsi_node.neural_jko.train import generator_for
+from gsi_node.neural_jko import (
+    PRESETS,
+    TARGETS,
+    KnownTarget,
+    Run,
+    Stack,
+    Target,
+    configured,
+    generator_for,
+    measured,
+    named,
+    sampling_floor,
+)
 from gsi_node.types import Plain
 
 CHECKPOINT = "checkpoint.sqlite"
@@ -102,8 +109,9 @@ class NeuralJKO:
     def after_measure(self, state: JKOState) -> str:
         return END if state["finished"] else "flow"
 
-    def build(self) -> StateGraph[Any, Any, Any, Any]:
-        graph: StateGraph[Any, Any, Any, Any] = StateGraph(JKOState)
+    def build(self) -> WholeRunGraph:
+        """The graph, uncompiled: no recursion limit cuts a plan of many layers."""
+        graph = WholeRunGraph(JKOState)
         for node in (self.flow, self.weigh, self.reject_and_resample, self.measure):
             graph.add_node(node.__name__, node)
         graph.add_edge(START, "flow")
@@ -112,27 +120,6 @@ class NeuralJKO:
         graph.add_conditional_edges("reject_and_resample", self.after_layer, ["weigh", "measure"])
         graph.add_conditional_edges("measure", self.after_measure, ["flow", END])
         return graph
-
-
-def measured(stack: Stack, target: Target, n: int, seed: int) -> Plain:
-    """log Z (lower bound, estimate) and the claimed log-weights' spread; where known, distance to the truth, modes."""
-    index = len(stack.layers)
-    particles = stack.sample(n, generator_for(seed, "measure", index, stack.device), log_g=True)
-    log_w = particles.log_weights()
-    low, estimate = log_z_lower(log_w), log_z(log_w)
-    numbers: Plain = {
-        "samples": n,
-        "log_z_lower": low.value,
-        "log_z": estimate.value,
-        "log_z_error": estimate.error,
-        "log_weight_std": float(log_w.std()),
-    }
-    if isinstance(target, KnownTarget):
-        truth = target.sample(n, generator_for(seed, "truth", index))
-        numbers["energy_distance"] = energy_distance(particles.x.cpu(), truth)
-    if isinstance(target, Mixture):
-        numbers["mode_weights"] = mode_weights(particles.x.cpu(), target.means)
-    return numbers
 
 
 def draw(stack: Stack, target: Target, n: int, seed: int, path: Path) -> None:
@@ -161,7 +148,7 @@ def draw(stack: Stack, target: Target, n: int, seed: int, path: Path) -> None:
     write(path, image.getvalue())
 
 
-def compiled(node: NeuralJKO, connection: sqlite3.Connection) -> CompiledStateGraph[Any, Any, Any, Any]:
+def compiled(node: NeuralJKO, connection: sqlite3.Connection) -> CompiledWholeRun:
     """The graph over a checkpoint in SQLite. Raises ConfigError where the package is missing."""
     try:
         from langgraph.checkpoint.sqlite import SqliteSaver
@@ -176,28 +163,24 @@ def train(node: NeuralJKO) -> Plain:
 
     Raises InUse where another process trains in the folder, StorageError where the checkpoint cannot be written.
     """
-    plan = node.run.config.plan()
-    config: Any = {"configurable": {"thread_id": node.run.target.name}, "recursion_limit": 4 * len(plan) + 10}
+    config: Any = {"configurable": {"thread_id": node.run.target.name}}
     path = node.run.folder / CHECKPOINT
     check_file(str(path))
-    try:
-        with node.run.held(), closing(sqlite3.connect(path, check_same_thread=False)) as connection:
-            graph: Any = compiled(node, connection)
-            try:
-                before = graph.get_state(config)
-                begun = before.values or before.tasks
-                if begun and is_finished(before.values, before.tasks):
-                    return dict(before.values)
-                return dict(graph.invoke(None if begun else {"layers": [], "metrics": []}, config))
-            finally:
-                with (
-                    graph.checkpointer.lock
-                ):  # after Ctrl-C a thread may still be writing: closed under it, SQLite crashes
-                    connection.close()
-    except sqlite3.OperationalError as error:
-        raise StorageError(f"checkpoint {path}: {error}") from error
-    except sqlite3.Error as error:
-        raise ConfigError(f"checkpoint {path}: {error}; name another folder") from error
+    with (
+        checkpoint_errors(path),
+        node.run.held(),
+        closing(sqlite3.connect(path, check_same_thread=False)) as connection,
+    ):
+        graph: Any = compiled(node, connection)
+        try:
+            before = graph.get_state(config)
+            begun = before.values or before.tasks
+            if begun and is_finished(before.values, before.tasks):
+                return dict(before.values)
+            return dict(graph.invoke(None if begun else {"layers": [], "metrics": []}, config))
+        finally:
+            with graph.checkpointer.lock:  # after Ctrl-C a thread may still write: closed under it, SQLite crashes
+                connection.close()
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

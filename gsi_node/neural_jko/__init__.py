@@ -6,9 +6,28 @@ targets → config → train (a stage a layer) → stack (samples, evaluates its
     particles = stack.sample(1000, torch.Generator().manual_seed(0))        # particles.x, particles.log_prob
 """
 
-from gsi_node.neural_jko.config import JKOConfig, configured
+from gsi_node.neural_jko.config import PRESETS, JKOConfig, configured
+from gsi_node.neural_jko.metrics import sampling_floor
+from gsi_node.neural_jko.quality import measured
 from gsi_node.neural_jko.run import Run
 from gsi_node.neural_jko.stack import Stack, load, save
-from gsi_node.neural_jko.targets import OwnTarget, Target, named
+from gsi_node.neural_jko.targets import TARGETS, KnownTarget, OwnTarget, Target, named
+from gsi_node.neural_jko.train import generator_for
 
-__all__ = ["JKOConfig", "OwnTarget", "Run", "Stack", "Target", "configured", "load", "named", "save"]
+__all__ = [
+    "PRESETS",
+    "TARGETS",
+    "JKOConfig",
+    "KnownTarget",
+    "OwnTarget",
+    "Run",
+    "Stack",
+    "Target",
+    "configured",
+    "generator_for",
+    "load",
+    "measured",
+    "named",
+    "sampling_floor",
+    "save",
+]

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from gsi_node.cancel import check_cancelled
 from gsi_node.errors import ConfigError, InvalidLogProb, NotNormalisable
 from gsi_node.neural_jko.targets import Target
 
@@ -21,7 +22,9 @@ class CheckedTarget:
         self.count = 0
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Raises InvalidLogProb for NaN and +inf, ConfigError for a result of another shape."""
+        """Raises InvalidLogProb for NaN and +inf, ConfigError for a result of another shape,
+        Cancelled where the graph that asked is gone."""
+        check_cancelled()
         self.count += len(x)
         values = self.target.log_density(x)
         refuse_shape(self.target, x, values)

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as as_bytes
 from torch import Tensor
 
+from gsi_node.cancel import check_cancelled
 from gsi_node.errors import ConfigError
 from gsi_node.host.files import read_object, write
 from gsi_node.neural_jko.check import CheckedTarget
@@ -78,6 +79,7 @@ class Stack:
         x = self.mean + self.scale * noise
         particles = Particles(x, self.latent_log_prob(x))
         for i, layer in enumerate(self.layers[:depth]):
+            check_cancelled()
             if isinstance(layer, Flow):
                 x, log_det = layer(particles.x)
                 particles = Particles(x, particles.log_prob - log_det)

@@ -125,6 +125,17 @@ def test_a_kill_after_any_write_to_the_checkpoint_leaves_a_run_that_goes_on(tmp_
         assert untimed(again) == untimed(whole), number
 
 
+def test_no_recursion_limit_cuts_it(tmp_path: Path) -> None:
+    """LangChain hands 25 supersteps to what runs in a batch or a pipe; these layers take 33."""
+    target, settings = named("8modes"), configured("cpu", "8modes", {**TINY, "blocks": 8, "steps": 1})
+    begin: dict[str, Any] = {"layers": [], "metrics": []}
+    for name in ("batch", "pipe"):
+        graph: Any = JKO.NeuralJKO(Run(target, settings, tmp_path / name), samples=8).build().compile()
+        final = graph.batch([begin])[0] if name == "batch" else (graph | (lambda state: state)).invoke(begin)
+        assert final["finished"] and [layer["kind"] for layer in final["layers"]] == settings.plan()
+        assert len(settings.plan()) == 17
+
+
 def test_another_number_of_samples_is_measured_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def numbers(samples: int, *more: str) -> dict[str, Any]:
         given = ["--target", "8modes", "--out", str(tmp_path), "--samples", str(samples), *TINY_SETTINGS, *more]
