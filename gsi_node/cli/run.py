@@ -48,7 +48,7 @@ def run(job: Job, make_solver: MakeSolver = MathSolver) -> int:
     try:
         with loop, checkpoint_errors(arguments.checkpoint):
             solver = make_solver(arguments.draft, arguments.base, arguments.reward, job.config)
-            Run(job, solver, loop).all()
+            SolverRun(job, solver, loop).all()
     except KeyboardInterrupt:
         _farewell(job)
         return 128 + (signal.SIGTERM if loop.terminated else signal.SIGINT)
@@ -57,7 +57,7 @@ def run(job: Job, make_solver: MakeSolver = MathSolver) -> int:
     return DONE
 
 
-class Run:
+class SolverRun:
     """One command's problems, in order, on one event loop; loading happens between its runs, where Ctrl-C is prompt."""
 
     def __init__(self, job: Job, solver: MathSolver, loop: Loop) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -28,11 +27,13 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class CommandTable:
-    """program: as it is called, and how messages name it. about: above the table of commands in its help."""
+    """program: as it is called, and how messages name it. about: above the table of commands in its help. extra: of
+    the commands that name none of their own."""
 
     program: str
     about: str
     commands: Mapping[str, Command]
+    extra: str | None = None
 
     def main(self, argv: Sequence[str]) -> int:
         """The exit code of the command that argv[0] names."""
@@ -59,14 +60,14 @@ class CommandTable:
             parser = Parser(
                 prog=program or f"{self.program} {name}",
                 description=(module.__doc__ or "").strip(),
-                formatter_class=argparse.RawDescriptionHelpFormatter,
+                raw=True,
             )
             module.add_arguments(parser)
             return int(module.main(parser.parse_args(argv)))
         except ModuleNotFoundError as error:
             package = (error.name or "").partition(".")[0]
-            if command.extra is None or package in OURS:
+            if (extra := command.extra or self.extra) is None or package in OURS:
                 raise
             called = f"{self.program.split()[-1]} {name}"
-            complain(f"`{called}` needs the package {package}: pip install 'gsi-node[{command.extra}]'")
+            complain(f"`{called}` needs the package {package}: pip install 'gsi-node[{extra}]'")
             return WRONG_CALL

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, TextIO
+from typing import TextIO
 
 from rich.console import Console, RenderableType
 
@@ -28,8 +28,8 @@ class Screen(Console):
             self.file.flush()
 
 
-def screen(file: TextIO | None = None, **settings: Any) -> Screen:
+def screen(file: TextIO | None = None) -> Screen:
     """A console on `file` (standard output): plain text where it is no terminal; texts are never read as markup."""
-    console = Screen(file=file or sys.stdout, markup=False, highlight=False, emoji=False, **settings)
+    console = Screen(file=file or sys.stdout, markup=False, highlight=False, emoji=False)
     console.width = min(console.width, WIDEST)
     return console

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, NoReturn, TextIO
+from typing import NoReturn, TextIO
 
 from gsi_node.errors import ConfigError, GSIError, StorageError
 from gsi_node.host.escapes import one_line
@@ -72,8 +72,10 @@ codecs.register_error("gsi_node.legible", legible)
 class Parser(argparse.ArgumentParser):
     """A command line whose mistakes are one line and exit code 2; options cannot be abbreviated."""
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**{"allow_abbrev": False, **settings})
+    def __init__(self, *, prog: str | None = None, description: str | None = None, raw: bool = False) -> None:
+        """raw: the lines of description and epilog stay as they are."""
+        form = argparse.RawDescriptionHelpFormatter if raw else argparse.HelpFormatter
+        super().__init__(prog=prog, description=description, formatter_class=form, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         complain(f"{message} ({self.prog} --help lists the options)")

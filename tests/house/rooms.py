@@ -89,7 +89,7 @@ ROOMS = (
         "neural_jko",
         ("gsi_node.neural_jko",),
         "the second system: a sampler for densities",
-        (*_PLAIN, "host", "core"),
+        (*_PLAIN, "gsi_node.cancel", "host", "core"),
         ("torch",),
     ),
     Room(
