@@ -5,9 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 KNOWN: tuple[str, ...] = (
-    "gsi_node/host/screen.py screen(**settings)",
-    "gsi_node/host/shell.py Parser.__init__(**settings)",
-    "Run",
 )
 
 
