@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-KNOWN: tuple[str, ...] = (
-)
+KNOWN: tuple[str, ...] = ()
 
 
 def strike(standing: set[str]) -> None:
