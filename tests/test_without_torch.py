@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from tests.rewards.pooling import PoolingServer
 from tests.service.running import running
 
 ROOT = Path(__file__).resolve().parents[1]
+OTHER = os.environ.get("GSI_SERVERS_PYTHON")
 LIGHT = (
     "gsi_node.models.servers.model",
     "gsi_node.models.servers.probe",
@@ -32,14 +34,18 @@ LIGHT = (
     "gsi_node.specs.load",
     "gsi_node.graph.build",
     "gsi_node.text.tokens",
+    "gsi_node.graph.solver",
     "gsi_node.tools.doctor",
+    "gsi_node.cli.solve",
+    "gsi_node.cli.serve",
+    "gsi_node.cli.doctor",
     "gsi_node.service.app",
     "graphs.math_solver",
 )
 NODE = """
 import json, sys
-from gsi_node import GSIConfig, compile_gsi, load_model, load_reward
-from gsi_node.tools.doctor import main as doctor
+from gsi_node import GSIConfig, compile_gsi, load_model, load_reward, solve
+from gsi_node.cli.__main__ import main as gsi
 
 draft, base, *rewards = sys.argv[1:]
 models = {"draft": load_model(draft), "base": load_model(base)}
@@ -47,8 +53,10 @@ config = GSIConfig(n=2, max_step_tokens=8, max_steps=2, temperature=1.0)
 for spec in rewards:
     out = compile_gsi(**models, reward=load_reward(spec), config=config).invoke({"problem": "1+2"})
     print(json.dumps([out["stop_reason"], len(out["steps"]), "torch" in sys.modules]))
+from gsi_node.step.context import Models
+assert solve("1+2", Models(**models, reward=load_reward(rewards[0])), config).steps
 examined = ["--draft", draft, "--base", base, "--reward", rewards[0], "--problem", "1+2", "--set", "temperature=1"]
-sys.exit(doctor(examined))
+sys.exit(gsi(["doctor", *examined]))
 """
 
 
@@ -88,7 +96,8 @@ def specs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 
 def without_torch(*program: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.without_torch", *program]
+    """A program run where torch is hidden; or by an interpreter that has none, as `make test-servers` names one."""
+    command = [OTHER, *program] if OTHER else [sys.executable, "-m", "tests.without_torch", *program]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
 
 
