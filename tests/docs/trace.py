@@ -14,17 +14,22 @@ from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPTH = 6
 
 
 def holds(thing: object, value: object, depth: int = DEPTH) -> bool:
-    """Whether a value is `thing`, or inside it: in containers, arrays, dataclasses and closures' arguments."""
+    """Whether a value is `thing`, or inside it: in texts, containers, arrays, records."""
+    if isinstance(value, str) and isinstance(thing, str | bytes):
+        return value in thing if isinstance(thing, str) else value.encode() in thing
     if isinstance(thing, type(value)):
         return bool(thing == value)
     if depth == 0 or thing is None or isinstance(thing, str | bytes | type):
         return False
+    if isinstance(thing, BaseModel):
+        return any(holds(one, value, depth - 1) for one in vars(thing).values())
     if isinstance(thing, np.ndarray):
         return bool(np.any(thing == value)) if isinstance(value, float) else False
     if isinstance(thing, Mapping):
