@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from gsi_node import GSIConfig, compile_gsi, create_gsi
+from gsi_node import GSIConfig, create_gsi
 from gsi_node.step.methods import HEADINGS, METHODS
-from gsi_node.tables.models import TableModel, TokenTable
+from gsi_node.tables.models import TokenTable
 from gsi_node.tables.rewards import TableReward
-from tests.docs.trace import walk
+from tests.docs.walks import reward_walk, row_walk
 from tests.house.rooms import ROOMS
 from tests.house.walls import markdown
 
@@ -38,28 +38,6 @@ def rooms() -> str:
     return "```\n" + "\n".join(lines) + "\n```\n"
 
 
-def reward_walk() -> str:
-    """The functions that a reward passes, a line a file, from `Reward.__call__` to the commit of its step."""
-    reward = 0.8125
-    draft, base = TableModel({"a\n\n": 0.5, "b\n\n": 0.5}), TableModel({"a\n\n": 0.3, "b\n\n": 0.7})
-    judge = TableReward({"a\n\n": reward, "b\n\n": reward})
-    config = GSIConfig(method="gsi", n=2, max_steps=1, threshold=0.0)
-    gsi = compile_gsi(draft=draft, base=base, reward=judge, config=config)
-    passed = walk(lambda: gsi.invoke({"problem": "?"}), reward)
-    return listed(passed[: passed.index("gsi_node.graph.nodes:GSINodes._commit") + 1])
-
-
-def listed(passed: list[str]) -> str:
-    """Functions in their order, those of one file that follow each other on one line."""
-    lines: list[list[str]] = []
-    for name in passed:
-        module, function = name.split(":")
-        if not lines or lines[-1][0] != module:
-            lines.append([module])
-        lines[-1].append(f"`{function}`")
-    return "".join(f"{i}. {module}: {', '.join(names)}\n" for i, (module, *names) in enumerate(lines, 1))
-
-
 def methods() -> str:
     """The table of methods, with where each was published."""
     lines = [f"| {' | '.join((*HEADINGS, 'from'))} |", "| --- " * (len(HEADINGS) + 1) + "|"]
@@ -75,6 +53,7 @@ PASSAGES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/architecture.md", "node"): node,
     ("docs/architecture.md", "rooms"): rooms,
     ("docs/architecture.md", "reward's way"): reward_walk,
+    ("docs/architecture.md", "row's way"): row_walk,
 }
 
 

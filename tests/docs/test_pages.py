@@ -7,7 +7,8 @@ import re
 import pytest
 
 from gsi_node.step.methods import METHODS
-from tests.docs.generated import PASSAGES, ROOT, node, reward_walk, written
+from tests.docs.generated import PASSAGES, ROOT, node, written
+from tests.docs.walks import reward_walk, row_walk
 
 
 @pytest.mark.parametrize("page", sorted({page for page, _ in PASSAGES}))
@@ -41,3 +42,10 @@ def test_the_reward_is_followed_from_its_call_to_the_commit() -> None:
     names = re.findall(r"`(.+?)`", reward_walk())
     assert (names[0], names[-1]) == ("TableReward.__call__", "GSINodes._commit")
     assert {"tilt", "Judging.verdict", "accept"} < set(names)
+
+
+def test_the_row_is_followed_from_its_making_to_a_plotted_point() -> None:
+    names = re.findall(r"`(.+?)`", row_walk())
+    assert (names[0], names[-1]) == ("solved_row", "errorbars")
+    order = [names.index(name) for name in ("Appender.append", "row_of", "tally", "wilson", "over_n")]
+    assert order == sorted(order)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import CodeType, FrameType
@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPTH = 6
+_ROOMS = tuple(f"{ROOT / room}/" for room in ("gsi_node", "evals"))
 
 
 def holds(thing: object, value: object, depth: int = DEPTH) -> bool:
@@ -47,19 +48,26 @@ def name_of(code: CodeType) -> str:
     return f"{'.'.join(path.parts)}:{code.co_qualname}"
 
 
-def walk(run: Callable[[], object], value: object, rooms: tuple[str, ...] = ("gsi_node", "evals")) -> list[str]:
-    """The functions that `value` passes while `run` runs, in the order in which it reaches them."""
-    prefixes = tuple(f"{ROOT / room}/" for room in rooms)
-    found: dict[str, None] = {}
+def walks(run: Callable[[], object], values: Sequence[object], ends: Collection[str] = ()) -> list[list[str]]:
+    """For each of `values` the functions that it passes while `run` runs, in the order in which it reaches them.
+
+    Where there are `ends`, last comes a list of those that are at work whenever one of these is called.
+    """
+    found: list[dict[str, None]] = [{} for _ in values]
+    above: dict[str, None] = {}
 
     def told(frame: FrameType, event: str, argument: Any) -> None:
-        if event not in ("call", "return") or not frame.f_code.co_filename.startswith(prefixes):
+        if event not in ("call", "return") or not _ours(frame):
             return
-        if "<" in frame.f_code.co_name:
-            return  # a comprehension, a lambda or a module: part of the function around it
-        local = frame.f_locals
-        if holds(argument, value) if event == "return" else any(holds(one, value) for one in local.values()):
-            found.setdefault(name_of(frame.f_code), None)
+        name = name_of(frame.f_code)
+        for value, passed in zip(values, found, strict=True):
+            if name not in passed and holds(argument if event == "return" else frame.f_locals, value):
+                passed[name] = None
+        if event == "call" and name in ends:
+            at: FrameType | None = frame
+            while at is not None:
+                above.update({name_of(at.f_code): None} if _ours(at) else {})
+                at = at.f_back
 
     sys.setprofile(told)
     threading.setprofile(told)  # the graph runs its nodes in threads
@@ -68,4 +76,9 @@ def walk(run: Callable[[], object], value: object, rooms: tuple[str, ...] = ("gs
     finally:
         sys.setprofile(None)
         threading.setprofile(None)
-    return list(found)
+    return [*map(list, found), list(above)] if ends else [*map(list, found)]
+
+
+def _ours(frame: FrameType) -> bool:
+    """Whether it is a function of the tree; comprehensions, lambdas and modules belong to what is around them."""
+    return frame.f_code.co_filename.startswith(_ROOMS) and not frame.f_code.co_name.startswith("<")
