@@ -54,3 +54,25 @@ def test_a_plot_is_added_in_one_file(tmp_path: Path) -> None:
     assert "plots/steps.png" in printed and (report / "plots" / "steps.png").stat().st_size > 0
     for page in ("report.md", "report.html"):
         assert "Steps a response" in (report / page).read_text("utf-8")
+
+
+def test_a_backend_is_added_in_two_files(tmp_path: Path) -> None:
+    copy, backend = Copy(tmp_path), section("backend")
+    assert len(copy.add(backend)) == backend.files == 2
+    solve, check = backend.commands
+    assert "3 + 4 = 7" in copy.run(solve)
+    assert copy.run(check) == ""
+    model = tmp_path / "gsi_node" / "models" / "acme.py"
+    model.write_text(model.read_text("utf-8").replace("[Score(self", "[Score(0.01 + self"), "utf-8")
+    assert "ContractBroken" in copy.run(check, code=1)
+
+
+def test_a_data_set_is_added_in_two_files(tmp_path: Path) -> None:
+    copy, data = Copy(tmp_path), section("data set")
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets" / "acme.jsonl").write_text('{"question": "Compute 37 + 48.", "number": 85}\n', "utf-8")
+    assert len(copy.add(data)) == data.files == 2
+    (command,) = data.commands
+    assert "1 rows" in copy.run(command)
+    (row,) = (tmp_path / "runs" / "acme" / "results.jsonl").read_text("utf-8").splitlines()
+    assert '"problem": "Compute 37 + 48."' in row and '"gold": "85"' in row
