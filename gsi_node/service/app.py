@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from gsi_node.cancel import run_cancellable
 from gsi_node.errors import BackendUnavailable, ConfigError, GSIError, InvalidLogProb
-from gsi_node.protocols import DecodingModel
+from gsi_node.protocols import DecodingModel, name_of
 from gsi_node.service import bodies
 from gsi_node.service.door import Door, Guard, refuse
 
@@ -37,7 +37,7 @@ class Service:
         self.waiting = 0
         self.ending = False
         self._model, self._reward, self._patience = model, reward, patience
-        self._full_name = str(getattr(served, "name", type(served).__name__))
+        self._full_name = name_of(served)
         self._name = self._full_name.replace("\\", "/").rstrip("/").rpartition("/")[2]  # folders are nobody's business
         self._uploads: set[asyncio.Timeout] = set()
         self._works: set[asyncio.Timeout] = set()
@@ -46,8 +46,8 @@ class Service:
             "name": self._name,
             "role": "model" if reward is None else "reward",
             "fingerprint": self._fingerprint,
-            "vocabulary": getattr(served, "vocabulary", ""),
-            "stop_ids": list(getattr(served, "stop_ids", ())),
+            "vocabulary": model.vocabulary if reward is None else "",
+            "stop_ids": list(model.stop_ids) if reward is None else [],
             "range": None if reward is None else list(reward.range),
         }
         work: list[tuple[str, type[bodies.Body], Callable[[Any], dict[str, Any]]]]

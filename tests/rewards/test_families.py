@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,11 @@ from transformers import (
 )
 
 from gsi_node.errors import BackendUnavailable, ConfigError
-from gsi_node.rewards.prm.families import FAMILIES, QWEN_SYSTEM
+from gsi_node.rewards.prm.families import FAMILIES, QWEN_SYSTEM, first, recognise
 from gsi_node.rewards.prm.in_process import TransformersPRM, family_of
 from gsi_node.rewards.prm.layout import Wish
 from gsi_node.specs.kinds import REWARDS, placed
+from gsi_node.specs.load import load_reward
 from gsi_node.types import Prefix, Step
 from tests.miniature import miniature_tokenizer
 from tests.rewards.family_models import build_family, family_tokenizer
@@ -223,3 +225,16 @@ def test_refusals(root: Path) -> None:
 def test_the_table_of_specs_knows_every_family() -> None:
     for kind in ("prm", "server"):
         assert placed(REWARDS[kind].families or "") is FAMILIES
+
+
+def test_a_family_is_one_record(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted in the table, it is known to specs, to recognition and to the wishes it allows, with no other word."""
+    mine = replace(FAMILIES["trl"], name="mine", read=first, known_by=lambda config, name: "mine" in name, wishes=())
+    families = {"mine": mine, **FAMILIES}
+    monkeypatch.setattr("gsi_node.rewards.prm.families.FAMILIES", families)
+    folder = build_family(root, "trl")
+    said = [load_reward(f"prm:{folder}@{name}")(Prefix(PROBLEM), [step("4")])[0] for name in ("trl", "mine")]
+    assert said[1] == pytest.approx(1 - said[0])  # read by `first` where the other is read by `second`
+    assert recognise({}, "a-mine-prm") is mine
+    with pytest.raises(ConfigError, match="family 'mine' has its own separator"):
+        load_reward(f"prm:{folder}@mine?separator=x")

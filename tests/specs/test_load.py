@@ -240,3 +240,21 @@ def test_importing_and_parsing_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "transformers"}.intersection(json.loads(done.stdout))
+
+
+def test_a_dialect_is_one_file_and_one_row() -> None:
+    """A kind planted among the dialects is a kind of specs, with no other word."""
+    code = (
+        "from gsi_node.models.servers.dialects import DIALECTS, VLLM\n"
+        "class Mine(VLLM): kind, example, about_paths = 'mine', 'mine:http://HOST:1/v1#MODEL', ('/mine',)\n"
+        "DIALECTS['mine'] = Mine()\n"
+        "from gsi_node.errors import BackendUnavailable, SpecError\n"
+        "from gsi_node.specs.load import load_model\n"
+        "for spec in ('mine:http://127.0.0.1:9/v1#m?attempts=1', 'yours:x'):\n"
+        "    try: load_model(spec)\n"
+        "    except (BackendUnavailable, SpecError) as error: print(type(error).__name__, error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    reached, known = done.stdout.splitlines()
+    assert reached.startswith("BackendUnavailable http://127.0.0.1:9/v1: asking what it serves: the connection failed")
+    assert "mine (e.g. mine:http://HOST:1/v1#MODEL)" in known

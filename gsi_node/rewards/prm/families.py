@@ -61,7 +61,8 @@ class Family:
     known_by(config, lower-case name): whether a checkpoint is of this family. outputs: their number at a position.
     layout: ids of problem and steps, from the tokenizer, the user's wishes and the config. read: the outputs at the
     last token of a candidate to P(good). words: the two words of a language model, good first. pooled: the task under
-    which vLLM's pooling endpoint serves it, None where it cannot.
+    which vLLM's pooling endpoint serves it, None where it cannot. wishes: the fields of Wish that a user may settle;
+    plain: without a chat template, unless the user wishes for it.
     """
 
     name: str
@@ -72,6 +73,8 @@ class Family:
     read: Read
     words: tuple[str, str] | None = None
     pooled: str | None = "token_classify"
+    wishes: tuple[str, ...] = ()
+    plain: bool = False
 
     @property
     def reading(self) -> tuple[object, ...]:
@@ -114,6 +117,7 @@ def _qwen(codec: Codec, wish: Wish, config: Mapping[str, Any]) -> StepLayout:
     return chat_layout(codec, replace(wish, system_prompt=system), marker(codec, "<extra_0>"), "<extra_0>")
 
 
+_ALL = ("separator", "system_prompt", "use_chat_template")
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
@@ -124,6 +128,7 @@ FAMILIES: dict[str, Family] = {
             2,
             _qwen,
             second,
+            wishes=("system_prompt",),
         ),
         Family(
             "skywork",
@@ -152,6 +157,7 @@ FAMILIES: dict[str, Family] = {
             first,
             words=("+", "-"),
             pooled=None,
+            wishes=("system_prompt",),
         ),
         Family(
             "trl-chat",
@@ -160,6 +166,7 @@ FAMILIES: dict[str, Family] = {
             2,
             _separated,
             second,
+            wishes=_ALL,
         ),
         Family(
             "trl",
@@ -172,6 +179,8 @@ FAMILIES: dict[str, Family] = {
                 else plain_layout(codec, wish.separator or "\n")
             ),
             second,
+            wishes=_ALL,
+            plain=True,
         ),
         Family(
             "orm",
@@ -181,6 +190,7 @@ FAMILIES: dict[str, Family] = {
             lambda codec, wish, config: response_layout(codec, wish),
             only,
             pooled="classify",
+            wishes=("system_prompt",),
         ),
     )
 }
@@ -208,11 +218,11 @@ def recognise(config: Mapping[str, Any], name: str) -> Family:
 
 def checked_wish(family: Family, wish: Wish) -> Wish:
     """`wish`, if the family can follow it; ConfigError for what it fixes itself."""
-    if wish.separator is not None and not family.name.startswith("trl"):
+    if wish.separator is not None and "separator" not in family.wishes:
         raise ConfigError(f"family {family.name!r} has its own separator; leave separator={wish.separator!r} out")
-    templated = family.name not in ("skywork", "shepherd")
-    if wish.system_prompt is not None and (not templated or (family.name == "trl" and not wish.use_chat_template)):
+    untemplated = "system_prompt" not in family.wishes or (family.plain and not wish.use_chat_template)
+    if wish.system_prompt is not None and untemplated:
         raise ConfigError(f"family {family.name!r} uses no chat template, so there is no place for system_prompt")
-    if wish.use_chat_template is not None and not family.name.startswith("trl"):
+    if wish.use_chat_template is not None and "use_chat_template" not in family.wishes:
         raise ConfigError(f"family {family.name!r} fixes its prompt; leave use_chat_template out")
     return wish
