@@ -20,12 +20,12 @@ _HOME = {
     "Method": "step.methods",
     "Prefix": "types",
     "Reward": "protocols",
-    "RewardBase": "protocols",
+    "RewardBase": "bases",
     "SamplingLaw": "types",
     "Score": "types",
     "Step": "types",
     "StepModel": "protocols",
-    "StepModelBase": "protocols",
+    "StepModelBase": "bases",
     "StrictSerializer": "graph.serde",
     "Models": "step.context",
     "Solution": "step.solve",
@@ -85,6 +85,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from gsi_node.answer import last_boxed
+    from gsi_node.bases import RewardBase, StepModelBase
     from gsi_node.core.accept import calibrate_log_c, calibrate_log_ratio_clip
     from gsi_node.errors import GSIError
     from gsi_node.graph.build import compile_gsi, create_gsi
@@ -92,7 +93,7 @@ if TYPE_CHECKING:
     from gsi_node.graph.serde import StrictSerializer
     from gsi_node.graph.solver.math_solver import MathSolver, build_math_solver
     from gsi_node.graph.state import GSIInput, GSIOutput, GSIState
-    from gsi_node.protocols import Reward, RewardBase, StepModel, StepModelBase
+    from gsi_node.protocols import Reward, StepModel
     from gsi_node.rewards.callables import callable_reward
     from gsi_node.specs.load import load_model, load_reward
     from gsi_node.step.config import GSIConfig

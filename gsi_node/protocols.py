@@ -4,8 +4,8 @@ Contract (gsi_node.testing runs it over a backend): score(prefix, sample(…)) r
 equals its singles; a cached prefix equals a cold one; the same key gives the same steps; another candidate index gives
 independent ones.
 
-Derive your own from StepModelBase or RewardBase, which have defaults for what GSI does not need. Optional members, each
-read by a function or protocol of this file and nowhere else:
+bases.py has defaults for what GSI does not need of a model of your own. Optional members, each read by a function or
+protocol of this file and nowhere else:
 
     name                        what it is called in messages (name_of)
     asample, ascore, acall      the method of that name without its "a", awaited (aask)
@@ -14,19 +14,17 @@ read by a function or protocol of this file and nowhere else:
     check_ratio(law)            raises LawMismatch where it cannot take part in π_B/π_S (check_ratio)
     findings                    what the doctor prints of it, a line each (findings_of)
     close()                     frees what it holds (close)
+    prefix_ids(prefix)          the token ids it reads, which are counted (prompt_length)
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Sequence
-from functools import cached_property
-from types import TracebackType
-from typing import Any, Literal, Protocol, Self, cast, runtime_checkable
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 from gsi_node.cancel import run_cancellable
-from gsi_node.errors import BackendError, ConfigError, LawMismatch, RewardOutOfRange, shown
-from gsi_node.identity import own_fingerprint
+from gsi_node.errors import BackendError, RewardOutOfRange, shown
 from gsi_node.types import Array, Key, Prefix, SamplingLaw, Score, Step
 
 
@@ -109,73 +107,6 @@ class Reward(Protocol):
         ...
 
 
-class Closing:
-    """close() at the end of a with block."""
-
-    def close(self) -> None:
-        """Free what it holds: connections, caches."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class AsyncTwins(Closing):
-    """asample and ascore for a synchronous backend: the sync method in a worker thread, stopped on cancellation."""
-
-    async def asample(self: StepModel, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
-        return await run_cancellable(self.sample, prefix, n, key, law)
-
-    async def ascore(self: StepModel, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
-        return await run_cancellable(self.score, prefix, steps, law)
-
-
-class StepModelBase(AsyncTwins):
-    """All that a StepModel needs beside `vocabulary`, `sample` and, for methods with a ratio, `score`."""
-
-    stop_ids: tuple[int, ...] = ()
-    """None: `sample` ends steps as it sees fit."""
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """identity.own_fingerprint, as it was when first asked for. Define it where the model holds a client, weights
-        or a file: without a name of its own, such a model is another one in every process, and no checkpoint goes on
-        with it."""
-        return own_fingerprint(self)
-
-    def supports(self, law: SamplingLaw) -> None:
-        """Every law: raise LawMismatch for those that `sample` does not follow."""
-
-    def encode(self, text: str) -> tuple[int, ...]:
-        """ConfigError: define it to begin from `initial_steps` that are texts."""
-        raise ConfigError(
-            f"{name_of(self)} does not encode texts: give initial_steps their token_ids, or define encode"
-        )
-
-    def score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
-        """LawMismatch: define it for methods with a ratio."""
-        raise LawMismatch(f"{name_of(self)} lacks score, which methods with a ratio ask for; use rsd-n or sbon-draft")
-
-
-class RewardBase(Closing):
-    """All that a Reward in [0, 1] needs beside `__call__`. Its acall is the call in a worker thread, stopped on
-    cancellation."""
-
-    range: tuple[float, float] = (0.0, 1.0)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """As StepModelBase has it."""
-        return own_fingerprint(self)
-
-    async def acall(self: Reward, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
-        return await run_cancellable(self.__call__, prefix, steps)
-
-
 Question = Literal["sample", "score", "next_log_probs", "__call__"]
 
 
@@ -230,49 +161,6 @@ def checked_rewards(reward: Reward, prefix: Prefix, steps: Sequence[Step], answe
     return values
 
 
-def require_model(role: str, model: object, *, score: bool) -> None:
-    """ConfigError, which names the members that are missing, unless it is a StepModel. score: whether it is scored."""
-    members = ("vocabulary", "sample", "fingerprint", "stop_ids", "supports", "encode", *(["score"] if score else []))
-    missing = _missing(model, members)
-    if score and getattr(type(model), "score", None) is StepModelBase.score:
-        missing.append("score")
-    if {"vocabulary", "sample"} <= set(missing):
-        raise _no_such_thing(role, model, "StepModel", "load_model")
-    if missing:
-        own = "vocabulary, sample and, for methods with a ratio, score"
-        raise ConfigError(
-            f"{role}: {type(model).__name__} lacks {' and '.join(missing)}; gsi_node.StepModelBase has all but {own}"
-        )
-
-
-def require_reward(role: str, reward: object) -> None:
-    """ConfigError, which names the members that are missing, unless it is a Reward."""
-    missing = _missing(reward, ("__call__", "range", "fingerprint"))
-    if {"__call__", "range"} <= set(missing):
-        raise _no_such_thing(role, reward, "Reward", "load_reward")
-    if missing:
-        raise ConfigError(
-            f"{role}: {shown(reward)} lacks {' and '.join(missing)}; gsi_node.RewardBase has all but __call__, and "
-            "gsi_node.callable_reward(fn) makes a reward of fn(problem, step_texts) -> float"
-        )
-
-
-def _missing(model: object, members: Iterable[str]) -> list[str]:
-    """Those that it has not. The class is asked first: a property may take long."""
-    return [
-        name
-        for name in members
-        if not (callable(model) if name == "__call__" else hasattr(type(model), name) or hasattr(model, name))
-    ]
-
-
-def _no_such_thing(role: str, found: object, protocol: str, loader: str) -> ConfigError:
-    return ConfigError(
-        f"{role}: want an object with the {protocol} protocol, got {type(found).__name__} {shown(found)}; "
-        f"gsi_node.{loader}(spec) makes one from a spec"
-    )
-
-
 def name_of(model: object) -> str:
     """What a model or reward is called in messages; its type's name where it has none."""
     return str(getattr(model, "name", type(model).__name__))
@@ -293,3 +181,10 @@ def close(model: object) -> None:
     """Free what a model or reward holds, where it says how."""
     if (free := getattr(model, "close", None)) is not None:
         free()
+
+
+def prompt_length(model: Any, problem: str) -> int:
+    """Tokens of the rendered prompt; of the plain problem where the backend does not say."""
+    if hasattr(model, "prefix_ids"):
+        return len(model.prefix_ids(Prefix(problem)))
+    return len(model.encode(problem)) if hasattr(model, "encode") else len(problem.split())

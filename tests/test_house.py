@@ -90,9 +90,9 @@ def test_a_planted_wrong_import_is_found(module: str, source: str) -> None:
     [
         ("gsi_node.core.weights", "import numpy as np\nfrom gsi_node.types import Key\nfrom . import rng"),
         ("gsi_node.step.stages", "from gsi_node.protocols import StepModel\nfrom gsi_node.core import weights"),
-        ("gsi_node.models.transformers", "import torch\nfrom gsi_node.protocols import AsyncTwins"),
+        ("gsi_node.models.transformers", "import torch\nfrom gsi_node.bases import AsyncTwins"),
         ("gsi_node.graph.build", "from langgraph.graph import StateGraph\nfrom gsi_node.step.stages import draft"),
-        ("gsi_node.rewards.prm.in_process", "import transformers\nfrom gsi_node.protocols import RewardBase"),
+        ("gsi_node.rewards.prm.in_process", "import transformers\nfrom gsi_node.bases import RewardBase"),
         ("gsi_node.neural_jko.rejection", "import torch\nfrom gsi_node.core.accept import weight_log_accept"),
     ],
 )

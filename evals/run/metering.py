@@ -13,8 +13,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from evals.run.cost import Size, Work, sizes_of
-from gsi_node.cancel import run_cancellable
-from gsi_node.protocols import Reward, TokenModel
+from gsi_node.protocols import Reward, TokenModel, aask, ask, name_of, prompt_length
 from gsi_node.tools.timing import Span
 from gsi_node.types import Array, Ids, Key, Prefix, SamplingLaw, Score, Step
 
@@ -54,7 +53,7 @@ class _Metered:
 
     @property
     def name(self) -> str:
-        return str(getattr(self.inner, "name", type(self.inner).__name__))
+        return name_of(self.inner)
 
     @property
     def fingerprint(self) -> str:
@@ -74,17 +73,11 @@ class _Metered:
             return
         before = tuple(step.token_ids for step in prefix.steps)
         work = meter.setdefault(self.role, Work())
-        prompt = self._prompt_length(prefix.problem)
+        prompt = prompt_length(self.inner, prefix.problem)
         if fed_already is None:
             work.add(prompt, before, rows, judged=judged)
         else:
             work.look_on(prompt, before, rows[0], fed_already)
-
-    def _prompt_length(self, problem: str) -> int:
-        """Tokens of the rendered prompt; of the plain problem where the backend does not say."""
-        if hasattr(self.inner, "prefix_ids"):
-            return len(self.inner.prefix_ids(Prefix(problem)))
-        return len(self.inner.encode(problem)) if hasattr(self.inner, "encode") else len(problem.split())
 
 
 class MeteredModel(_Metered):
@@ -119,18 +112,14 @@ class MeteredModel(_Metered):
         return scores
 
     async def asample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
-        twin = getattr(self.inner, "asample", None)
-        asked = run_cancellable(self.inner.sample, prefix, n, key, law) if twin is None else twin(prefix, n, key, law)
         with timed():
-            steps: list[Step] = await asked
+            steps: list[Step] = await aask(self.inner, "sample", prefix, n, key, law)
         self.count(prefix, ids_of(steps))
         return steps
 
     async def ascore(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
-        twin = getattr(self.inner, "ascore", None)
-        asked = run_cancellable(self.inner.score, prefix, steps, law) if twin is None else twin(prefix, steps, law)
         with timed():
-            scores: list[Score] = await asked
+            scores: list[Score] = await aask(self.inner, "score", prefix, steps, law)
         self.count(prefix, distinct(steps))
         return scores
 
@@ -164,15 +153,13 @@ class MeteredReward(_Metered):
 
     def __call__(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
         with timed():
-            rewards = self.inner(prefix, steps)
+            rewards: list[float] = ask(self.inner, "__call__", prefix, steps)
         self.count(prefix, distinct(steps), judged=True)
         return rewards
 
     async def acall(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
-        twin = getattr(self.inner, "acall", None)
-        asked = run_cancellable(self.inner.__call__, prefix, steps) if twin is None else twin(prefix, steps)
         with timed():
-            rewards: list[float] = await asked
+            rewards: list[float] = await aask(self.inner, "__call__", prefix, steps)
         self.count(prefix, distinct(steps), judged=True)
         return rewards
 

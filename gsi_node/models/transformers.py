@@ -10,18 +10,17 @@ from collections.abc import Sequence
 from functools import cached_property
 from math import fsum, isnan, nan
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from gsi_node.bases import AsyncTwins
 from gsi_node.engine.engine import Engine
 from gsi_node.engine.loading import load_pretrained, model_digest
 from gsi_node.engine.sampling import check_law, log_probs, target_log_probs
 from gsi_node.errors import ConfigError, InvalidLogProb
 from gsi_node.identity import fingerprint_of
-from gsi_node.protocols import AsyncTwins
 from gsi_node.text.prompt import USUAL, PromptSettings
 from gsi_node.text.tokens import Tokenized, Tokens
 from gsi_node.types import Array, Ids, Key, Prefix, SamplingLaw, Score, Step
@@ -174,14 +173,6 @@ class TransformersModel(Tokenized, AsyncTwins):
     def close(self) -> None:
         """Free the prefix cache. The weights go with the object."""
         self.engine.cache.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _step(self, tokens: list[int], values: list[float]) -> Step:
         log_prob = fsum(values)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+from gsi_node.bases import require_model, require_reward
 from gsi_node.errors import ConfigError, VocabularyMismatch
-from gsi_node.protocols import TokenModel, check_ratio, require_model, require_reward
+from gsi_node.protocols import TokenModel, check_ratio
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.context import Models
 from gsi_node.step.judging import log_envelope

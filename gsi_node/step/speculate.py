@@ -17,9 +17,10 @@ from functools import partial
 
 import numpy as np
 
+from gsi_node.bases import AsyncTwins
 from gsi_node.core.choose import Chooser, KeyedChooser
 from gsi_node.errors import ConfigError, InvalidLogProb
-from gsi_node.protocols import AsyncTwins, TokenModel, name_of
+from gsi_node.protocols import TokenModel, name_of
 from gsi_node.step.calls import Call, Stage, run
 from gsi_node.types import Array, Key, Prefix, SamplingLaw, Score, Step
 

@@ -8,10 +8,10 @@ from hashlib import blake2b
 
 import numpy as np
 
+from gsi_node.bases import AsyncTwins
 from gsi_node.core.choose import Chooser, KeyedChooser
 from gsi_node.errors import ConfigError, VocabularyMismatch
 from gsi_node.identity import described, fingerprint_of
-from gsi_node.protocols import AsyncTwins
 from gsi_node.types import Array, Key, Prefix, SamplingLaw, Score, Step
 
 Table = Mapping[str, float]

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 
+from gsi_node.bases import RewardBase
 from gsi_node.errors import ConfigError
 from gsi_node.identity import described, fingerprint_of
-from gsi_node.protocols import RewardBase
 from gsi_node.types import Prefix, Step
 
 

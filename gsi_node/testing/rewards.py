@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from gsi_node.bases import require_reward
 from gsi_node.errors import BackendError, ContractBroken, RewardOutOfRange
-from gsi_node.protocols import Reward, aask, ask, require_reward
+from gsi_node.protocols import Reward, aask, ask
 from gsi_node.testing.models import require
 from gsi_node.types import Prefix, Step
 

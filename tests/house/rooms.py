@@ -35,7 +35,7 @@ _TOKENS = ("text", "pocket", "engine", "models", "rewards")
 ROOMS = (
     Room(
         "ground",
-        _inside("gsi_node", "types errors protocols answer cancel identity"),
+        _inside("gsi_node", "types errors protocols bases answer cancel identity"),
         "plain data, the exception tree, the two protocols, answers, cancellation, fingerprints",
         (),
     ),

@@ -176,7 +176,7 @@ MUTANTS: list[tuple[type[Sound], Callable[[Subject], None], str]] = [
     (OneMissing, checks.check_shape, "2 steps where 3 were asked for"),
     (ScoresMissing, checks.check_score_is_log_prob, "1 numbers for 8 steps"),
     (ProbabilityForLogProb, checks.check_shape, "was drawn at log-probability 0"),
-    (AnotherEachTime, checks.check_shape, "fingerprint: two models that were made alike"),
+    (AnotherEachTime, checks.check_shape, "fingerprint: two models made alike"),
 ]
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 
+from gsi_node.bases import Closing
 from gsi_node.models.servers.http import Transport
-from gsi_node.protocols import Closing
 from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
 
 

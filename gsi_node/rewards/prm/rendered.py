@@ -8,8 +8,8 @@ from functools import lru_cache
 from itertools import chain, repeat
 from math import isfinite
 
+from gsi_node.bases import RewardBase
 from gsi_node.errors import ConfigError, RewardOutOfRange
-from gsi_node.protocols import RewardBase
 from gsi_node.rewards.constant import ConstantWatch
 from gsi_node.rewards.prm.layout import StepLayout
 from gsi_node.types import Ids, Prefix, Step

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gsi_node.bases import RewardBase
 from gsi_node.errors import ConfigError
-from gsi_node.protocols import RewardBase
 from gsi_node.rewards.verifier.relations import relations
 from gsi_node.types import Prefix, Step
 

@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
+from gsi_node.bases import Closing
 from gsi_node.cancel import together
-from gsi_node.protocols import Closing, Reward, aask, ask, close
+from gsi_node.protocols import Reward, aask, ask, close
 from gsi_node.types import Prefix, Step
 
 Said = list[list[float]]
