@@ -30,7 +30,6 @@ def _inside(package: str, names: str) -> tuple[str, ...]:
 
 _PLAIN = ("gsi_node.types", "gsi_node.errors")
 _FLOOR = ("ground", "host", "core")
-_TOKENS = ("text", "pocket", "engine", "models", "rewards")
 
 ROOMS = (
     Room(
@@ -67,7 +66,7 @@ ROOMS = (
         "models",
         ("gsi_node.models",),
         "step models: in process, behind servers, remote",
-        (*_FLOOR, "text", "engine"),
+        ("ground", "core", "text", "engine"),
         ("torch", "transformers"),
     ),
     Room(
@@ -77,12 +76,17 @@ ROOMS = (
         (*_FLOOR, "text", "engine", "models"),
         ("torch", "transformers"),
     ),
-    Room("specs", ("gsi_node.specs",), "the grammar of specs, and what each loads", (*_FLOOR, "tables", *_TOKENS)),
+    Room(
+        "specs",
+        ("gsi_node.specs",),
+        "the grammar of specs, and what each loads",
+        ("ground", "text", "pocket", "models", "rewards"),
+    ),
     Room(
         "graph",
         ("gsi_node.graph",),
         "the LangGraph node, and the only place in the package that imports langgraph",
-        (*_FLOOR, "step", "specs"),
+        ("ground", "core", "step", "specs"),
         ("langgraph", "langchain_core", "langchain"),
     ),
     Room(
@@ -96,25 +100,25 @@ ROOMS = (
         "testing",
         ("gsi_node.testing",),
         "the contract of the two protocols, for backends of one's own",
-        ("ground", "core", "tables", "step"),
+        ("ground",),
     ),
-    Room("service", ("gsi_node.service",), "our model service over HTTP", ("ground", "host", "specs")),
+    Room("service", ("gsi_node.service",), "our model service over HTTP", ("ground",)),
     Room(
         "tools",
         ("gsi_node.tools",),
         "bench, doctor, calibrate",
-        (*_FLOOR, "tables", "step", *_TOKENS, "specs", "graph"),
+        (*_FLOOR, "tables", "step", "pocket", "engine", "rewards", "specs", "graph"),
         ("torch", "transformers"),
     ),
     Room(
         "cli",
         ("gsi_node.cli",),
         "the command `gsi` and its page",
-        (*_FLOOR, "step", "models", "specs", "graph", "service", "tools"),
+        ("ground", "host", "step", "models", "specs", "graph", "service", "tools"),
     ),
-    Room("front door", ("gsi_node", "gsi_node.__main__"), "the public names, resolved on first use"),
+    Room("front door", ("gsi_node",), "the public names, resolved on first use"),
     Room("graphs", ("graphs",), "things to run, thin over public names", None, HEAVY),
-    Room("evals.options", ("evals.options",), "what an option of an evals command reads", ("host",)),
+    Room("evals.options", ("evals.options",), "what an option of an evals command reads", ()),
     Room("evals.rows", ("evals.rows",), "a row of results, and the file of rows"),
     Room("evals.data", ("evals.data",), "problems and their layouts", None, ("reasoning_gym",)),
     Room("evals.graders", ("evals.graders",), "what counts as a right answer", None, ("reasoning_gym",)),
