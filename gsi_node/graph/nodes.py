@@ -123,7 +123,7 @@ class GSINodes:
         record = step_record(context, judging, verdict)
         if isinstance(verdict, Refuse):
             return {**CLEARED, "gsi_verdict": pack_verdict(verdict), "gsi_refused": record}
-        return self._commit(state, context, Decision(judging.steps[verdict.chosen], record))
+        return self._commit(state, context, Decision(judging.steps[verdict.chosen], record, verdict))
 
     def fallback(self, state: State) -> Stage[Plain]:
         """π_B drafts the step itself."""
@@ -156,7 +156,8 @@ class GSINodes:
         records, index = [*state["steps"], decision.record], len(state["steps"])
         reason = stop_reason(records, decision.step.finished, context.config)
         get_runtime().stream_writer({"gsi_step": {"problem_id": context.problem_id, "index": index, **decision.record}})
-        return {**CLEARED, "steps": [decision.record], "stop_reason": reason}
+        verdict = pack_verdict(decision.verdict)
+        return {**CLEARED, "gsi_verdict": verdict, "steps": [decision.record], "stop_reason": reason}
 
     def _context(self, state: State) -> StepContext:
         """The run as the checkpoint has it, refused where the compiled settings or models are others."""

@@ -25,10 +25,11 @@ _log = logging.getLogger("gsi_node")
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A decided step: what is committed, and its record as README describes it."""
+    """A decided step: what is committed, its record as README describes it, and the verdict that committed it."""
 
     step: Step
     record: Plain
+    verdict: Commit
 
 
 def decide_step(context: StepContext) -> Decision:
@@ -45,7 +46,7 @@ def deciding(context: StepContext) -> Stage[Decision]:
     record = step_record(context, judging, verdict)
     if isinstance(verdict, Refuse):
         return (yield from fall_back(context, {"rejected": record}))
-    return Decision(judging.steps[verdict.chosen], record)
+    return Decision(judging.steps[verdict.chosen], record, verdict)
 
 
 def propose(context: StepContext) -> Stage[Judging | Lost]:
@@ -99,4 +100,4 @@ def fall_back(context: StepContext, before: Plain) -> Stage[Decision]:
     assert isinstance(proposed, Judging)
     judging, verdict = yield from settle(context, proposed)
     assert isinstance(verdict, Commit)
-    return Decision(judging.steps[verdict.chosen], step_record(context, judging, verdict) | before)
+    return Decision(judging.steps[verdict.chosen], step_record(context, judging, verdict) | before, verdict)

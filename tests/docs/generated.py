@@ -50,6 +50,7 @@ def methods() -> str:
 PASSAGES: dict[tuple[str, str], Callable[[], str]] = {
     ("CONTRIBUTING.md", "rooms"): markdown,
     ("README.md", "methods"): methods,
+    ("docs/math.md", "methods"): methods,
     ("docs/architecture.md", "node"): node,
     ("docs/architecture.md", "rooms"): rooms,
     ("docs/architecture.md", "reward's way"): reward_walk,
