@@ -15,6 +15,7 @@ from random import Random
 from string import ascii_uppercase
 
 from evals.data.problems import Problem
+from evals.graders.letters import read_choices
 
 Rewrite = Callable[[Problem, Random], str | None]
 
@@ -134,12 +135,12 @@ def letter(problem: Problem) -> str | None:
 
 def chosen(problem: Problem, at: str) -> str:
     """The text of the choice `at`."""
-    return str(problem.meta["choices"][ascii_uppercase.index(at)])
+    return read_choices(problem.meta)[ascii_uppercase.index(at)]
 
 
 def other(problem: Problem) -> str:
     """A letter that is not the answer."""
-    letters = ascii_uppercase[: len(problem.meta["choices"])]
+    letters = ascii_uppercase[: len(read_choices(problem.meta))]
     return letters[(letters.index(problem.answer) + 1) % len(letters)]
 
 

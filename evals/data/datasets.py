@@ -13,7 +13,6 @@ from hashlib import blake2b
 from importlib import import_module
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from evals.data.layouts import LAYOUTS, generated, lines
 from evals.data.layouts.base import Layout, Reading, SetRow
@@ -161,7 +160,7 @@ def _hub_rows(layout: Layout, places: Sequence[Path]) -> Iterator[tuple[str, Set
     here = " and ".join(map(str, places)) or f"no folder (neither --data-dir nor {DATA_DIR} is set)"
     looked = f"{layout.name} was not found: looked in {here}, then for {layout.hub.path} on the hub"
     try:
-        library: Any = import_module("datasets")
+        library = import_module("datasets")
     except ImportError as error:
         raise ConfigError(f"{looked}, which needs the library datasets: pip install 'gsi-node[evals]'") from error
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from gsi_node.errors import GSIError
 
@@ -25,7 +24,7 @@ class Problem:
     problem: str
     answer: str
     kind: str
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, object] = field(default_factory=dict)
 
 
 class Ungraded(GSIError):

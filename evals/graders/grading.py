@@ -14,15 +14,15 @@ import re
 from copy import copy
 from importlib.util import find_spec
 from math import isfinite
-from types import TracebackType
-from typing import Any
 
 from evals.data.problems import KINDS, Grade, Problem, Ungraded
-from evals.graders import notation, pocket
+from evals.graders import letters, notation, pocket
+from evals.graders.messages import GradeReply, GradeRequest
 from evals.graders.pool import Pool, ProcessDied, TimedOut
 from evals.graders.rules import NeedsSymbolic, Rules, undecided
 from gsi_node.answer import last_boxed
 from gsi_node.errors import BackendUnavailable, ConfigError
+from gsi_node.protocols import Closing
 
 MAX_CHARACTERS = 2000
 """An answer longer than this is wrong: the longest gold answer of the known sets has 210 characters."""
@@ -35,7 +35,7 @@ _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _LETTER = re.compile(r"[A-Za-z]")
 
 
-class Grader:
+class Grader(Closing):
     """Grades responses and compares answers; thread-safe, and a context manager over its processes.
 
     workers: how many processes may work at once, each started on first use. seconds: the limit of one comparison, in
@@ -49,14 +49,6 @@ class Grader:
         self._left: float | None = None
         self._whole = 0.0
         self._pool = Pool(workers)
-
-    def __enter__(self) -> Grader:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the processes; a later grade starts them again."""
@@ -130,17 +122,16 @@ class Grader:
         return self._compared(problem.kind, dict(problem.meta), gold, predicted, by_text=by_text)
 
     def _compared(
-        self, kind: str, meta: dict[str, Any], gold: str, predicted: str, *, by_text: bool = True
+        self, kind: str, meta: dict[str, object], gold: str, predicted: str, *, by_text: bool = True
     ) -> tuple[bool, str | None]:
         if kind != "rg":
             plainly = _plainly(kind, meta, gold, predicted, by_text)
             if plainly is not None:
                 return plainly
-        request = {"kind": kind, "meta": meta, "gold": gold, "predicted": predicted, "by_text": by_text}
-        reply = self._asked(request)
+        reply = self._asked({"kind": kind, "meta": meta, "gold": gold, "predicted": predicted, "by_text": by_text})
         return bool(reply["equal"]), reply["reason"]
 
-    def _asked(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _asked(self, request: GradeRequest) -> GradeReply:
         """The reply of a process, within what is left of the limits. Raises Ungraded."""
         if self._left is not None and self._left <= 0:
             raise Ungraded(f"grading a vote took longer than {self._whole:g} s of processor time")
@@ -174,13 +165,13 @@ def check_installed(kinds: set[str]) -> None:
 
 
 def _plainly(
-    kind: str, meta: dict[str, Any], gold: str, predicted: str, by_text: bool
+    kind: str, meta: dict[str, object], gold: str, predicted: str, by_text: bool
 ) -> tuple[bool, str | None] | None:
     """The same verdict without a process, of short plain numbers and of single letters; None for anything else."""
     if kind == "choice":
         if not (_LETTER.fullmatch(gold) and _LETTER.fullmatch(predicted)):
             return None
-        count = len(meta.get("choices", ()))
+        count = len(letters.read_choices(meta))
         lettered = all(ord(one.upper()) - ord("A") < count for one in (gold, predicted))
         return (gold.upper() == predicted.upper(), None) if lettered else None
     if not (_NUMBER.fullmatch(gold) and _NUMBER.fullmatch(predicted)):

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from json import dumps, loads
-from typing import Any
 
-from evals.data.layouts.generated import create
+from evals.data.layouts.generated import Generated, create
 
 
 @lru_cache(maxsize=64)
-def _dataset(name: str, config: str) -> Any:
+def _dataset(name: str, config: str) -> Generated:
     return create(name, loads(config))
 
 
-def right(meta: Mapping[str, Any], predicted: str) -> bool:
+def right(meta: Mapping[str, object], predicted: str) -> bool:
     """Whether the generator's scorer gives `predicted` full marks on the entry that meta names."""
+    index = meta["index"]
+    assert isinstance(index, int)
     dataset = _dataset(meta["generator"], dumps(meta["config"], sort_keys=True))
-    return bool(dataset.score_answer(predicted, dataset[meta["index"]]) >= 1.0)
+    return bool(dataset.score_answer(predicted, dataset[index]) >= 1.0)

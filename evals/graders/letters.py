@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from string import ascii_uppercase
-from typing import Any
 
 from evals.graders import notation
 
@@ -81,9 +80,15 @@ def plain_word(text: str) -> bool:
     return text.casefold() in _SAID and _WORD.fullmatch(text) is not None
 
 
-def equal(gold: str, predicted: str, meta: Mapping[str, Any]) -> tuple[bool, str | None]:
+def read_choices(meta: Mapping[str, object]) -> list[str]:
+    """The texts of the choices, as the layouts write them."""
+    given = meta.get("choices")
+    return [str(choice) for choice in given] if isinstance(given, list) else []
+
+
+def equal(gold: str, predicted: str, meta: Mapping[str, object]) -> tuple[bool, str | None]:
     """Whether `predicted` names the letter that `gold` names, and why not where it names none."""
-    choices = list(meta.get("choices", ()))
+    choices = read_choices(meta)
     found = letter(predicted, choices)
     if found is None:
         return False, "the answer is not one of the letters"

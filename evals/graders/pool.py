@@ -13,8 +13,8 @@ import sys
 import time
 import weakref
 from pathlib import Path
-from typing import Any
 
+from evals.graders.messages import GradeReply, GradeRequest
 from gsi_node.errors import BackendUnavailable, ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,19 +50,20 @@ class Worker:
         """The process id, None while there is no process."""
         return None if self._process is None else self._process.pid
 
-    def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
+    def ask(self, request: GradeRequest, seconds: float) -> GradeReply:
         """The reply to one request. seconds: of processor time.
 
         Raises TimedOut or ProcessDied; the worker is then ready for the next one all the same.
         """
         process = self._running()
-        line = json.dumps(request | {"seconds": seconds}).encode() + b"\n"
+        line = json.dumps({**request, "seconds": seconds}).encode() + b"\n"
         try:
-            reply = _exchange(process, line, START_SECONDS + STALLED * seconds)
+            answer = _exchange(process, line, START_SECONDS + STALLED * seconds)
         except BaseException:
             self.kill()
             raise
-        return dict(json.loads(reply))
+        reply: GradeReply = json.loads(answer)
+        return reply
 
     def kill(self) -> None:
         """End the process, if this process is its parent."""
@@ -110,7 +111,7 @@ class Pool:
         for worker in self.workers:
             self._idle.put(worker)
 
-    def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
+    def ask(self, request: GradeRequest, seconds: float) -> GradeReply:
         """The reply of the first free worker, within `seconds` of processor time.
 
         Raises TimedOut, ProcessDied, or BackendUnavailable where none can start or a package is missing.

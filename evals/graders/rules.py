@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
 
 from evals.graders import bases, letters, matrices, names, notation, numerals, pieces, sets, units
 from evals.graders.units import Quantity
@@ -49,7 +48,7 @@ class Rules:
     by_text: bool = True
 
     @staticmethod
-    def of(meta: Mapping[str, Any], symbolic: Symbolic, by_text: bool = True) -> Rules:
+    def of(meta: Mapping[str, object], symbolic: Symbolic, by_text: bool = True) -> Rules:
         """The rules that a problem's meta asks for."""
         rel, absolute = meta.get("rel_tol"), meta.get("abs_tol")
         return Rules(

@@ -10,7 +10,7 @@ Two equations are equal if their sides' differences are, up to a constant factor
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from hashlib import blake2b
@@ -19,6 +19,11 @@ from itertools import pairwise
 from evals.graders import expressions, numerals, trees
 from evals.graders.trees import Node, Unreadable
 from evals.graders.values import Budget, Evaluator, Undefined, Value
+
+Point = Mapping[str, Fraction]
+Values = tuple[Value | None, Value | None]
+Compare = Callable[[Point, Values, bool], bool | None]
+"""(point, the two values there, whether no point was compared yet) → whether they fit; None: it says nothing."""
 
 DIGITS = (40, 1000)
 POINTS = 14
@@ -109,23 +114,17 @@ def same(first: Node, second: Node, rel_tol: Fraction | None) -> bool:
 
     Raises ValueError where they have none, or one that is too large.
     """
-    budget = Budget()
-    for points, complex in _grounds(first, second):
-        both = 0
-        for point in points:
-            found = [_value(tree, point, complex, DIGITS[0], budget) for tree in (first, second)]
-            if any(value is None for value in found):
-                if found != [None, None] and not point:
-                    return False
-                continue
-            if not _agree(first, second, point, complex, budget, rel_tol=rel_tol, thorough=not both):
-                return False
-            both += 1
-            if both == ENOUGH and len(points) <= POINTS:
-                break
-        if both:
-            return True
-    raise ValueError("it has no value that could be compared")
+
+    def begin(complex: bool, budget: Budget) -> Compare:
+        def compare(point: Point, values: Values, thorough: bool) -> bool | None:
+            one, other = values
+            if one is None or other is None:
+                return False if one is not other and not point else None
+            return _agree(first, second, point, complex, budget, rel_tol=rel_tol, thorough=thorough)
+
+        return compare
+
+    return _throughout(first, second, begin)
 
 
 def proportional(first: Node, second: Node, positive: bool) -> bool:
@@ -133,31 +132,46 @@ def proportional(first: Node, second: Node, positive: bool) -> bool:
 
     Raises ValueError like `same`.
     """
+
+    def begin(complex: bool, budget: Budget) -> Compare:
+        start: list[Node] = []
+
+        def compare(point: Point, values: Values, thorough: bool) -> bool | None:
+            one, other = values
+            if one is None or other is None:
+                return None
+            here = [_put(tree, point) for tree in (first, second)]
+            if start:
+                crossed = Node("*", (start[0], here[1])), Node("*", (here[0], start[1]))
+                return _agree(*crossed, {}, complex, budget, rel_tol=Fraction(0), thorough=thorough)
+            if not one or not other:
+                return False if bool(one) != bool(other) else None
+            turned = Evaluator.sign(one) * Evaluator.sign(other)
+            if positive and turned < 0:
+                return False
+            if not positive or turned != 0:  # else not real there
+                start.extend(here)
+            return None
+
+        return compare
+
+    return _throughout(first, second, begin)
+
+
+def _throughout(first: Node, second: Node, begin: Callable[[bool, Budget], Compare]) -> bool:
+    """Whether a comparison, begun for each ground, holds at enough of its points: it says None where it cannot tell.
+
+    Raises ValueError where it can nowhere.
+    """
     budget = Budget()
     for points, complex in _grounds(first, second):
-        start: list[Node] = []
-        both = 0
+        compare, both = begin(complex, budget), 0
         for point in points:
-            found = [_value(tree, point, complex, DIGITS[0], budget) for tree in (first, second)]
-            if found[0] is None or found[1] is None:
-                continue
-            here = [_put(tree, point) for tree in (first, second)]
-            if not start:
-                if not found[0] or not found[1]:
-                    if bool(found[0]) != bool(found[1]):
-                        return False
-                    continue
-                turned = Evaluator.sign(found[0]) * Evaluator.sign(found[1])
-                if positive and turned < 0:
-                    return False
-                if positive and turned == 0:  # not real there
-                    continue
-                start = here
-                continue
-            crossed = [Node("*", (start[0], here[1])), Node("*", (here[0], start[1]))]
-            if not _agree(crossed[0], crossed[1], {}, complex, budget, rel_tol=Fraction(0), thorough=not both):
+            one, other = (_value(tree, point, complex, DIGITS[0], budget) for tree in (first, second))
+            verdict = compare(point, (one, other), not both)
+            if verdict is False:
                 return False
-            both += 1
+            both += verdict is True
             if both == ENOUGH and len(points) <= POINTS:
                 break
         if both:

@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from evals.graders import letters, pocket
+from evals.graders.messages import GradeReply, GradeRequest
 from evals.graders.rules import Rules
 from gsi_node.answer import last_boxed
-from gsi_node.types import Plain
 
 
 def limit_memory(megabytes: int) -> None:
@@ -29,13 +29,8 @@ def limit_memory(megabytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
 
 
-def answer(request: Plain) -> Plain:
-    """The reply to one request.
-
-    {"box": the last box of "response", or None, "length": its length} where "longest" is given, to which it is cut;
-    else {"equal": bool, "reason": why it could not be told, or None}; or {"ungraded": why nobody knows};
-    or {"missing": what a comparison needs and is not installed}.
-    """
+def answer(request: GradeRequest) -> GradeReply:
+    """The reply to one request (messages.py)."""
     try:
         if "longest" in request:
             box = last_boxed(request["response"])
@@ -56,8 +51,8 @@ def answer(request: Plain) -> Plain:
         return {"equal": False, "reason": told} if request["kind"] == "rg" else {"ungraded": told}
 
 
-def _compared(request: Plain) -> tuple[bool, str | None]:
-    kind, gold, predicted = (request[name] for name in ("kind", "gold", "predicted"))
+def _compared(request: GradeRequest) -> tuple[bool, str | None]:
+    kind, gold, predicted = request["kind"], request["gold"], request["predicted"]
     if kind == "exact":
         return pocket.equal(gold, predicted)
     if kind == "choice":
@@ -104,7 +99,7 @@ def main(megabytes: int) -> None:
         signal.setitimer(signal.ITIMER_PROF, seconds)  # SIGPROF's default action ends the process
         reply = answer(request)
         left = signal.setitimer(signal.ITIMER_PROF, 0)[0]
-        replies.write(json.dumps(reply | {"spent": max(0.0, seconds - left)}) + "\n")
+        replies.write(json.dumps({**reply, "spent": max(0.0, seconds - left)}) + "\n")
         replies.flush()
 
 

@@ -11,18 +11,17 @@ import fcntl
 import os
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from evals.rows.lines import lines_of, row_of
 from gsi_node.errors import ConfigError, StorageError
 from gsi_node.host.files import write
+from gsi_node.protocols import Closing
 
 SYNC_SECONDS = 5.0
 DROPPED = "dropped-lines.txt"
 
 
-class Appender:
+class Appender(Closing):
     """A results file to which this process alone appends. A context manager.
 
     cut_off: bytes of a last line without an end that were dropped. dropped: what was said of each line that --repair
@@ -68,14 +67,6 @@ class Appender:
             raise self._failed(error) from error
         finally:
             os.close(self._file)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _failed(self, error: OSError) -> StorageError:
         return StorageError(

@@ -3,7 +3,7 @@ alone knows."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -16,21 +16,9 @@ STANDINGS: tuple[Standing, ...] = ("error", "ungraded", "graded")
 
 
 class _Value(BaseModel):
-    """A frozen value, strictly typed. TEMPORARY mapping access for the report, which still reads rows as dicts."""
+    """A frozen value, strictly typed."""
 
     model_config = STRICT | ConfigDict(frozen=True)
-
-    def __getitem__(self, name: str) -> Any:
-        try:
-            return getattr(self, name)
-        except AttributeError as error:
-            raise KeyError(name) from error
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return getattr(self, name, default)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.model_fields_set
 
 
 class _OpenValue(_Value):

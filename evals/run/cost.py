@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Protocol
 
 from gsi_node.rewards.verifier.reward import VerifierReward
 from gsi_node.tables.models import TableModel
@@ -43,29 +43,64 @@ class Size:
 NOTHING = Size(0, 0, 0, 0)
 
 
-def sizes_of(model: Any) -> tuple[Size, ...] | None:
+def sizes_of(model: object) -> tuple[Size, ...] | None:
     """The sizes of the networks behind a model or reward that is asked: several for an ensemble; None where unknown."""
     if isinstance(model, TableModel | TableReward | VerifierReward):
         return (NOTHING,)
-    if hasattr(model, "inner"):
-        return sizes_of(model.inner)
-    if hasattr(model, "members"):
-        parts = [sizes_of(member) for member in model.members]
+    if (inner := getattr(model, "inner", None)) is not None:
+        return sizes_of(inner)
+    if (members := getattr(model, "members", None)) is not None:
+        parts = [sizes_of(member) for member in members]
         return None if None in parts else tuple(size for part in parts if part for size in part)
     network = getattr(getattr(model, "engine", None), "model", None)
     return None if network is None else (_size(network),)
 
 
-def _size(network: Any) -> Size:
+class Tensors(Protocol):
+    """What is counted of a torch module."""
+
+    def parameters(self) -> Iterable[Sized]: ...
+    def get_parameter(self, target: str) -> Sized: ...
+
+
+class Sized(Protocol):
+    """A tensor."""
+
+    def numel(self) -> int: ...
+
+
+class TextConfig(Protocol):
+    """What is read of the configuration of a language model of transformers."""
+
+    num_attention_heads: int
+    num_hidden_layers: int
+    hidden_size: int
+
+    def get_text_config(self, *, decoder: bool) -> TextConfig: ...
+
+
+class Network(Tensors, Protocol):
+    """A language model of transformers."""
+
+    config: TextConfig
+    base_model_prefix: str
+
+    def get_input_embeddings(self) -> Tensors: ...
+    def get_output_embeddings(self) -> Tensors | None: ...
+
+
+def _size(network: Network) -> Size:
     config = network.config.get_text_config(decoder=True)
     body = getattr(network, network.base_model_prefix, network)
-    table = network.get_input_embeddings().weight
+    table = network.get_input_embeddings().get_parameter("weight")
     head = network.get_output_embeddings()
     own = sum(p.numel() for p in body.parameters()) - table.numel()
     extra = sum(p.numel() for p in network.parameters()) - own - table.numel()
     heads = config.num_attention_heads
     width = heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
-    return Size(own, head.weight.numel() if head is not None else extra, config.num_hidden_layers, width)
+    return Size(
+        own, head.get_parameter("weight").numel() if head is not None else extra, config.num_hidden_layers, width
+    )
 
 
 @dataclass(slots=True)

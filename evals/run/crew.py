@@ -16,6 +16,7 @@ from evals.rows.lines import to_line
 from evals.rows.row import Row, Standing
 from evals.run.how import How
 from evals.run.plan import Plan, Task, Workplace
+from gsi_node.protocols import Reward, StepModel
 
 Handle = TypeVar("Handle")
 
@@ -140,8 +141,8 @@ class Crew(ABC, Generic[Handle]):
         return min(able, key=lambda member: len(member.tasks), default=None)
 
 
-def resolve(name: str) -> Callable[[str, str], object]:
+def resolve(name: str) -> Callable[[str, str], StepModel | Reward]:
     """The function "module:name"."""
     module, _, attribute = name.partition(":")
-    found: Callable[[str, str], object] = getattr(import_module(module), attribute)
+    found: Callable[[str, str], StepModel | Reward] = getattr(import_module(module), attribute)
     return found

@@ -10,10 +10,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
 
 from evals.run.cost import Size, Work, sizes_of
-from gsi_node.protocols import Reward, TokenModel, aask, ask, name_of, prompt_length
+from gsi_node.protocols import Reward, StepModel, TokenModel, aask, ask, name_of, prompt_length
 from gsi_node.tools.timing import Span
 from gsi_node.types import Array, Ids, Key, Prefix, SamplingLaw, Score, Step
 
@@ -46,7 +45,7 @@ def distinct(steps: Sequence[Step]) -> list[Ids]:
 class _Metered:
     """What model and reward share. Whatever is not wrapped is the inner object's own."""
 
-    def __init__(self, inner: Any, role: str) -> None:
+    def __init__(self, inner: StepModel | Reward, role: str) -> None:
         self.inner = inner
         self.role = role
         self.sizes: tuple[Size, ...] | None = sizes_of(inner)
@@ -59,7 +58,7 @@ class _Metered:
     def fingerprint(self) -> str:
         return str(self.inner.fingerprint)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         if name == "inner":  # asked before __init__ set it (copying, unpickling)
             raise AttributeError(name)
         return getattr(self.inner, name)
@@ -83,7 +82,7 @@ class _Metered:
 class MeteredModel(_Metered):
     """A StepModel around a StepModel."""
 
-    inner: Any  # a StepModel, perhaps a TokenModel
+    inner: StepModel
 
     @property
     def vocabulary(self) -> str:
@@ -101,13 +100,13 @@ class MeteredModel(_Metered):
 
     def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
         with timed():
-            steps: list[Step] = self.inner.sample(prefix, n, key, law)
+            steps: list[Step] = ask(self.inner, "sample", prefix, n, key, law)
         self.count(prefix, ids_of(steps))
         return steps
 
     def score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
         with timed():
-            scores: list[Score] = self.inner.score(prefix, steps, law)
+            scores: list[Score] = ask(self.inner, "score", prefix, steps, law)
         self.count(prefix, distinct(steps))
         return scores
 
@@ -127,19 +126,20 @@ class MeteredModel(_Metered):
 class MeteredTokenModel(MeteredModel):
     """A TokenModel around a TokenModel."""
 
+    inner: TokenModel
+
     def next_log_probs(
         self, prefix: Prefix, rows: Sequence[Ids], starts: Sequence[int], law: SamplingLaw
     ) -> list[Array]:
         """For speculative decoding: each row is fed from `start` on, what lies before having been fed already."""
         with timed():
-            laws: list[Array] = self.inner.next_log_probs(prefix, rows, starts, law)
+            laws: list[Array] = ask(self.inner, "next_log_probs", prefix, rows, starts, law)
         for row, start in zip(rows, starts, strict=True):
             self.count(prefix, [row], fed_already=start)
         return laws
 
     def step_of(self, token_ids: Sequence[int], log_prob: float) -> Step:
-        step: Step = self.inner.step_of(token_ids, log_prob)
-        return step
+        return self.inner.step_of(token_ids, log_prob)
 
 
 class MeteredReward(_Metered):
@@ -164,7 +164,7 @@ class MeteredReward(_Metered):
         return rewards
 
 
-def metered(role: str, inner: Any) -> MeteredModel | MeteredReward:
+def metered(role: str, inner: StepModel | Reward) -> MeteredModel | MeteredReward:
     """The model or reward of a role, counting."""
     if role == "reward":
         return MeteredReward(inner, role)

@@ -8,31 +8,32 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Any
 
 from evals.data.problems import Grade, Problem, Ungraded
 from evals.graders.grading import Grader, check_installed
 from evals.graders.voting import majority
 from evals.rows.row import Response, RoleBill, Row, VoteRecord
 from evals.run.cost import forget_peak, peak_memory_bytes
-from evals.run.metering import METER, SPANS, WorkByRole, metered
+from evals.run.metering import METER, SPANS, MeteredModel, MeteredReward, WorkByRole, metered
 from evals.run.plan import MAJORITY, Plan, Task, Workplace
 from evals.run.record import Cost, blank_row, failed_row, response_of, solved_row
 from gsi_node.cancel import run_cancellable
 from gsi_node.errors import Cancelled
 from gsi_node.graph.build import compile_gsi
+from gsi_node.graph.compiled import CompiledWholeRun
+from gsi_node.protocols import Closing, Reward, StepModel
 from gsi_node.specs.load import load_model, load_reward
 from gsi_node.tools.timing import Span, covered
 
-Load = Callable[[str, str], Any]  # (role, spec) -> the model or reward
+Load = Callable[[str, str], StepModel | Reward]  # from role and spec
 
 
-def load_part(role: str, spec: str) -> Any:
+def load_part(role: str, spec: str) -> StepModel | Reward:
     """The model or reward of a spec."""
     return load_reward(spec) if role == "reward" else load_model(spec)
 
 
-class Solver:
+class Solver(Closing):
     """The models of a plan, a compiled graph a method, and threads for the rows in flight. A context manager.
 
     With one row in flight each row begins with empty prefix caches, so its seconds do not depend on the rows before.
@@ -43,14 +44,11 @@ class Solver:
         check_installed({problem.kind for problem in plan.problems})
         self.plan = plan
         self.workplace = workplace
-        self.parts: dict[str, Any] = dict.fromkeys(("draft", "base", "reward"))
-        for role in plan.roles:
-            self.parts[role] = metered(role, load(role, plan.specs[role]))
+        self.parts = {role: metered(role, load(role, plan.specs[role])) for role in plan.roles}
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(threads)
-        self._graphs: dict[str, Any] = {method: self._compiled(method) for method in plan.methods}
+        self._graphs = {method: self._compiled(method) for method in plan.methods}
         self._grader = Grader(workers=1, seconds=plan.grading_seconds)
-        self._grader.__enter__()
         self._threads = ThreadPoolExecutor(workplace.concurrency, thread_name_prefix="row")
 
     def fingerprints(self) -> dict[str, str]:
@@ -70,10 +68,15 @@ class Solver:
 
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)
-        self._grader.__exit__(None, None, None)
+        self._grader.close()
 
-    def _compiled(self, method: str) -> Any:
-        return compile_gsi(**self.parts, config=self.plan.config(method, self.plan.ns[0], self.plan.seeds[0]))
+    def _compiled(self, method: str) -> CompiledWholeRun:
+        models = {role: part for role, part in self.parts.items() if isinstance(part, MeteredModel)}
+        reward = next((part for part in self.parts.values() if isinstance(part, MeteredReward)), None)
+        draft, base = models.get("draft"), models.get("base")
+        return compile_gsi(
+            draft=draft, base=base, reward=reward, config=self.plan.config(method, self.plan.ns[0], self.plan.seeds[0])
+        )
 
     def _row(self, task: Task) -> Row:
         if self.workplace.concurrency == 1:

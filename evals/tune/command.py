@@ -30,7 +30,6 @@ from gsi_node.host.files import write
 from gsi_node.host.options import set_field
 from gsi_node.host.shell import complain
 from gsi_node.host.strict_json import finite
-from gsi_node.types import Plain
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +82,7 @@ def _tune(options: argparse.Namespace) -> int:
         known = "their FLOPs are not known" if cheapest is None else f"the cheapest takes {short(cheapest, digits=3)}"
         complain(f"no setting is within --budget-flops {options.budget_flops:g}: {known}; try a smaller --n")
         return 1
-    pasted = {**search.pasted(), **best.fields}
+    pasted = {**search.pasted(), **best.setup.pasted()}
     file = options.out / "tuned.json"
     write(file, (json.dumps(pasted, indent=1) + "\n").encode())
     sys.stdout.write(f"\nThe most accurate{' within the budget' if options.budget_flops else ''}, in {file}:\n\n")
@@ -93,7 +92,7 @@ def _tune(options: argparse.Namespace) -> int:
         f"\nHeld-out split, {held.problems} problems it has not seen:\n\n{_table([held], options.method)}\n"
     )
     sys.stdout.write(_verdict(best, held, options.budget_flops))
-    about: Plain = {"chosen": pasted, "trials": [t.about() for t in found], "held_out": held.about()}
+    about = {"chosen": pasted, "trials": [t.about() for t in found], "held_out": held.about()}
     write(options.out / "tune.json", (json.dumps(finite(about), indent=1) + "\n").encode())
     return 0
 
@@ -105,9 +104,9 @@ def _table(found: list[Trial], method: str) -> str:
     body = [
         [
             "*" if trial in front else "",
-            f"{trial.fields['beta']:g}",
-            str(trial.fields["n"]),
-            f"{trial.fields[name]:.4f}",
+            f"{trial.setup.fields['beta']:g}",
+            str(trial.setup.n),
+            f"{trial.setup.fields[name]:.4f}",
             f"{trial.wanted:.3f}",
             estimate(trial.fallback),
             estimate(trial.accuracy),

@@ -25,15 +25,27 @@ from gsi_node.errors import ConfigError, GSIError
 from gsi_node.host.shell import complain
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.settings import gathered, validated
-from gsi_node.types import Plain
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a search turns: method, n, and fields of GSIConfig."""
+
+    method: str
+    n: int
+    fields: Mapping[str, float]
+
+    def pasted(self) -> dict[str, Scalar]:
+        """As --config takes them."""
+        return {"method": self.method, "n": self.n, **self.fields}
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One setting, measured. fields: of GSIConfig, for --config. wanted: the fallback share asked for. flops: mean
-    forward FLOPs a problem, None where unknown. runs: how many it took."""
+    """A setup, measured. wanted: the fallback share asked for. flops: mean forward FLOPs a problem, None where unknown.
+    runs: how many it took."""
 
-    fields: Plain
+    setup: Setup
     wanted: float
     fallback: Estimate
     accuracy: Estimate
@@ -41,9 +53,11 @@ class Trial:
     problems: int
     runs: int
 
-    def about(self) -> Plain:
+    def about(self) -> dict[str, object]:
         """All of it, JSON-plain."""
-        return asdict(self)
+        told = asdict(self)
+        del told["setup"]
+        return {"fields": self.setup.pasted(), **told}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,27 +101,26 @@ class Search:
             tolerance=options.tolerance,
         )
 
-    def plan(self, split: str, fields: Mapping[str, Scalar], method: str, n: int) -> Plan:
+    def plan(self, split: str, setup: Setup) -> Plan:
         """The run of one setting. Raises ConfigError."""
         problems = load_gradable(self.data, data_dir=self.data_dir, size=self.limit, seed=0, split=split)
         return Plan(
             data=self.data,
             problems=tuple(problems),
-            methods=(method,),
-            ns=(n,),
+            methods=(setup.method,),
+            ns=(setup.n,),
             seeds=self.seeds,
             specs=self.specs,
-            fields={**self.sets, **fields},
+            fields={**self.sets, **setup.fields},
             record="candidates",
             limit=self.limit,
             split=split,
             data_dir=self.data_dir,
         )
 
-    def rows(self, name: str, split: str, fields: Plain) -> list[Row]:
+    def rows(self, name: str, split: str, setup: Setup) -> list[Row]:
         """The rows of one run under OUT, made where they are not there yet."""
-        folder, own = self.out / name, dict(fields)
-        plan = self.plan(split, own, own.pop("method"), own.pop("n"))
+        folder, plan = self.out / name, self.plan(split, setup)
         try:
             return execute(plan, folder, self.how)
         except (GSIError, OSError, KeyboardInterrupt):
@@ -126,18 +139,19 @@ def calibrated(search: Search, beta: float, n: int, share: float) -> Trial:
     The run nearest to the wanted share counts. Fixed point: the batches' law depends on the threshold only through the
     steps committed before them.
     """
-    fields: Plain = {"method": search.method, "n": n, "beta": beta}
+    fields = {"beta": beta}
     knob = knobs()[search.method]
     name = knob.field
     label = f"{search.method}-beta{beta:g}-n{n}-fallback{share:g}"
     if (whole := measuring(search.method)) is not None:
-        rows = search.rows(f"{whole}-beta{beta:g}-n{n}", "calibration", {**fields, "method": whole})
+        rows = search.rows(f"{whole}-beta{beta:g}-n{n}", "calibration", Setup(whole, n, dict(fields)))
         fields["log_ratio_clip"] = round(clip(batches(rows)), 4)
     fields[name] = knob.now(GSIConfig(beta=beta))  # the search begins with the default settings
     nearest: Trial | None = None
     for number in range(1, search.rounds + 1):
-        rows = search.rows(f"{label}-run{number}", "calibration", fields)
-        trial = measured(rows, dict(fields), share, number)
+        setup = Setup(search.method, n, dict(fields))
+        rows = search.rows(f"{label}-run{number}", "calibration", setup)
+        trial = measured(rows, setup, share, number)
         if nearest is None or _gap(trial) < _gap(nearest):
             nearest = trial
         if _gap(trial) <= search.tolerance:
@@ -152,18 +166,18 @@ def calibrated(search: Search, beta: float, n: int, share: float) -> Trial:
 
 def held_out(search: Search, best: Trial) -> Trial:
     """The chosen setting on the other half of the data."""
-    return measured(search.rows("held-out", "heldout", best.fields), best.fields, best.wanted, 1)
+    return measured(search.rows("held-out", "heldout", best.setup), best.setup, best.wanted, 1)
 
 
-def measured(rows: Sequence[Row], fields: Plain, wanted: float, runs: int) -> Trial:
+def measured(rows: Sequence[Row], setup: Setup, wanted: float, runs: int) -> Trial:
     """Fallback share, accuracy and FLOPs of a run's rows. Raises ConfigError where no step was decided."""
-    found = tally(Arm("", fields["method"], fields["n"], rows[0].temperature), rows) if rows else None
+    found = tally(Arm("", setup.method, setup.n, rows[0].temperature), rows) if rows else None
     accepted = None if found is None else found.acceptance
     if found is None or accepted is None:
         raise ConfigError("the run decided no step: are all its rows errors? (evals report shows them)")
     fallback = replace(accepted, value=1 - accepted.value, low=1 - accepted.high, high=1 - accepted.low)
     flops = None if found.flops is None else found.flops.total.value
-    return Trial(fields, wanted, fallback, found.accuracy, flops, found.problems, runs)
+    return Trial(setup, wanted, fallback, found.accuracy, flops, found.problems, runs)
 
 
 def best(found: Sequence[Trial], budget: float | None) -> Trial | None:

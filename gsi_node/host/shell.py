@@ -12,9 +12,9 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import NoReturn, TextIO
 
 from gsi_node.errors import ConfigError, GSIError, StorageError
@@ -148,6 +148,23 @@ def loading() -> Iterator[None]:
         raise
     except GSIError as error:
         raise ConfigError(str(error)) from error
+
+
+@contextmanager
+def terminable() -> Iterator[Callable[[], int]]:
+    """SIGTERM acts as Ctrl-C does in this block. Gives what tells the exit code of a KeyboardInterrupt in it."""
+    terminated = False
+
+    def on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
+        nonlocal terminated
+        terminated = True
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, on_sigterm)
+    try:
+        yield lambda: 128 + signal.SIGTERM if terminated else INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def complain(message: str) -> None:

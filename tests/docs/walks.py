@@ -21,13 +21,14 @@ from evals.run.plan import Plan, Task, Workplace
 from evals.run.progress import RunMeter
 from evals.run.solve import Solver
 from gsi_node import GSIConfig, compile_gsi
+from gsi_node.protocols import Reward, StepModel
 from gsi_node.tables.models import TableModel
 from gsi_node.tables.rewards import TableReward
 from tests.docs.trace import walks
 
 MARK = "what nothing else says"
 MODEL = TableModel({MARK + r": \boxed{4}": 1.0})
-PARTS = {"draft": MODEL, "base": MODEL, "reward": TableReward(lambda prefix, step: 0.5)}
+PARTS: dict[str, StepModel | Reward] = {"draft": MODEL, "base": MODEL, "reward": TableReward(lambda prefix, step: 0.5)}
 PLAN = Plan(
     data="made.jsonl",
     problems=(Problem("2+2", "What is 2 + 2?", "4", "math", {}),),

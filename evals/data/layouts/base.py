@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from gsi_node.errors import ConfigError, shown
 
-SetRow = Mapping[str, Any]
+SetRow = Mapping[str, object]
 
 
 class Reading(NamedTuple):
@@ -17,7 +17,7 @@ class Reading(NamedTuple):
     problem: str
     answer: str
     kind: str
-    meta: Mapping[str, Any]
+    meta: Mapping[str, object]
 
 
 class Hub(NamedTuple):
@@ -37,7 +37,7 @@ class Layout:
     read: Callable[[SetRow], Reading]
 
 
-def first(row: SetRow, *names: str) -> Any:
+def first(row: SetRow, *names: str) -> object:
     """The value of the first of `names` that the row has and that is not None.
 
     Raises ConfigError naming the fields that were looked for and those that are there.
@@ -56,7 +56,7 @@ def question(row: SetRow) -> str:
     return text
 
 
-def plain(value: Any) -> str:
+def plain(value: object) -> str:
     """An answer as text: strings as they are, numbers as JSON writes them."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ConfigError(f"an answer is a text or a number, but it is {shown(value)}")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from string import ascii_uppercase
-from typing import Any
 
 from evals.data.layouts.base import Reading
 from gsi_node.errors import ConfigError, shown
 
 
-def reading(question: str, choices: Any, answer: Any) -> Reading:
+def reading(question: str, choices: object, answer: object) -> Reading:
     """The question with its choices as A., B., …; `answer` is an index from 0, a letter, or the text of one choice."""
     if not isinstance(choices, Sequence) or isinstance(choices, str) or not 2 <= len(choices) <= len(ascii_uppercase):
         raise ConfigError(f"choices must be a list of 2 to {len(ascii_uppercase)} texts, but they are {shown(choices)}")
@@ -24,7 +23,7 @@ def reading(question: str, choices: Any, answer: Any) -> Reading:
     return Reading(text, _letter(letters, choices, answer), "choice", {"choices": [str(choice) for choice in choices]})
 
 
-def _letter(letters: str, choices: Sequence[Any], answer: Any) -> str:
+def _letter(letters: str, choices: Sequence[object], answer: object) -> str:
     if isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer < len(letters):
         return letters[answer]
     if isinstance(answer, str):

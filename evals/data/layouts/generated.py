@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ast import literal_eval
-from typing import Any, get_args
+from collections.abc import Mapping
+from typing import Protocol, get_args
 
 from evals.data.problems import Problem
 from gsi_node.errors import ConfigError
@@ -11,6 +12,14 @@ from gsi_node.pocket.world import problems as world
 
 SIZE = 500
 """Problems of a generated set where no size is given."""
+
+
+class Generated(Protocol):
+    """A data set of reasoning-gym."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> Mapping[str, object]: ...
+    def score_answer(self, answer: str, entry: Mapping[str, object]) -> float: ...
 
 
 def pocket(split: str, seed: int, size: int | None) -> list[Problem]:
@@ -32,7 +41,7 @@ def reasoning_gym(spec: str, seed: int, size: int | None) -> list[Problem]:
     and asks the generator's own scorer. Raises ConfigError for what reasoning-gym refuses.
     """
     name, *pairs = spec.split(",")
-    config: dict[str, Any] = {"size": SIZE if size is None else size, "seed": seed}
+    config: dict[str, object] = {"size": SIZE if size is None else size, "seed": seed}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key.strip():
@@ -48,7 +57,7 @@ def reasoning_gym(spec: str, seed: int, size: int | None) -> list[Problem]:
     return found
 
 
-def create(name: str, config: dict[str, Any]) -> Any:
+def create(name: str, config: dict[str, object]) -> Generated:
     """The reasoning-gym data set `name` under `config`."""
     try:
         import reasoning_gym
@@ -58,12 +67,13 @@ def create(name: str, config: dict[str, Any]) -> Any:
     if name not in DATASETS:
         raise ConfigError(f"reasoning-gym has no generator {name!r}; it has {', '.join(sorted(DATASETS))}")
     try:
-        return reasoning_gym.create_dataset(name, **config)
+        made: Generated = reasoning_gym.create_dataset(name, **config)
+        return made
     except (ArithmeticError, AssertionError, LookupError, TypeError, ValueError) as error:
         raise ConfigError(f"reasoning-gym refuses {name} with {config}: {error}") from error
 
 
-def _value(text: str) -> Any:
+def _value(text: str) -> object:
     try:
         return literal_eval(text)
     except (MemoryError, RecursionError, SyntaxError, ValueError):

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.graders.grading import _plainly
+from evals.graders.messages import GradeRequest
 from evals.graders.worker import answer
 
 WHOLE = st.integers(-(10**17), 10**17).map(str)
@@ -26,7 +27,7 @@ METAS: list[dict[str, Any]] = [
 def verdicts(kind: str, meta: dict[str, Any], gold: str, predicted: str) -> tuple[Any, Any]:
     """(the plain verdict, the other's), as far as both decide."""
     plain = _plainly(kind, meta, gold, predicted, True)
-    request = {"kind": kind, "meta": meta, "gold": gold, "predicted": predicted, "by_text": True}
+    request: GradeRequest = {"kind": kind, "meta": meta, "gold": gold, "predicted": predicted, "by_text": True}
     return (None, None) if plain is None else (plain[0], answer(request)["equal"])
 
 

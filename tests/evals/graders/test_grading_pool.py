@@ -15,13 +15,17 @@ import pytest
 from evals.data.problems import Problem
 from evals.graders import pool
 from evals.graders.grading import Grader
+from evals.graders.messages import GradeRequest
 from evals.graders.pool import Pool, ProcessDied, TimedOut
 from gsi_node.errors import BackendUnavailable
 
 ROOT = Path(__file__).resolve().parents[3]
-FINE = {"kind": "math", "meta": {}, "gold": "x + x", "predicted": "2x", "by_text": True}
+FINE: GradeRequest = {"kind": "math", "meta": {}, "gold": "x + x", "predicted": "2x", "by_text": True}
 LONG = [rf"x + {number} + \sum_{{k=1}}^{{500}} \sqrt{{k}}" for number in range(100)]
-STUCK = FINE | {"gold": "; ".join(LONG), "predicted": "; ".join(f"1 - 1 + {one}" for one in reversed(LONG))}
+STUCK: GradeRequest = FINE | {
+    "gold": "; ".join(LONG),
+    "predicted": "; ".join(f"1 - 1 + {one}" for one in reversed(LONG)),
+}
 """Every comparison is bounded; so many of them take minutes."""
 PROBLEM = Problem("p", "?", "x + x", "math")
 

@@ -15,6 +15,7 @@ import pytest
 from evals.__main__ import main as evals
 from evals.data.problems import Problem, Ungraded
 from evals.graders.grading import SHORT_RESPONSE, Grader
+from evals.graders.messages import GradeRequest
 from evals.graders.pool import Pool, ProcessDied, TimedOut
 from evals.rows.lines import read_rows, to_line
 from evals.rows.sealed import sealed, unsealed
@@ -97,7 +98,13 @@ def burn(until: float) -> None:
 
 def test_load_on_the_machine_changes_no_verdict() -> None:
     """Under a limit little above what a comparison takes alone, it is decided alike beside processes that crowd it."""
-    request = {"kind": "math", "meta": {}, "gold": r"\sqrt{2}+x", "predicted": "(x+y)^{40}-(y+x)^{40}", "by_text": True}
+    request: GradeRequest = {
+        "kind": "math",
+        "meta": {},
+        "gold": r"\sqrt{2}+x",
+        "predicted": "(x+y)^{40}-(y+x)^{40}",
+        "by_text": True,
+    }
     pool = Pool(1)
     spent = max(pool.ask(request | {"predicted": f"{k}+(x+y)^{{40}}"}, 30)["spent"] for k in range(3))
     crowd = [
