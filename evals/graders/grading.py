@@ -21,8 +21,8 @@ from evals.graders.messages import GradeReply, GradeRequest
 from evals.graders.pool import Pool, ProcessDied, TimedOut
 from evals.graders.rules import NeedsSymbolic, Rules, undecided
 from gsi_node.answer import last_boxed
+from gsi_node.bases import Closing
 from gsi_node.errors import BackendUnavailable, ConfigError
-from gsi_node.protocols import Closing
 
 MAX_CHARACTERS = 2000
 """An answer longer than this is wrong: the longest gold answer of the known sets has 210 characters."""

@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 
 from evals.rows.lines import lines_of, row_of
+from gsi_node.bases import Closing
 from gsi_node.errors import ConfigError, StorageError
 from gsi_node.host.files import write
-from gsi_node.protocols import Closing
 
 SYNC_SECONDS = 5.0
 DROPPED = "dropped-lines.txt"

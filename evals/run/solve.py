@@ -17,11 +17,12 @@ from evals.run.cost import forget_peak, peak_memory_bytes
 from evals.run.metering import METER, SPANS, MeteredModel, MeteredReward, WorkByRole, metered
 from evals.run.plan import MAJORITY, Plan, Task, Workplace
 from evals.run.record import Cost, blank_row, failed_row, response_of, solved_row
+from gsi_node.bases import Closing
 from gsi_node.cancel import run_cancellable
 from gsi_node.errors import Cancelled
 from gsi_node.graph.build import compile_gsi
 from gsi_node.graph.compiled import CompiledWholeRun
-from gsi_node.protocols import Closing, Reward, StepModel
+from gsi_node.protocols import Reward, StepModel
 from gsi_node.specs.load import load_model, load_reward
 from gsi_node.tools.timing import Span, covered
 
