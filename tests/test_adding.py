@@ -24,7 +24,7 @@ from evals.tune.thresholds import knobs
 from gsi_node import Models, compile_gsi, exact_step_law, solve
 from gsi_node.cli.__main__ import main
 from gsi_node.step.methods import METHODS, Method, notes
-from gsi_node.step.rules import EXPONENTIAL, SOFTMAX, TILTED_REWARD_REACHES_U, Accept, Weigh
+from gsi_node.step.rules import ARGMAX, EXPONENTIAL, SOFTMAX, TILTED_REWARD_REACHES_U, Accept, Weigh
 from tests import oracles
 from tests.docs import generated
 from tests.graph.test_node import BASE, DRAFT, REWARD
@@ -38,6 +38,11 @@ Capture = pytest.CaptureFixture[str]
 def half_ratio(batch: Any, settings: Any) -> Any:
     """β r + ℓ/2, where that half is at most 0.5."""
     return settings.beta * batch.rewards + np.minimum(0.5 * batch.log_ratios, 0.5)
+
+
+def base_score(batch: Any, settings: Any) -> Any:
+    """log π_B."""
+    return batch.scores
 
 
 HALF_RATIO = Weigh(
@@ -115,6 +120,18 @@ def test_lists_tables_plots_and_tune_have_it(capsys: Capture) -> None:
     assert len({(one.colour, one.marker, one.line) for one in looks.values()}) == len(looks)
     assert [Arm("d", name, 4, 0.7).order[1] for name in METHODS] == list(range(len(METHODS)))
     assert "coined" not in knobs() and knobs()["halved"].field == "threshold"
+
+
+def test_one_that_asks_the_base_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rule needs π_B's scores and no reward: nobody is asked for one, in the graph and the loop alike."""
+    rule = Weigh(compute=base_score, shown="log π_base", needs=frozenset(("score",)), importance=False)
+    monkeypatch.setitem(METHODS, "likeliest", Method("likeliest", "draft", rule, ARGMAX))
+    settings = config(method="likeliest", record="candidates")
+    out = plain(compile_gsi(**models(), config=settings).invoke({"problem": "p"}))
+    assert set(out["usage"]) == {"draft", "base"} and solve("p", Models(**models()), settings).steps == out["steps"]
+    for step in out["steps"]:
+        assert step["log_prob_base"] == max(one["log_prob_base"] for one in step["candidates"])
+        assert step["reward"] is step["tilted_reward"] is step["ess"] is None
 
 
 # --- in a copy of the tree, each change in one file -----------------------------------------------------------------

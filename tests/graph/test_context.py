@@ -14,7 +14,7 @@ from langgraph.graph import START, StateGraph
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypedDict
 
-from gsi_node import GSIContext, MathSolver, compile_gsi
+from gsi_node import GSIConfig, GSIContext, MathSolver, compile_gsi
 from gsi_node.errors import ConfigError, GSIError
 from gsi_node.graph.state import GSIState
 from tests.graph.world import compiled, config, models
@@ -119,6 +119,16 @@ def test_a_node_compiled_for_the_parents_context(schema: Any) -> None:
     graph = compile_gsi(**models(), config=config(), context_schema=schema)
     assert drawn(graph.invoke(PROBLEM, context={"n": 2})) == {3}
     assert drawn(graph.invoke(PROBLEM, context={"gsi": {"n": 2}})) == {2}
+
+
+def test_a_run_overrides_what_neither_the_graph_nor_the_law_is_made_of() -> None:
+    fixed = "method temperature top_p record max_log_ratio_error allow_degraded earlier_messages".split()
+    assert [name for name in GSIConfig.model_fields if name not in fixed] == list(GSIContext.model_fields)
+    for name in fixed:
+        with pytest.raises(ConfigError, match=f"'{name}'.*Extra inputs are not permitted"):
+            compiled().invoke(PROBLEM, context={name: getattr(GSIConfig(), name)})
+    schema = GSIContext.model_json_schema()["properties"]
+    assert all(schema[name]["description"] for name in GSIContext.model_fields)
 
 
 MISTAKES: list[tuple[Any, str]] = [
