@@ -10,7 +10,8 @@ from gsi_node.errors import LawMismatch, RewardOutOfRange
 from gsi_node.models.servers.client import Client, ModelClient
 from gsi_node.models.servers.dialect import token_id
 from gsi_node.models.servers.health import bound, expect, health_of, log_prob, number, read_step
-from gsi_node.models.servers.http import USUAL, Reach, Transport
+from gsi_node.models.servers.http import Transport
+from gsi_node.models.servers.reach import USUAL, Reach
 from gsi_node.models.servers.replica import Failed
 from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
 

@@ -127,11 +127,7 @@ class TransformersModel(Tokenized, AsyncTwins):
     def score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
         """log π(y_i | x) under `law`, in nats, in one forward pass; −inf where a step lies outside of the law."""
         self.supports(law)
-        rows = [step.token_ids for step in steps]
-        for i, row in enumerate(rows):
-            if not row:
-                raise ConfigError(f"{self.name}: candidate {i} has no token ids to score; encode its text first")
-            self.tokens.check(row)
+        rows = self.tokens.rows(steps)
         if not rows:
             return []
         ids = self.prefix_ids(prefix)

@@ -9,7 +9,8 @@ from string import Template
 from typing import Any, Self
 
 from gsi_node.errors import BackendError, ConfigError, SpecError
-from gsi_node.models.servers.http import USUAL, Reach, Transport
+from gsi_node.models.servers.http import Transport
+from gsi_node.models.servers.reach import USUAL, Reach
 from gsi_node.rewards.constant import ConstantWatch
 from gsi_node.rewards.graders import ChatModel, LocalGrader, ServedGrader
 from gsi_node.types import Prefix, Step

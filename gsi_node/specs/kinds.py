@@ -124,7 +124,7 @@ _TEXTS: Types = {**_CHAT, "template": name, "prompt": name}
 _HOW: Types = {"timeout": number, "attempts": integer, "deadline": number, "api_key_env": name}
 _PROMPT = Grouped("prompt", "text.prompt:told_prompt", _TEXTS)
 _WISH = Grouped("wish", "rewards.prm.layout:Wish", {**_CHAT, "separator": name})
-_REACH = Grouped("reach", "models.servers.http:Reach", _HOW)
+_REACH = Grouped("reach", "models.servers.reach:Reach", _HOW)
 _FAMILIES = "rewards.prm.families:FAMILIES"
 
 _LANGUAGE_MODEL = "models.transformers:TransformersModel.from_pretrained"

@@ -7,7 +7,7 @@ from functools import cached_property, lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Self
 
-from gsi_node.errors import VocabularyMismatch
+from gsi_node.errors import ConfigError, VocabularyMismatch
 from gsi_node.text.codec import STEP_END, Codec
 from gsi_node.text.prompt import USUAL, PromptSettings, prompt_format
 from gsi_node.text.tokenizers import eos_beside, served_tokenizer
@@ -69,6 +69,14 @@ class Tokens:
         """The step of these ids. Raises VocabularyMismatch for ids without a token."""
         self.check(ids)
         return Step(self.codec.decode(ids, drop=self._eos), ids, log_prob, ids[-1] in self._eos, error)
+
+    def rows(self, steps: Sequence[Step]) -> list[Ids]:
+        """The ids of steps to score. Raises ConfigError for a step without ids, VocabularyMismatch."""
+        for i, step in enumerate(steps):
+            if not step.token_ids:
+                raise ConfigError(f"{self.codec.name}: candidate {i} has no token ids to score; encode its text first")
+            self.check(step.token_ids)
+        return [step.token_ids for step in steps]
 
     def check(self, ids: Ids) -> None:
         """VocabularyMismatch for ids that the model cannot emit."""

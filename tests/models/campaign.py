@@ -19,8 +19,9 @@ from rich.table import Table
 from gsi_node.errors import GSIError
 from gsi_node.graph.build import compile_gsi
 from gsi_node.models.servers.dialect import Dialect
-from gsi_node.models.servers.http import Reach, Transport
+from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.model import ServerModel
+from gsi_node.models.servers.reach import Reach
 from gsi_node.models.servers.vllm import VLLM
 from gsi_node.step.config import GSIConfig
 from gsi_node.tables.rewards import TableReward

@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from gsi_node.models.servers.http import Reach, Transport
+from gsi_node.models.servers.http import Transport
+from gsi_node.models.servers.reach import Reach
 
 OK = b"HTTP/1.1 200 OK\r\n"
 

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from gsi_node.errors import GSIError
 from gsi_node.models.remote import RemoteModel, RemoteReward
 from gsi_node.models.servers.answers import Illegible, message, read_json, retry_after, shown
-from gsi_node.models.servers.http import Reach, Transport
+from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.model import ServerModel
+from gsi_node.models.servers.reach import Reach
 from gsi_node.models.servers.sglang import SGLang
 from gsi_node.models.servers.vllm import VLLM
 from gsi_node.specs.load import load_reward

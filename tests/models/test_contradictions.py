@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from gsi_node.errors import BackendError, GSIError, InvalidLogProb
 from gsi_node.models.servers.dialect import Dialect, Drawing
-from gsi_node.models.servers.http import Reach
 from gsi_node.models.servers.model import ServerModel
 from gsi_node.models.servers.probe import connect
+from gsi_node.models.servers.reach import Reach
 from gsi_node.models.servers.replica import Failed
 from gsi_node.models.servers.sglang import SGLang
 from gsi_node.models.servers.tempered import ROUNDING, Listed

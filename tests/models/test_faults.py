@@ -19,7 +19,7 @@ from gsi_node.errors import (
     SpecError,
 )
 from gsi_node.graph.build import compile_gsi
-from gsi_node.models.servers.http import Reach
+from gsi_node.models.servers.reach import Reach
 from gsi_node.models.servers.sglang import SGLang
 from gsi_node.step.config import GSIConfig
 from gsi_node.tables.rewards import TableReward

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from gsi_node.errors import ConfigError, GSIError, SpecError
-from gsi_node.models.servers.http import Reach, Transport
+from gsi_node.models.servers.http import Transport
+from gsi_node.models.servers.reach import Reach
 from gsi_node.models.servers.routes import route_to
 from gsi_node.specs.load import load_model, load_reward
 from tests.models.raw import Asked, RawServer, ask, transport_to

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, LawMismatch, SpecError, VocabularyMismatch
-from gsi_node.models.servers.http import Reach
 from gsi_node.models.servers.model import ServerModel
 from gsi_node.models.servers.probe import connect
+from gsi_node.models.servers.reach import Reach
 from gsi_node.specs.load import load_model
 from gsi_node.testing.models import CHECKS
 from gsi_node.text.prompt import PromptSettings

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from gsi_node.cancel import iterate_interruptible, run_cancellable
-from gsi_node.models.servers.http import Reach, Transport
+from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.model import ServerModel
+from gsi_node.models.servers.reach import Reach
 from gsi_node.models.servers.vllm import VLLM
 from gsi_node.specs.load import load_reward
 from gsi_node.text.prompt import PromptSettings

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, GSIError, SpecError
-from gsi_node.models.servers.http import Reach
+from gsi_node.models.servers.reach import Reach
 from tests.models.raw import OK, Asked, RawServer, ask, sends, transport_to, writes
 
 GZIP = b"Content-Encoding: gzip\r\n"

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from gsi_node.errors import BackendError, ConfigError, GSIError, LawMismatch, SpecError
-from gsi_node.models.servers.http import Failed, Reach, Transport
+from gsi_node.models.servers.http import Failed, Transport
+from gsi_node.models.servers.reach import Reach
 from gsi_node.specs.load import load_model, load_reward
 from gsi_node.types import Prefix, SamplingLaw, Step
 from tests.models.raw import Asked, RawServer, ask, sends, transport_to, writes

@@ -8,7 +8,7 @@ shape errors become Failed in http.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Protocol
@@ -18,6 +18,19 @@ from gsi_node.models.servers.replica import Failed
 from gsi_node.models.servers.tempered import ROUNDING, Listed
 from gsi_node.types import Ids
 
+NEUTRAL: Mapping[str, Any] = {
+    "top_p": 1.0,
+    "top_k": -1,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "stop": None,
+    "ignore_eos": False,
+    "skip_special_tokens": False,
+    "spaces_between_special_tokens": False,
+}
+"""The plain softmax: parameters that every kind of server knows."""
 _NEVER = -9999.0  # servers write this for −inf, which JSON cannot
 _LARGEST = 1 << 31
 _DIGITS = re.compile(r"[0-9]{1,10}", re.ASCII)

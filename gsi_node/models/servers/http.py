@@ -14,8 +14,8 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import wait as wait_for
 from copy import copy
-from dataclasses import dataclass, replace
-from math import inf, isfinite
+from dataclasses import replace
+from math import inf
 from typing import Any, TypeVar
 
 import httpx
@@ -34,6 +34,7 @@ from gsi_node.models.servers import answers
 from gsi_node.models.servers.answers import Illegible
 from gsi_node.models.servers.background import background_loop
 from gsi_node.models.servers.connections import Answer, Connections
+from gsi_node.models.servers.reach import USUAL, Reach
 from gsi_node.models.servers.replica import Failed as Failed
 from gsi_node.models.servers.replica import Replica
 from gsi_node.models.servers.routes import key_in, route_to
@@ -43,33 +44,6 @@ _log = logging.getLogger("gsi_node.server")
 _BUSY = (408, 425, 429, 500, 502, 503, 504)
 _LONG = 600  # characters of what went wrong, a server's words among them
 _LOOK = 0.1  # seconds between two looks of a waiting thread at whether its run is gone
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """How servers are reached. deadline: seconds a request may take, all its attempts and pauses together. timeout:
-    seconds of one attempt. attempts: at most. first_wait, longest_wait: seconds between attempts, doubled each time.
-    longest_retry_after: seconds; a server that asks for more is given up. api_key_env: the environment variable that
-    holds the key. Raises ConfigError."""
-
-    timeout: float = 120.0
-    attempts: int = 9
-    deadline: float = 300.0
-    first_wait: float = 0.1
-    longest_wait: float = 4.0
-    longest_retry_after: float = 60.0
-    api_key_env: str = "GSI_API_KEY"
-
-    def __post_init__(self) -> None:
-        for name in ("timeout", "deadline"):
-            seconds = getattr(self, name)
-            if not (isfinite(seconds) and seconds > 0):
-                raise ConfigError(f"{name} is {seconds}; give a number of seconds above 0")
-        if self.attempts < 1:
-            raise ConfigError(f"attempts is {self.attempts}; give at least 1")
-
-
-USUAL = Reach()
 
 
 class Transport:

@@ -140,11 +140,7 @@ class ServerModel(Tokenized, ModelClient):
         self.supports(law)
         if self.unscored is not None:
             raise LawMismatch(f"{self.name}: {self.unscored}")
-        rows = [step.token_ids for step in steps]
-        for i, row in enumerate(rows):
-            if not row:
-                raise ConfigError(f"{self.name}: candidate {i} has no token ids to score; encode its text first")
-            self.tokens.check(row)
+        rows = self.tokens.rows(steps)
         if not rows:
             return []
         ids = self.tokens.prefix_ids(prefix)

@@ -16,9 +16,10 @@ from typing import Any
 from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, LawMismatch, SpecError, VocabularyMismatch
 from gsi_node.models.servers.dialects import DIALECTS
 from gsi_node.models.servers.equals import about, card_of, names_of
-from gsi_node.models.servers.http import USUAL as REACH
-from gsi_node.models.servers.http import Reach, Transport
+from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.model import ServerModel
+from gsi_node.models.servers.reach import USUAL as REACH
+from gsi_node.models.servers.reach import Reach
 from gsi_node.models.servers.reference import KEY, LAW, ROWS, TOLERANCE, Reference, look, same
 from gsi_node.models.servers.replica import Replica
 from gsi_node.text.prompt import USUAL, PromptSettings

@@ -5,26 +5,22 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from gsi_node.models.servers.dialect import Card, Drawing, agree, listing, no_scores, number, token_id, tokens_of
+from gsi_node.models.servers.dialect import (
+    NEUTRAL,
+    Card,
+    Drawing,
+    agree,
+    listing,
+    no_scores,
+    number,
+    token_id,
+    tokens_of,
+)
 from gsi_node.models.servers.replica import Failed
 from gsi_node.models.servers.tempered import Listed
 from gsi_node.types import Ids
 
-_NEUTRAL: Mapping[str, Any] = {
-    "top_p": 1.0,
-    "top_k": -1,
-    "min_p": 0.0,
-    "repetition_penalty": 1.0,
-    "presence_penalty": 0.0,
-    "frequency_penalty": 0.0,
-    "min_new_tokens": 0,
-    "n": 1,
-    "stop": None,
-    "ignore_eos": False,
-    "skip_special_tokens": False,
-    "spaces_between_special_tokens": False,
-    "no_stop_trim": True,
-}
+_PLAIN: Mapping[str, Any] = {**NEUTRAL, "min_new_tokens": 0, "n": 1, "no_stop_trim": True}
 
 
 class SGLang:
@@ -46,7 +42,7 @@ class SGLang:
 
     def sampling(self, model: str, draw: Drawing) -> Any:
         shared = {
-            **_NEUTRAL,
+            **_PLAIN,
             "max_new_tokens": draw.limit,
             "temperature": draw.temperature,
             "stop_token_ids": list(draw.stops),
@@ -77,7 +73,7 @@ class SGLang:
     def scoring(self, model: str, ids: Ids, rows: Sequence[Ids], k: int) -> Any:
         return {
             "input_ids": [[*ids, *row] for row in rows],
-            "sampling_params": {**_NEUTRAL, "max_new_tokens": 0, "temperature": 1.0, "stop_token_ids": []},
+            "sampling_params": {**_PLAIN, "max_new_tokens": 0, "temperature": 1.0, "stop_token_ids": []},
             "return_logprob": True,
             "logprob_start_len": len(ids) - 1,
             "top_logprobs_num": k,

@@ -7,6 +7,7 @@ from typing import Any
 
 from gsi_node.errors import BackendError, InvalidLogProb, SpecError
 from gsi_node.models.servers.dialect import (
+    NEUTRAL,
     Card,
     Drawing,
     agree,
@@ -22,21 +23,12 @@ from gsi_node.models.servers.tempered import Listed
 from gsi_node.types import Ids
 
 _NAME = "token_id:"
-_NEUTRAL: Mapping[str, Any] = {
-    "top_p": 1.0,
-    "top_k": -1,
-    "min_p": 0.0,
-    "repetition_penalty": 1.0,
-    "presence_penalty": 0.0,
-    "frequency_penalty": 0.0,
+_PLAIN: Mapping[str, Any] = {
+    **NEUTRAL,
     "length_penalty": 1.0,
     "logit_bias": None,
     "min_tokens": 0,
-    "stop": None,
-    "ignore_eos": False,
     "include_stop_str_in_output": False,
-    "skip_special_tokens": False,
-    "spaces_between_special_tokens": False,
     "add_special_tokens": False,
     "echo": False,
     "stream": False,
@@ -60,7 +52,7 @@ class VLLM:
 
     def sampling(self, model: str, draw: Drawing) -> Any:
         return {
-            **_NEUTRAL,
+            **_PLAIN,
             "model": model,
             "prompt": list(draw.ids),
             "n": len(draw.seeds),
@@ -83,7 +75,7 @@ class VLLM:
 
     def scoring(self, model: str, ids: Ids, rows: Sequence[Ids], k: int) -> Any:
         return {
-            **_NEUTRAL,
+            **_PLAIN,
             "model": model,
             "prompt": [[*ids, *row] for row in rows],
             "n": 1,

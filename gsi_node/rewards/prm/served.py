@@ -16,7 +16,8 @@ from gsi_node.host.paths import expanded
 from gsi_node.identity import fingerprint_of
 from gsi_node.models.servers.dialect import token_id
 from gsi_node.models.servers.equals import equal, listed
-from gsi_node.models.servers.http import USUAL, Failed, Reach, Transport
+from gsi_node.models.servers.http import Failed, Transport
+from gsi_node.models.servers.reach import USUAL, Reach
 from gsi_node.rewards.prm.families import Family, checked_wish, find_family, recognise
 from gsi_node.rewards.prm.layout import NONE, Wish
 from gsi_node.rewards.prm.rendered import RenderedReward
