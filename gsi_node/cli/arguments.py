@@ -6,8 +6,9 @@ import argparse
 from dataclasses import dataclass
 from textwrap import fill
 
+from gsi_node.cli.shared import add_models, add_set
 from gsi_node.errors import ConfigError
-from gsi_node.host.options import positive, set_field
+from gsi_node.host.options import positive
 from gsi_node.step.fields import Settings, help_of, with_option
 
 DEFAULTS = {"n": 8}  # kind to a CPU; the paper uses 16
@@ -118,23 +119,3 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     runs.add_argument("--json", action="store_true", help="one JSON object a problem on standard output, nothing else")
     runs.add_argument("--list-methods", action="store_true", help="list the methods and exit, as `gsi methods` does")
-
-
-def add_models(parser: argparse._ActionsContainer) -> None:
-    """--draft, --base and --reward."""
-    parser.add_argument(
-        "--draft", default="pocket:draft", metavar="SPEC", help="pocket:draft (default) or hf:NAME_OR_PATH"
-    )
-    parser.add_argument(
-        "--base", default="pocket:base", metavar="SPEC", help="pocket:base (default) or hf:NAME_OR_PATH"
-    )
-    parser.add_argument(
-        "--reward", default="pocket", metavar="SPEC", help="pocket (default), verifier or prm:NAME_OR_PATH"
-    )
-
-
-def add_set(parser: argparse._ActionsContainer) -> None:
-    """--set FIELD=VALUE."""
-    parser.add_argument(
-        "--set", type=set_field, action="append", default=[], metavar="FIELD=VALUE", help="any field of GSIConfig"
-    )

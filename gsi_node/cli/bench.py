@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from gsi_node.cli.arguments import add_models, add_set
+from gsi_node.cli.shared import add_models, add_set
 from gsi_node.host.options import positive
 from gsi_node.host.shell import DONE, loading
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from gsi_node.cli.arguments import add_models, add_set
+from gsi_node.cli.shared import add_models, add_set
 from gsi_node.host.shell import DONE, FAILED, WRONG_CALL
 
 EPILOG = """\

@@ -45,16 +45,17 @@ def test_help_names_every_command_and_the_version_is_told(capsys: Capture) -> No
     "argv", [["--help"], ["--version"], *([name, "--help"] for name in GSI.commands)], ids=" ".join
 )
 def test_help_loads_nothing_heavy(argv: list[str]) -> None:
+    heavy = HEAVY if "solve" in argv else (*HEAVY, "pydantic")  # of `solve` the help follows from the fields
     code = (
         "import json, runpy, sys, time; sys.argv[1:] = json.loads(sys.argv[1])\n"
         "try: runpy.run_module('gsi_node.cli', run_name='__main__', alter_sys=True)\n"
         "except SystemExit as stop: status = stop.code\n"
-        f"print(json.dumps([status, sorted(set({HEAVY!r}) & set(sys.modules)), time.process_time()]))"
+        f"print(json.dumps([status, sorted(set({heavy!r}) & set(sys.modules)), time.process_time()]))"
     )
     done = subprocess.run([sys.executable, "-c", code, json.dumps(argv)], capture_output=True, text=True, check=True)
     *shown, last = done.stdout.splitlines()
-    status, heavy, seconds = json.loads(last)
-    assert (status, heavy, done.stderr) == (0, [], "")
+    status, loaded, seconds = json.loads(last)
+    assert (status, loaded, done.stderr) == (0, [], "")
     assert seconds < 0.5  # CPU seconds of the whole process, so that a busy machine does not count
     assert max(map(len, shown)) <= 84
 
