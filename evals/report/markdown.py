@@ -10,7 +10,8 @@ _ACTIVE = re.compile(
     |(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])      # emphasis, which no bar within a name is
     |!(?=\[)|\](?=[(\[:])                    # images, links and their definitions
     |(?<=[A-Za-z]):(?=//)|(?<=[wW]{3})\.     # addresses that some renderers turn into links
-    |^[-+=#](?!\S)|^>|(?<!\#)\#+$          # what begins a list, heading or quote, and what ends a heading
+    |^[-+*=#](?!\S)|^>|^-(?=[-\s]*$)       # what begins a list, heading or quote, or is a rule
+    |(?<!\#)\#+$                            # what ends a heading
     """,
     re.VERBOSE,
 )
@@ -27,4 +28,5 @@ def quoted(text: str) -> str:
     """The text as inline Markdown that renders as itself, on one line."""
     marked = _ACTIVE.sub(lambda found: "".join("\\" + char for char in found.group()), printable(text))
     marked = _NUMBERED.sub(r"\1\\\2", marked)
-    return _HTML.sub(lambda found: {"<": "&lt;", "&": "&amp;"}[found.group()], marked)
+    marked = _HTML.sub(lambda found: {"<": "&lt;", "&": "&amp;"}[found.group()], marked)
+    return "&#32;" + marked[1:] if marked.startswith(" ") else marked  # behind spaces a block could begin

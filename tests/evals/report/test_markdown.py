@@ -28,6 +28,11 @@ HOSTILE = [
     "\\*escaped\\*",
     "\x1b[31mred\x07",
     "line\nbreak\u2028and paragraph\u2029",
+    "*",
+    " * a",
+    "---",
+    "    code",
+    "\t1. x",
 ]
 
 
