@@ -33,15 +33,12 @@ class EngineThread:
 
     def __init__(self, turn: Callable[[list[AnyRequest]], bool], reset: Callable[[], None], most_waiting: int) -> None:
         self._turn, self._reset, self._most = turn, reset, most_waiting
-        self._begin()
-        _WORKERS.add(self)
-
-    def _begin(self) -> None:
         self._waiting: deque[AnyRequest] = deque()
         self._held: list[AnyRequest] = []  # taken, and some of them perhaps done
         self._changed = Condition()
         self._thread: Thread | None = None
         self._ending = False
+        _WORKERS.add(self)
 
     def submit(self, request: AnyRequest) -> None:
         """Queue a request; waits while the queue is full. Raises Cancelled if the caller's run is cancelled there."""
@@ -72,7 +69,8 @@ class EngineThread:
 
     def forked(self) -> None:
         """In a forked child: the parent's requests are not here, and its locks may be held by nobody."""
-        self._begin()
+        self._waiting, self._held, self._changed = deque(), [], Condition()
+        self._thread, self._ending = None, False
         self._reset()
 
     def _run(self) -> None:
