@@ -30,9 +30,7 @@ def node(method: str = "expgsi", *, allow_degraded: bool = True) -> str:
 
 def rooms() -> str:
     """One line a room, from the lowest to the highest."""
-    names = [
-        ", ".join(member.rpartition("gsi_node.")[2].replace(".", "/") for member in room.members) for room in ROOMS
-    ]
+    names = [", ".join(member.rpartition("gsi_node.")[2] for member in room.members) for room in ROOMS]
     width = max(map(len, names))
     lines = (f"{name.ljust(width)}  {room.holds}" for name, room in zip(names, ROOMS, strict=True))
     return "```\n" + "\n".join(lines) + "\n```\n"

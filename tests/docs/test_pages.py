@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -49,3 +50,35 @@ def test_the_row_is_followed_from_its_making_to_a_plotted_point() -> None:
     assert (names[0], names[-1]) == ("solved_row", "errorbars")
     order = [names.index(name) for name in ("Appender.append", "row_of", "tally", "wilson", "over_n")]
     assert order == sorted(order)
+
+
+PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("gsi_node/**/*.md")})
+FORMER = {"gsi_node.serve", "gsi_node.models.acme", "gsi_node/models/acme.py", "evals/data/layouts/acme.py"} | {
+    "evals/report/plots/steps.py"
+}
+"""Named as what is no more, or as what a skeleton adds."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_modules_names_and_files_of_a_page_exist(page: Path) -> None:
+    text = page.read_text("utf-8")
+    dotted = set(re.findall(r"(?<![\w/.-])(?:gsi_node|evals|graphs|tests)(?:\.[A-Za-z_]\w*)+\b(?!/|\*)", text)) - FORMER
+    assert [name for name in sorted(dotted) if not name.endswith((".md", ".py")) and not stands(name)] == []
+    paths = re.findall(r"(?<![\w/.-])((?:gsi_node|evals|graphs|tests|docs|examples|locks)/[\w./-]*\w)(?!\*|\w)", text)
+    assert [path for path in sorted({*paths} - FORMER) if not (ROOT / path).exists()] == []
+
+
+def stands(name: str) -> bool:
+    """Whether a dotted name is a module, or its next part is a word of the module that it begins with."""
+    parts = name.split(".")
+    for depth in range(len(parts), 0, -1):
+        place = ROOT.joinpath(*parts[:depth])
+        file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+        if file.is_file():
+            word = r'"{}"' if depth == 1 else r"\b{}\b"  # the front door has its names in quotes
+            return depth == len(parts) or re.search(word.format(parts[depth]), file.read_text("utf-8")) is not None
+    return False
+
+
+def test_a_name_that_is_no_more_is_found() -> None:
+    assert stands("gsi_node.step.rules.Rule.needs") and stands("evals.data") and not stands("gsi_node.methods.METHODS")

@@ -61,10 +61,10 @@ def markdown() -> str:
     for room in ROOMS:
         sees = "every room above" if room.sees is None else ", ".join(map(_seen, room.sees)) or "nothing of ours"
         libraries = "any" if room.libraries == HEAVY else ", ".join(room.libraries)
-        members = ", ".join(f"`{member.replace('.', '/')}`" for member in room.members)
+        members = ", ".join(f"`{member}`" for member in room.members)
         lines.append(f"| {room.name}: {members} | {room.holds} | {sees} | {libraries} |")
     return "\n".join([*lines, "", f"Heavy libraries: {', '.join(HEAVY)}.\n"])
 
 
 def _seen(name: str) -> str:
-    return f"`{name.replace('.', '/')}`" if name in _MEMBERS else name
+    return f"`{name}`" if name in _MEMBERS else name
