@@ -57,39 +57,52 @@ Bill = dict[str, Usage]  # usage by role
 
 def run(stage: Stage[T]) -> tuple[T, Bill]:
     """Drive a stage to its value, calling the models in this thread."""
-    bill: Bill = {}
+    billed = _billed(stage)
     try:
-        call = next(stage)
+        call = next(billed)
         while True:
-            started = time.perf_counter()
             try:
                 result = call.now()
             except BackendUnavailable as error:
-                call = stage.throw(error)  # a stage may know what to do without it
-                continue
-            _charge(bill, call, result, started)
-            call = stage.send(result)
+                call = billed.throw(error)
+            else:
+                call = billed.send(result)
     except StopIteration as stop:
-        return stop.value, bill
+        value: tuple[T, Bill] = stop.value
+        return value
 
 
 async def arun(stage: Stage[T]) -> tuple[T, Bill]:
     """Drive a stage to its value, awaiting the models' async twins (a worker thread where they have none)."""
+    billed = _billed(stage)
+    try:
+        call = next(billed)
+        while True:
+            try:
+                result = await call.later()
+            except BackendUnavailable as error:
+                call = billed.throw(error)
+            else:
+                call = billed.send(result)
+    except StopIteration as stop:
+        value: tuple[T, Bill] = stop.value
+        return value
+
+
+def _billed(stage: Stage[T]) -> Stage[tuple[T, Bill]]:
+    """The same calls, and with the stage's value what they cost."""
     bill: Bill = {}
     try:
         call = next(stage)
         while True:
             started = time.perf_counter()
             try:
-                result = await call.later()
+                result = yield call
             except BackendUnavailable as error:
-                call = stage.throw(error)
+                call = stage.throw(error)  # a stage may know what to do without it
                 continue
-            _charge(bill, call, result, started)
+            usage = call.usage(result, time.perf_counter() - started)
+            bill[call.role] = bill.get(call.role, Usage()) + usage
             call = stage.send(result)
     except StopIteration as stop:
         return stop.value, bill
-
-
-def _charge(bill: Bill, call: Call, result: Any, started: float) -> None:
-    bill[call.role] = bill.get(call.role, Usage()) + call.usage(result, time.perf_counter() - started)

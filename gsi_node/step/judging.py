@@ -25,7 +25,7 @@ from gsi_node.protocols import Reward
 from gsi_node.step.context import StepContext
 from gsi_node.step.fields import Settings
 from gsi_node.step.methods import Method
-from gsi_node.step.rules import Accept, Weighed, impossible
+from gsi_node.step.rules import Accept, Weighed
 from gsi_node.types import Array, Score, Step
 
 ChooserOf = Callable[[str, int], Chooser]  # (phase, candidate) -> who makes the decisions about it
@@ -161,7 +161,7 @@ def select(method: Method, batch: Weighed, chooser: Chooser) -> int | None:
     """i*, by the method's rule. None where every weight is zero and there is a fallback; else DegenerateWeights."""
     if batch.log_weights is None:
         return 0
-    if impossible(batch):
+    if float(np.max(batch.log_weights)) == -math.inf:
         if method.fallback is None:
             raise DegenerateWeights(
                 f"method {method.name}: all {len(batch.log_weights)} candidates have weight zero (the base cannot "

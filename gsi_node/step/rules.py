@@ -6,7 +6,6 @@ Sources: gsi arXiv 2506.04118; expgsi arXiv 2609.21899; rsd arXiv 2501.19324; sb
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -221,8 +220,3 @@ MEAN_WEIGHT = Accept(
     refusal=lambda record, settings: f"log w̄ {record['log_mean_weight']:.2f}, log c {settings.resolved_log_c:.2f}",
     knob=Knob("log_c", "log_mean_weight", lambda settings: settings.resolved_log_c, acceptance.calibrate_log_c),
 )
-
-
-def impossible(batch: Weighed) -> bool:
-    """Whether every weight is zero."""
-    return batch.log_weights is not None and float(np.max(batch.log_weights)) == -math.inf
