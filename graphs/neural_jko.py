@@ -21,14 +21,12 @@ if __name__ == "__main__":  # Ctrl-C while torch is being imported ends with one
 
 import argparse
 import json
-import signal
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from io import BytesIO
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from langgraph.graph import END, START
 from rich.console import Console
@@ -42,7 +40,7 @@ from gsi_node.graph.serde import StrictSerializer
 from gsi_node.host.files import write
 from gsi_node.host.options import positive
 from gsi_node.host.screen import screen
-from gsi_node.host.shell import FAILED, INTERRUPTED, WRONG_CALL, Parser, complain, ending
+from gsi_node.host.shell import FAILED, WRONG_CALL, Parser, complain, ending, terminable
 from gsi_node.neural_jko import (
     PRESETS,
     TARGETS,
@@ -246,24 +244,16 @@ def showing(bar: Progress, task: Any) -> Callable[[str, int, int, float], None]:
 
 
 def main(argv: Sequence[str]) -> int:
-    options, terminated = parse(argv), False
-
-    def on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
-        nonlocal terminated
-        terminated = True
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, on_sigterm)
-    try:
-        return command(options, screen())
-    except GSIError as error:
-        complain(str(error))
-        return WRONG_CALL if isinstance(error, ConfigError) else FAILED
-    except KeyboardInterrupt:
-        sys.stderr.write(f"stopped; the same command goes on from the layers in {options.out}\n")
-        return 128 + signal.SIGTERM if terminated else INTERRUPTED
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    options = parse(argv)
+    with terminable() as code:
+        try:
+            return command(options, screen())
+        except GSIError as error:
+            complain(str(error))
+            return WRONG_CALL if isinstance(error, ConfigError) else FAILED
+        except KeyboardInterrupt:
+            sys.stderr.write(f"stopped; the same command goes on from the layers in {options.out}\n")
+            return code()
 
 
 if __name__ == "__main__":

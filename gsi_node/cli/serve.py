@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import signal
 import sys
 import threading
-from typing import NoReturn
 
 from gsi_node.errors import ConfigError
-from gsi_node.host.shell import DONE, INTERRUPTED, loading
+from gsi_node.host.shell import DONE, INTERRUPTED, loading, terminable
 
 _EPILOG = """environment:
   GSI_API_KEY  the key that every request must carry as a bearer token
@@ -20,21 +18,16 @@ exit codes:
   1 it failed under way; 2 the call must be changed; 130 interrupted; 143 terminated"""
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM."""
-
-
 def main(options: argparse.Namespace) -> int:
     """Serve what the command line names, until SIGTERM (143) or Ctrl-C (raises KeyboardInterrupt)."""
-    signal.signal(signal.SIGTERM, _terminated)
-    try:
-        _serve(options)
-    except _Terminated:
-        _end_within(2.0, 143)
-        return 143
-    except KeyboardInterrupt:
-        _end_within(2.0, INTERRUPTED)
-        raise
+    with terminable() as code:
+        try:
+            _serve(options)
+        except KeyboardInterrupt:
+            _end_within(2.0, code())
+            if code() == INTERRUPTED:
+                raise
+            return code()
     return DONE
 
 
@@ -110,10 +103,6 @@ def _seconds(text: str) -> float:
     if not 0 < seconds <= 86400:
         raise argparse.ArgumentTypeError(f"{text[:20]!r} is no number of seconds above 0, at most a day")
     return seconds
-
-
-def _terminated(signum: int, frame: object) -> NoReturn:
-    raise _Terminated
 
 
 def _end_within(seconds: float, code: int) -> None:
