@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from evals.report.arms import by_arm
-from evals.report.curves import over_cost
-from evals.report.look import look
+from evals.report.curves import over_cost, over_n
+from evals.report.look import MARKERS, look
 from evals.report.plots import every
 from evals.report.summary import summarise
 from evals.run.plan import MAJORITY
@@ -75,6 +75,19 @@ def test_a_methods_look_follows_from_its_rules(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(METHODS, "new", replace(METHODS["rsd-n"], name="new", propose="base"))
     assert {name: look(name) for name in before} == before
     assert look("new").colour not in {one.colour for one in before.values()}
+
+
+def test_more_methods_than_there_are_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every marker is one of matplotlib's; beyond them they begin anew."""
+    rows = typed(campaign(2, ("gsi",), (2,), (0,)))
+    names = [f"method-{i}" for i in range(len(MARKERS))]
+    for name in names:
+        monkeypatch.setitem(METHODS, name, replace(METHODS["gsi"], name=name))
+    [found] = summarise(*by_arm([row.model_copy(update={"method": name}) for name in names for row in rows])).sets
+    drawn = over_n(found, lambda one: one.accuracy, "accuracy")
+    assert drawn is not None
+    drawn.savefig(tmp_path / "plot.svg")
+    assert {look(name).marker for name in names} == set(MARKERS)
 
 
 def test_a_cost_that_is_not_known_is_no_point() -> None:
