@@ -68,12 +68,12 @@ class Mismatch(NamedTuple):
 
 
 def differing(there: Mapping[str, object], here: Mapping[str, object], above: str = "") -> list[Mismatch]:
-    """The leaves of two records of records that are not the same, in the order of `here`, then of `there`.
+    """The leaves of two records of records that are not the same, by name.
 
     A fingerprint without the names of its parts is that of the same model's with them.
     """
     found: list[Mismatch] = []
-    for key in dict.fromkeys([*here, *there]):
+    for key in sorted({*there, *here}):
         one, other = there.get(key), here.get(key)
         if isinstance(one, Mapping) and isinstance(other, Mapping):
             found += differing(one, other, f"{above}{key}.")

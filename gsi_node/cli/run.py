@@ -33,7 +33,7 @@ from gsi_node.graph.solver.math_solver import MathSolver
 from gsi_node.graph.thread_lock import ThreadLocks
 from gsi_node.host.screen import Screen, screen
 from gsi_node.host.shell import DONE, loading
-from gsi_node.identity import as_kept
+from gsi_node.identity import as_kept, differing
 from gsi_node.step.config import GSIConfig, completed
 from gsi_node.step.settings import first_line
 from gsi_node.types import Plain
@@ -202,14 +202,10 @@ class SolverRun:
         identity = self.solver.identity()
         here = _flat({**self._about(problem), **identity, "models": as_kept(then["models"], identity["models"])})
         kept = _flat({**then, "config": completed(then["config"])})
-        differing = [
-            f"{key}: {kept.get(key)!r} there, {here.get(key)!r} here"
-            for key in sorted({*kept, *here})
-            if kept.get(key) != here.get(key)
-        ]
-        if differing:
+        told = [f"{one.name}: {one.there!r} there, {one.here!r} here" for one in differing(kept, here)]
+        if told:
             raise ResumeMismatch(
-                f"thread {thread} of {self.job.arguments.checkpoint} was begun differently ({'; '.join(differing)}): "
+                f"thread {thread} of {self.job.arguments.checkpoint} was begun differently ({'; '.join(told)}): "
                 "give the same again, or name another --thread"
             )
 

@@ -21,7 +21,7 @@ from gsi_node.graph.context import overridden, overrides_in
 from gsi_node.graph.inputs import read_problem
 from gsi_node.graph.state import plain_bill
 from gsi_node.graph.verdicts import pack_verdict, read_verdict
-from gsi_node.identity import as_kept, differing_parts
+from gsi_node.identity import as_kept, differing
 from gsi_node.step import stages
 from gsi_node.step.calls import Stage, arun, run
 from gsi_node.step.config import GSIConfig, completed
@@ -182,10 +182,7 @@ def _judging(context: StepContext, state: State, count: int) -> Judging:
 def _differences(then: Plain, here: Plain) -> str:
     """The keys whose values differ between a checkpoint and this graph, with both values."""
     parts = [
-        f"{part}.{key}: {then[part].get(key)!r} in the checkpoint, {here[part].get(key)!r} here"
-        f"{differing_parts(then[part].get(key), here[part].get(key))}"
-        for part in here
-        for key in sorted({*then[part], *here[part]})
-        if then[part].get(key) != here[part].get(key)
+        f"{one.name}: {one.there!r} in the checkpoint, {one.here!r} here{one.parts}"
+        for one in differing({part: then[part] for part in here}, here)
     ]
     return "; ".join(parts) + ". Resume with those of the checkpoint, or begin on a new thread_id"

@@ -14,6 +14,7 @@ import torch
 
 from gsi_node.core.rng import Stream
 from gsi_node.errors import ConfigError
+from gsi_node.identity import differing
 from gsi_node.neural_jko.check import refuse_shape
 from gsi_node.neural_jko.config import JKOConfig
 from gsi_node.neural_jko.targets import Target
@@ -72,9 +73,7 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     defaults = JKOConfig().model_dump(mode="json")
     known = {**{key: value for key, value in here.items() if key in ("device", DENSITY)}, **defaults, **there}
     told = [
-        f"{key} {_short(known.get(key))} → {_short(here.get(key))}"
-        for key in sorted({*known, *here} - {DENSITY})
-        if known.get(key) != here.get(key)
+        f"{one.name} {_short(one.there)} → {_short(one.here)}" for one in differing(known, here) if one.name != DENSITY
     ]
     kept = known[DENSITY]
     if not isinstance(kept, list) or not all(isinstance(value, int | float | str) for value in kept):
