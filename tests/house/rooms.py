@@ -93,7 +93,7 @@ ROOMS = (
         "neural_jko",
         ("gsi_node.neural_jko",),
         "the second system: a sampler for densities",
-        (*_PLAIN, "gsi_node.cancel", "host", "core"),
+        (*_PLAIN, "gsi_node.cancel", "gsi_node.identity", "host", "core"),
         ("torch",),
     ),
     Room(
