@@ -11,13 +11,13 @@ from evals.rows.row import VoteRecord
 from gsi_node.core.choose import vote
 
 
-class Same(Protocol):
+class AnswerComparer(Protocol):
     """What a vote asks of the grader."""
 
     def same(self, problem: Problem, first: str, second: str) -> bool: ...
 
 
-def majority(problem: Problem, grades: Sequence[Grade], grader: Same) -> tuple[int, list[VoteRecord]]:
+def majority(problem: Problem, grades: Sequence[Grade], grader: AnswerComparer) -> tuple[int, list[VoteRecord]]:
     """(the first response with the winning answer, the votes, most first).
 
     A response without an answer does not vote; of equally many votes the answer given first wins; where nobody has an

@@ -13,14 +13,14 @@ VERDICT, ANSWER, STEPS, CANDIDATES = range(4)
 LONGEST = 4000  # characters of a text shown at level ANSWER
 NAMES = {"text": "t", "reward": "r", "log_ratio": "l", "tilted_reward": "rt"}
 MORE = NAMES | {"ess": "e", "log_mean_weight": "w", "n_candidates": "n", "source": "src"}
-Shown = dict[str, object]  # what the page's script reads, JSON-plain
+PageData = dict[str, object]  # what the page's script reads, JSON-plain
 
 
 @dataclass(frozen=True, slots=True)
 class Details:
     """data: what the page's script reads. notes: what had to be left out."""
 
-    data: Shown
+    data: PageData
     notes: list[str]
 
 
@@ -31,7 +31,7 @@ class _Place:
     arm: int
     row: Row
     level: int = VERDICT
-    detail: Shown | None = None
+    detail: PageData | None = None
     length: int = 0
 
 
@@ -48,7 +48,7 @@ def details(arms: Arms, limit: int) -> Details:
     _fill(places, limit - len(json.dumps(problems)))
     numbers = {name: number for number, name in enumerate(names)}
     several = len({arm.data for arm in arms}) > 1
-    data: Shown = {
+    data: PageData = {
         "settings": [arm.label + (f" · {arm.data}" if several else "") for arm in arms],
         "seeds": len({one.row.seed for one in places}),
         "problems": problems,
@@ -79,8 +79,8 @@ def _fill(places: Sequence[_Place], room: int) -> None:
                 one.level, one.detail, one.length = level, detail, length
 
 
-def _detail(row: Row, level: int) -> Shown:
-    found: Shown = {
+def _detail(row: Row, level: int) -> PageData:
+    found: PageData = {
         "predicted": _clip(row.predicted),
         "reason": _clip(row.reason),
         "ungraded": _clip(row.ungraded),
@@ -99,7 +99,7 @@ def _detail(row: Row, level: int) -> Shown:
     return found
 
 
-def _step(step: StepRecord, level: int) -> Shown:
+def _step(step: StepRecord, level: int) -> PageData:
     found = _named(step, MORE)
     if step.rejected:
         found["x"] = _step(step.rejected, level)
@@ -110,7 +110,7 @@ def _step(step: StepRecord, level: int) -> Shown:
     return found
 
 
-def _named(record: CandidateRecord, names: dict[str, str]) -> Shown:
+def _named(record: CandidateRecord, names: dict[str, str]) -> PageData:
     """Its fields by their short names."""
     values = {short: getattr(record, name) for name, short in names.items()}
     return {short: round(value, 4) if isinstance(value, float) else value for short, value in values.items()}

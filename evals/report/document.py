@@ -20,7 +20,7 @@ add up to more than the wall's. Rest: wall seconds in which no model worked. For
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class PlotFiles:
     """A plot of one data set: its files, and what they show."""
 
     title: str
@@ -39,7 +39,7 @@ class Report:
     arms: Arms
     summary: Summary
     tables: Mapping[str, Sequence[TextTable]]
-    drawn: Sequence[Drawn]
+    drawn: Sequence[PlotFiles]
 
     def markdown(self) -> str:
         """The whole report but for its rows; of plots their files."""

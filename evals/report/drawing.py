@@ -8,12 +8,12 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from evals.report.document import Drawn
+from evals.report.document import PlotFiles
 from evals.report.plots import Plot, every
 from evals.report.summary import DataSummary, Summary
 
 
-def draw(summary: Summary, folder: Path) -> list[Drawn]:
+def draw(summary: Summary, folder: Path) -> list[PlotFiles]:
     """One set of plots a data set, written into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     several = len(summary.sets) > 1
@@ -52,7 +52,7 @@ def _suffix(data: str, place: int) -> str:
     return f"-{re.sub(r'[^A-Za-z0-9]+', '_', data).strip('_')[-40:] or 'data'}-{place}"
 
 
-def _drawn(plot: Plot, found: DataSummary, stem: Path, title: str) -> list[Drawn]:
+def _drawn(plot: Plot, found: DataSummary, stem: Path, title: str) -> list[PlotFiles]:
     """The plot's files; none where the summary has no numbers for it."""
     figure = plot.draw(found)
     if figure is None:
@@ -60,4 +60,4 @@ def _drawn(plot: Plot, found: DataSummary, stem: Path, title: str) -> list[Drawn
     png, svg = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")
     figure.savefig(png)
     figure.savefig(svg, metadata={"Date": None})
-    return [Drawn(title, plot.caption(found), png, svg, plot.wide)]
+    return [PlotFiles(title, plot.caption(found), png, svg, plot.wide)]

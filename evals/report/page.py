@@ -15,7 +15,7 @@ from html import escape
 from pathlib import Path
 
 from evals.report.details import Details, details
-from evals.report.document import Drawn, Report
+from evals.report.document import PlotFiles, Report
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -84,7 +84,7 @@ def _results(report: Report) -> Iterable[str]:
         yield from (table.html() for table in tables)
 
 
-def _figure(drawn: Drawn) -> str:
+def _figure(drawn: PlotFiles) -> str:
     source = base64.b64encode(drawn.svg.read_bytes()).decode()
     wide = ' class="wide"' if drawn.wide else ""
     return (

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from evals.report.arms import by_arm
-from evals.report.document import Drawn, Report
+from evals.report.document import PlotFiles, Report
 from evals.report.page import page
 from evals.report.plain import plain
 from evals.report.summary import Summary, summarise
@@ -50,7 +50,7 @@ def report(
     return out
 
 
-def _drawer(plots: bool) -> Callable[[Summary, Path], list[Drawn]]:
+def _drawer(plots: bool) -> Callable[[Summary, Path], list[PlotFiles]]:
     """What draws, imported before anything is written: without plots matplotlib is not needed."""
     if not plots:
         return lambda summary, folder: []

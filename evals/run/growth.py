@@ -16,10 +16,10 @@ from gsi_node.errors import ConfigError, ResumeMismatch
 from gsi_node.identity import differing
 
 Problems = Sequence[Problem]
-Find = Callable[[], Problems | None]
+ProblemFinder = Callable[[], Problems | None]
 
 
-def joined(there: RunConfig, here: RunConfig, find_there: Find, find_here: Find) -> RunConfig:
+def joined(there: RunConfig, here: RunConfig, find_there: ProblemFinder, find_here: ProblemFinder) -> RunConfig:
     """The configuration of a folder that holds the rows of both.
 
     find_…: the problems of each, asked only where their digests differ; None where nobody knows them any more. Raises
@@ -44,7 +44,7 @@ def found_again(folder: Path, config: RunConfig, data_dir: Path | None, now: Pro
     )
 
 
-def _wider(there: RunConfig, here: RunConfig, find_there: Find, find_here: Find) -> RunConfig | None:
+def _wider(there: RunConfig, here: RunConfig, find_there: ProblemFinder, find_here: ProblemFinder) -> RunConfig | None:
     """The one whose problems hold the other's, each the same in all that decides a row."""
     if there.problems_digest == here.problems_digest:
         return there

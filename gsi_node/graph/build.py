@@ -17,7 +17,7 @@ from gsi_node.protocols import Reward, StepModel
 from gsi_node.step.check import check_models
 from gsi_node.step.config import DEFAULT, GSIConfig
 from gsi_node.step.context import Models
-from gsi_node.step.judging import Continue, Lost, Refuse
+from gsi_node.step.judging import Continue, NoDraft, Refuse
 
 
 def create_gsi(
@@ -101,7 +101,7 @@ def _go_on(state: Mapping[str, Any]) -> str:
 
 def _drafted(judges: list[str]) -> Callable[[Mapping[str, Any]], list[str]]:
     """After the draft: its judges; the fallback at once where the draft is lost."""
-    return lambda state: ["fallback"] if isinstance(read_verdict(state), Lost) else judges
+    return lambda state: ["fallback"] if isinstance(read_verdict(state), NoDraft) else judges
 
 
 def _decided(judges: list[str]) -> Callable[[Mapping[str, Any]], str | list[str]]:

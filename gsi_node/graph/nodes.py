@@ -28,7 +28,7 @@ from gsi_node.step.config import GSIConfig, completed
 from gsi_node.step.context import Models, StepContext
 from gsi_node.step.decide import Decision, fall_back, propose
 from gsi_node.step.given import read_initial_steps, read_problem_id
-from gsi_node.step.judging import Continue, Judging, Lost, Refuse
+from gsi_node.step.judging import Continue, Judging, NoDraft, Refuse
 from gsi_node.step.records import (
     acceptance_rate,
     lost_draft,
@@ -94,7 +94,7 @@ class GSINodes:
     def draft(self, state: State) -> Stage[Plain]:
         """y_1..y_n from the model that proposes."""
         found = yield from propose(self._context(state))
-        if isinstance(found, Lost):
+        if isinstance(found, NoDraft):
             return {**CLEARED, "gsi_verdict": pack_verdict(found)}
         return {**CLEARED, "gsi_batch": [pack_step(step) for step in found.steps]}
 
@@ -128,7 +128,7 @@ class GSINodes:
     def fallback(self, state: State) -> Stage[Plain]:
         """π_B drafts the step itself."""
         context, verdict = self._context(state), read_verdict(state)
-        before = {"degraded": verdict.why} if isinstance(verdict, Lost) else {"rejected": state["gsi_refused"]}
+        before = {"degraded": verdict.why} if isinstance(verdict, NoDraft) else {"rejected": state["gsi_refused"]}
         return self._commit(state, context, (yield from fall_back(context, before)))
 
     def finish(self, state: State) -> Plain:

@@ -6,18 +6,24 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from gsi_node.step.judging import Commit, Continue, Lost, Refuse
+from gsi_node.step.judging import Commit, Continue, NoDraft, Refuse
 from gsi_node.types import Plain
 
-_KINDS = {kind.__name__.lower(): kind for kind in (Commit, Refuse, Continue, Lost)}
+_KINDS: dict[str, type[Commit | Refuse | Continue | NoDraft]] = {
+    "commit": Commit,
+    "refuse": Refuse,
+    "continue": Continue,
+    "lost": NoDraft,
+}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
 
 
-def pack_verdict(verdict: Commit | Refuse | Continue | Lost) -> Plain:
+def pack_verdict(verdict: Commit | Refuse | Continue | NoDraft) -> Plain:
     """A verdict as a plain dict."""
-    return {"kind": type(verdict).__name__.lower(), **asdict(verdict)}
+    return {"kind": _NAMES[type(verdict)], **asdict(verdict)}
 
 
-def read_verdict(state: Mapping[str, Any]) -> Commit | Refuse | Continue | Lost | None:
+def read_verdict(state: Mapping[str, Any]) -> Commit | Refuse | Continue | NoDraft | None:
     """The verdict on the current step; None before there is one.
 
     Threads of 0.1.0 have no verdict: there a batch that is left to the fallback stood under gsi_refused
@@ -30,4 +36,4 @@ def read_verdict(state: Mapping[str, Any]) -> Commit | Refuse | Continue | Lost 
     refused = state.get("gsi_refused")
     if refused is None:
         return None
-    return Lost(refused["degraded"]) if "degraded" in refused else Refuse("rule")
+    return NoDraft(refused["degraded"]) if "degraded" in refused else Refuse("rule")

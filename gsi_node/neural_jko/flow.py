@@ -19,7 +19,7 @@ CHUNK = 4096  # points a solve without gradients holds at once: a layer of them 
 TOLERANCE = 1e-5  # of dopri5
 
 
-class Solved(NamedTuple):
+class OdeSolution(NamedTuple):
     """End points (n, dim), ℓ (n,) in nats and ω (n,)."""
 
     x: Tensor
@@ -92,7 +92,7 @@ def solve(
     backward: bool = False,
     probes: Tensor | None = None,
     solver: OdeSolver = "rk4",
-) -> Solved:
+) -> OdeSolution:
     """(z, ℓ, ω) at t = 1 from z(0) = x; backward: at t = 0 from z(1) = x, with the same ℓ and ω over [0, 1].
 
     Differentiable in the parameters. `probes` (n, k, dim) stay the same over the whole solve, so that ℓ is a smooth
@@ -117,10 +117,10 @@ def solve(
         z = z + (h / 6) * (k1 + 2 * (k2 + k3) + k4)
         log_det = log_det + (abs(h) / 6) * (l1 + 2 * (l2 + l3) + l4).double()
         energy = energy + (abs(h) / 6) * (w1 + 2 * (w2 + w3) + w4)
-    return Solved(z, log_det, energy)
+    return OdeSolution(z, log_det, energy)
 
 
-def _adaptive(slope: Any, x: Tensor, start: float, end: float) -> Solved:
+def _adaptive(slope: Any, x: Tensor, start: float, end: float) -> OdeSolution:
     try:
         from torchdiffeq import odeint
     except ModuleNotFoundError as error:
@@ -132,7 +132,7 @@ def _adaptive(slope: Any, x: Tensor, start: float, end: float) -> Solved:
         lambda t, y: slope(float(t), y[0]), state, times, rtol=TOLERANCE, atol=TOLERANCE, method="dopri5"
     )
     sign = 1.0 if end > start else -1.0
-    return Solved(z[-1], sign * log_det[-1].double(), sign * energy[-1])
+    return OdeSolution(z[-1], sign * log_det[-1].double(), sign * energy[-1])
 
 
 class Flow:

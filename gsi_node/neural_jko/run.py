@@ -40,7 +40,13 @@ class Run:
     """
 
     def __init__(
-        self, target: Target, config: JKOConfig, folder: Path, *, device: str = "cpu", told: train.Told = train.silent
+        self,
+        target: Target,
+        config: JKOConfig,
+        folder: Path,
+        *,
+        device: str = "cpu",
+        told: train.OnProgress = train.silent,
     ) -> None:
         refuse_device(device)
         self.target, self.config, self.folder, self.device, self.told = target, config, Path(folder), device, told

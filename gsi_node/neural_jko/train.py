@@ -20,7 +20,7 @@ from gsi_node.neural_jko.stack import Stack
 from gsi_node.neural_jko.targets import Target
 from gsi_node.types import Key
 
-Told = Callable[[str, int, int, float], None]  # what is being done, steps done, steps in all, loss
+OnProgress = Callable[[str, int, int, float], None]  # what is being done, steps done, steps in all, loss
 
 
 def silent(what: str, done: int, total: int, loss: float) -> None:
@@ -40,7 +40,7 @@ def empty_stack(target: Target, config: JKOConfig, device: str | torch.device = 
     return Stack(CheckedTarget(target), mean=mean, scale=config.latent_scale, device=device)
 
 
-def fit_flow(stack: Stack, config: JKOConfig, told: Told = silent) -> Flow:
+def fit_flow(stack: Stack, config: JKOConfig, told: OnProgress = silent) -> Flow:
     """The next flow: minimise E[−log g(z(1)) + ω/τ − ℓ + log p(z(0))] by Adam over draws of the stack."""
     index = len(stack.layers)
     stream = generator_for(config.seed, "flow", index, stack.device)

@@ -25,27 +25,27 @@ GRACE = 3.0  # seconds that the work under way has after SIGTERM or Ctrl-C
 
 
 @dataclass
-class Crowd:
+class ConnectionTable:
     """The connections of one server. patience: seconds a client may take, in its turn. idle: those between requests,
     longest first."""
 
     patience: float
     most: int = MAX_CONNECTIONS
-    idle: dict[Watched, None] = field(default_factory=dict)
+    idle: dict[TimedConnection, None] = field(default_factory=dict)
 
 
-class Watched(H11Protocol):
+class TimedConnection(H11Protocol):
     """A connection that is cut when its client takes longer than its patience: to send a whole head, to read an answer,
     or to ask again. (A body has its own time, in Service.) The longest idle one makes room for a new one, which is
     cut itself where all are busy."""
 
-    crowd: Crowd
+    table: ConnectionTable
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._deadline: asyncio.TimerHandle | None = None
         super().connection_made(transport)
-        if len(self.connections) > self.crowd.most:
-            next(iter(self.crowd.idle), self).cut()
+        if len(self.connections) > self.table.most:
+            next(iter(self.table.idle), self).cut()
             if transport.is_closing():  # all are busy
                 return
         self._watch()
@@ -92,12 +92,12 @@ class Watched(H11Protocol):
         if busy and not self.flow.write_paused:
             self._rest()
         elif self._deadline is None:
-            self._deadline = self.loop.call_later(self.crowd.patience, self.cut)
+            self._deadline = self.loop.call_later(self.table.patience, self.cut)
             if not busy:
-                self.crowd.idle[self] = None
+                self.table.idle[self] = None
 
     def _rest(self) -> None:
-        self.crowd.idle.pop(self, None)
+        self.table.idle.pop(self, None)
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
@@ -116,13 +116,13 @@ class Server(uvicorn.Server):
     ) -> None:
         self._service, self._ready = service, ready
 
-        class Ours(Watched):
-            crowd = Crowd(patience, most)
+        class LimitedConnection(TimedConnection):
+            table = ConnectionTable(patience, most)
 
         super().__init__(
             uvicorn.Config(
                 service.app,
-                http=Ours,
+                http=LimitedConnection,
                 ws="none",
                 lifespan="off",
                 log_level="warning",
@@ -143,7 +143,7 @@ class Server(uvicorn.Server):
         self._service.end(GRACE)
         loop = asyncio.get_running_loop()
         for connection in self.server_state.connections:
-            if isinstance(connection, Watched):
+            if isinstance(connection, TimedConnection):
                 loop.call_later(GRACE + 1.0, connection.cut)
         await super().shutdown(sockets)
 

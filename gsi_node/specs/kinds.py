@@ -123,7 +123,7 @@ _CHAT: Types = {"system_prompt": text, "use_chat_template": flag}
 _TEXTS: Types = {**_CHAT, "template": name, "prompt": name}
 _HOW: Types = {"timeout": number, "attempts": integer, "deadline": number, "api_key_env": name}
 _PROMPT = Grouped("prompt", "text.prompt:told_prompt", _TEXTS)
-_WISH = Grouped("wish", "rewards.prm.layout:Wish", {**_CHAT, "separator": name})
+_WISH = Grouped("wish", "rewards.prm.layout:LayoutOptions", {**_CHAT, "separator": name})
 _REACH = Grouped("reach", "models.servers.reach:Reach", _HOW)
 _FAMILIES = "rewards.prm.families:FAMILIES"
 

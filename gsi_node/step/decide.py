@@ -15,7 +15,7 @@ from gsi_node.step import judging as machine
 from gsi_node.step import stages
 from gsi_node.step.calls import Stage, run
 from gsi_node.step.context import StepContext
-from gsi_node.step.judging import Commit, Continue, Judging, Lost, Refuse
+from gsi_node.step.judging import Commit, Continue, Judging, NoDraft, Refuse
 from gsi_node.step.records import step_record
 from gsi_node.step.speculate import speculate
 from gsi_node.types import Plain, Step
@@ -40,7 +40,7 @@ def decide_step(context: StepContext) -> Decision:
 def deciding(context: StepContext) -> Stage[Decision]:
     """The same as a stage, which yields its model calls."""
     found = yield from propose(context)
-    if isinstance(found, Lost):
+    if isinstance(found, NoDraft):
         return (yield from fall_back(context, {"degraded": found.why}))
     judging, verdict = yield from settle(context, found)
     record = step_record(context, judging, verdict)
@@ -49,20 +49,20 @@ def deciding(context: StepContext) -> Stage[Decision]:
     return Decision(judging.steps[verdict.chosen], record, verdict)
 
 
-def propose(context: StepContext) -> Stage[Judging | Lost]:
+def propose(context: StepContext) -> Stage[Judging | NoDraft]:
     """y_1..y_n from the model that proposes, in the order in which they are judged.
 
-    Lost where the draft cannot be reached, now or since an earlier step, and the settings let the base go on alone.
+    NoDraft where the draft cannot be reached, now or since an earlier step, and the settings let the base go on alone.
     """
     if context.lost is not None and not context.falls_back:
-        return Lost(context.lost)
+        return NoDraft(context.lost)
     try:
         steps = yield from _drawn(context)
     except BackendUnavailable as error:
         if not context.config.allow_degraded or context.method.propose != "draft":
             raise
         _log.warning("the draft is lost, the base goes on alone: %s", error)
-        return Lost(str(error))
+        return NoDraft(str(error))
     return Judging.of(context, machine.scan_order(context.method, steps, context.chooser("order")))
 
 

@@ -25,7 +25,7 @@ from gsi_node.protocols import Reward
 from gsi_node.step.context import StepContext
 from gsi_node.step.fields import Settings
 from gsi_node.step.methods import Method
-from gsi_node.step.rules import Accept, Weighed
+from gsi_node.step.rules import Accept, CandidateBatch
 from gsi_node.types import Array, Score, Step
 
 ChooserOf = Callable[[str, int], Chooser]  # (phase, candidate) -> who makes the decisions about it
@@ -56,7 +56,7 @@ class Continue:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class NoDraft:
     """There are no candidates, and the step is left to the fallback: why the draft cannot be reached."""
 
     why: str
@@ -103,7 +103,7 @@ class Judging:
         return replace(self, count=count, decided=self.count, rewards=rewards, scores=scores)
 
     @cached_property
-    def batch(self) -> Weighed:
+    def batch(self) -> CandidateBatch:
         """The judged ones, weighed."""
         return tilt(self.method, self.steps[: self.count], self.rewards, self.scores, self.settings)
 
@@ -131,7 +131,7 @@ def tilt(
     rewards: Sequence[float] | None,
     scores: Sequence[Score] | None,
     settings: Settings,
-) -> Weighed:
+) -> CandidateBatch:
     """ℓ_i = log π_B(y_i|x) − log π_S(y_i|x), r̃_i = r_i + ℓ_i/β and the method's log-weights; None where unused.
 
     Raises LawMismatch where the certified bound on some ℓ_i exceeds settings.max_log_ratio_error.
@@ -147,7 +147,7 @@ def tilt(
             clips = method.weigh is not None and method.weigh.clips
             used = np.minimum(log_ratios, settings.log_ratio_clip) if clips else log_ratios
             tilted = tilted_rewards(r, used, settings.beta)
-    batch = Weighed(r, log_base, log_ratios, errors, tilted)
+    batch = CandidateBatch(r, log_base, log_ratios, errors, tilted)
     if method.weigh is None:
         return batch
     log_w = method.weigh.compute(batch, settings)
@@ -157,7 +157,7 @@ def tilt(
     return replace(batch, log_weights=log_w, ess=ess(log_w) if mean > -math.inf else 0.0, log_mean_weight=mean)
 
 
-def select(method: Method, batch: Weighed, chooser: Chooser) -> int | None:
+def select(method: Method, batch: CandidateBatch, chooser: Chooser) -> int | None:
     """i*, by the method's rule. None where every weight is zero and there is a fallback; else DegenerateWeights."""
     if batch.log_weights is None:
         return 0
@@ -201,7 +201,7 @@ def scan(judging: Judging, chooser_of: ChooserOf) -> tuple[int | None, bool] | N
     return select(judging.method, below, chooser_of("flip", 0)), False
 
 
-def accept(rule: Accept, batch: Weighed, chosen: int, chooser: Chooser, settings: Settings) -> bool:
+def accept(rule: Accept, batch: CandidateBatch, chosen: int, chooser: Chooser, settings: Settings) -> bool:
     """Whether the chosen candidate is committed: true with the rule's acceptance probability."""
     log_prob = rule.compute(batch, chosen, settings)
     return log_prob == 0.0 or (log_prob > -math.inf and chooser.accept(log_prob))

@@ -22,7 +22,7 @@ Need = Literal["reward", "ratio", "score", "weights"]
 
 
 @dataclass(frozen=True, slots=True)
-class Weighed:
+class CandidateBatch:
     """What is known of a batch of n candidates; each array has shape (n,), or is None where it is not computed.
 
     rewards: r. scores: log π_B in nats. log_ratios: ℓ in nats, log_ratio_errors: certified bounds on their errors (0
@@ -58,7 +58,7 @@ class Weigh(Rule):
     log_mean_weight mean something. clips: ℓ enters as min(ℓ, settings.log_ratio_clip). bound: (greatest reward,
     settings) -> what no log-weight exceeds, in nats; None where there is none, and then nothing can scan."""
 
-    compute: Callable[[Weighed, Settings], Array]
+    compute: Callable[[CandidateBatch, Settings], Array]
     importance: bool = True
     clips: bool = False
     bound: Callable[[float, Settings], float] | None = None
@@ -92,31 +92,31 @@ class Accept(Rule):
     -> why its candidate was refused, in a line; told: the number of the record that the line gives ("r̃"). knob: None
     where no setting moves it."""
 
-    compute: Callable[[Weighed, int, Settings], float]
+    compute: Callable[[CandidateBatch, int, Settings], float]
     refusal: Callable[[Mapping[str, Any], Settings], str]
     told: str = ""
     knob: Knob | None = None
 
 
-def _tilted_weights(batch: Weighed, settings: Settings) -> Array:
+def _tilted_weights(batch: CandidateBatch, settings: Settings) -> Array:
     """log w = β r + ℓ = β r̃."""
     assert batch.rewards is not None and batch.log_ratios is not None
     return log_weights(batch.rewards, batch.log_ratios, settings.beta)
 
 
-def _clipped_weights(batch: Weighed, settings: Settings) -> Array:
+def _clipped_weights(batch: CandidateBatch, settings: Settings) -> Array:
     """log w = β r + min(ℓ, L) = β r̃, L = log_ratio_clip."""
     assert batch.rewards is not None and batch.log_ratios is not None
     return log_weights(batch.rewards, np.minimum(batch.log_ratios, settings.log_ratio_clip), settings.beta)
 
 
-def _reward_weights(batch: Weighed, settings: Settings) -> Array:
+def _reward_weights(batch: CandidateBatch, settings: Settings) -> Array:
     """log w = β r."""
     assert batch.rewards is not None
     return log_weights(batch.rewards, None, settings.beta)
 
 
-def _plain_rewards(batch: Weighed, settings: Settings) -> Array:
+def _plain_rewards(batch: CandidateBatch, settings: Settings) -> Array:
     """r itself, for best-of-n."""
     assert batch.rewards is not None
     return batch.rewards
@@ -176,19 +176,19 @@ EXPONENTIAL = Choose(
 )
 
 
-def _tilted_reward_reaches_threshold(batch: Weighed, chosen: int, settings: Settings) -> float:
+def _tilted_reward_reaches_threshold(batch: CandidateBatch, chosen: int, settings: Settings) -> float:
     """α = 1{r̃_{i*} ≥ u}, on the selected candidate."""
     assert batch.tilted_rewards is not None
     return acceptance.threshold_log_accept(float(batch.tilted_rewards[chosen]), settings.threshold)
 
 
-def _reward_reaches_delta(batch: Weighed, chosen: int, settings: Settings) -> float:
+def _reward_reaches_delta(batch: CandidateBatch, chosen: int, settings: Settings) -> float:
     """α = 1{r_{i*} ≥ δ}."""
     assert batch.rewards is not None
     return acceptance.threshold_log_accept(float(batch.rewards[chosen]), settings.delta)
 
 
-def _mean_weight_ratio(batch: Weighed, chosen: int, settings: Settings) -> float:
+def _mean_weight_ratio(batch: CandidateBatch, chosen: int, settings: Settings) -> float:
     """α = min(1, w̄ / c), on the whole batch."""
     assert batch.log_mean_weight is not None
     return acceptance.mean_weight_log_accept(batch.log_mean_weight, settings.resolved_log_c)

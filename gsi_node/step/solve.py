@@ -16,7 +16,7 @@ from gsi_node.step.given import read_initial_steps, read_problem_id, read_text
 from gsi_node.step.records import acceptance_rate, lost_draft, next_context, response, stop_reason
 from gsi_node.types import Plain, Usage
 
-Given = Sequence[Mapping[str, Any]]
+InitialSteps = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ def solve(
     config: GSIConfig = DEFAULT,
     *,
     problem_id: str | int | None = None,
-    initial_steps: Given | None = None,
+    initial_steps: InitialSteps | None = None,
 ) -> Solution:
     """Steps until the response ends or a budget is spent. problem_id, initial_steps: as in GSIInput. GSIError."""
     return _solution(config, *run(_solving(problem, models, config, problem_id, initial_steps)))
@@ -50,14 +50,14 @@ async def asolve(
     config: GSIConfig = DEFAULT,
     *,
     problem_id: str | int | None = None,
-    initial_steps: Given | None = None,
+    initial_steps: InitialSteps | None = None,
 ) -> Solution:
     """The same, with the models awaited."""
     return _solution(config, *await arun(_solving(problem, models, config, problem_id, initial_steps)))
 
 
 def _solving(
-    problem: str, models: Models, config: GSIConfig, problem_id: str | int | None, initial_steps: Given | None
+    problem: str, models: Models, config: GSIConfig, problem_id: str | int | None, initial_steps: InitialSteps | None
 ) -> Stage[tuple[list[Plain], str]]:
     check_models(models, config)
     name = read_problem_id(problem_id, read_text(problem, "problem"))

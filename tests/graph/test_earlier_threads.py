@@ -17,7 +17,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from gsi_node.errors import BackendUnavailable, ResumeMismatch
 from gsi_node.graph.verdicts import pack_verdict, read_verdict
-from gsi_node.step.judging import Commit, Continue, Lost, Refuse
+from gsi_node.step.judging import Commit, Continue, NoDraft, Refuse
 from gsi_node.tables.models import TableModel
 from gsi_node.tables.rewards import TableReward
 from tests.graph.world import compiled, plain, thread
@@ -85,5 +85,5 @@ def test_a_verdict_survives_the_state(verdict: Commit | Refuse | Continue) -> No
 def test_what_stood_for_a_verdict_is_read_as_one() -> None:
     assert read_verdict({"gsi_verdict": None, "gsi_refused": None}) is None
     assert read_verdict({"gsi_refused": {"text": "a"}}) == Refuse("rule")
-    assert read_verdict({"gsi_refused": {"degraded": "gone"}}) == Lost("gone")
-    assert read_verdict({"gsi_verdict": pack_verdict(Lost("gone"))}) == Lost("gone")
+    assert read_verdict({"gsi_refused": {"degraded": "gone"}}) == NoDraft("gone")
+    assert read_verdict({"gsi_verdict": pack_verdict(NoDraft("gone"))}) == NoDraft("gone")

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsi_node.errors import BackendError, GSIError, InvalidLogProb
-from gsi_node.models.servers.dialect import Dialect, Drawing
+from gsi_node.models.servers.dialect import Dialect, DrawRequest
 from gsi_node.models.servers.model import ServerModel
 from gsi_node.models.servers.probe import connect
 from gsi_node.models.servers.reach import Reach
 from gsi_node.models.servers.replica import Failed
 from gsi_node.models.servers.sglang import SGLang
-from gsi_node.models.servers.tempered import ROUNDING, Listed
+from gsi_node.models.servers.tempered import ROUNDING, TopK
 from gsi_node.models.servers.vllm import VLLM
 from gsi_node.text.tokens import Tokens
 from gsi_node.types import Key, Prefix, SamplingLaw
@@ -191,7 +191,7 @@ def test_what_rounding_puts_above_zero_is_zero(server: Server, models: dict[str,
                 model.sample(PREFIX, 2, KEY, law)
 
 
-DRAW = Drawing((7, 8, 9), [1, 2], 0.7, 3, (5,), 2)
+DRAW = DrawRequest((7, 8, 9), [1, 2], 0.7, 3, (5,), 2)
 SHAPES = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 """What http.py turns into a typed error."""
 JSON = st.recursive(
@@ -251,7 +251,7 @@ def test_whatever_an_answer_holds_it_is_read_right_or_refused(dialect: Dialect, 
             place[path[-1]] = data.draw(JSON)
         except (LookupError, TypeError):  # an earlier edit took the place away
             continue
-    reads: list[Callable[[], list[list[Listed]]]] = [
+    reads: list[Callable[[], list[list[TopK]]]] = [
         lambda: [tokens for tokens, _ in dialect.read_samples(deepcopy(answer), {"m"}, DRAW)],
         lambda: dialect.read_scores(deepcopy(answer), {"m"}, DRAW.ids, [(7, 5), (7, 5)]),
     ]

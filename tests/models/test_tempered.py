@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gsi_node.errors import InvalidLogProb, LawMismatch
 from gsi_node.models.servers import tempered as module
-from gsi_node.models.servers.tempered import Listed, tempered, tempered_sum
+from gsi_node.models.servers.tempered import TopK, tempered, tempered_sum
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -19,10 +19,10 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return np.asarray(logits - top - np.log(np.exp(logits - top).sum()))
 
 
-def token(log_p: np.ndarray, chosen: int, k: int) -> Listed:
+def token(log_p: np.ndarray, chosen: int, k: int) -> TopK:
     """What a server lists: the k most likely tokens, and the chosen one."""
     top = np.argsort(-log_p, kind="stable")[:k]
-    return Listed(chosen, {int(i): float(log_p[i]) for i in (*top, chosen)})
+    return TopK(chosen, {int(i): float(log_p[i]) for i in (*top, chosen)})
 
 
 @given(
@@ -72,14 +72,14 @@ def test_the_rank_matters_the_chosen_token_is_not_the_kth() -> None:
 
 
 def test_a_zero_probability_is_minus_infinity_exactly() -> None:
-    assert tempered(Listed(7, {1: math.log(0.5), 2: math.log(0.5), 7: -math.inf}), 2, 0.5) == (-math.inf, 0.0)
-    assert tempered_sum([Listed(7, {7: -math.inf})], 1, 1.0).log_prob == -math.inf
+    assert tempered(TopK(7, {1: math.log(0.5), 2: math.log(0.5), 7: -math.inf}), 2, 0.5) == (-math.inf, 0.0)
+    assert tempered_sum([TopK(7, {7: -math.inf})], 1, 1.0).log_prob == -math.inf
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, 1.0001, math.inf, math.nan])
 def test_other_temperatures_are_refused(temperature: float) -> None:
     with pytest.raises(LawMismatch, match="0 < temperature ≤ 1"):
-        tempered(Listed(1, {1: -0.1}), 1, temperature)
+        tempered(TopK(1, {1: -0.1}), 1, temperature)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_other_temperatures_are_refused(temperature: float) -> None:
 )
 def test_a_list_that_is_not_the_top_k_is_refused(listed: dict[int, float], k: int, words: str) -> None:
     with pytest.raises(InvalidLogProb, match=words):
-        tempered(Listed(1, listed), k, 0.7)
+        tempered(TopK(1, listed), k, 0.7)
 
 
 def test_the_step_sums_values_and_bounds() -> None:

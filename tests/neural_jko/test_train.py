@@ -37,7 +37,7 @@ def test_a_loss_without_the_divergence_does_not_find_the_width(monkeypatch: pyte
     """A mutant: minimising −log g + ω/τ alone draws every particle towards the mode."""
     right = flow.solve
 
-    def mutant(velocity: flow.Velocity, x: torch.Tensor, **how: Any) -> flow.Solved:
+    def mutant(velocity: flow.Velocity, x: torch.Tensor, **how: Any) -> flow.OdeSolution:
         out = right(velocity, x, **how)
         return out._replace(log_det=torch.zeros_like(out.log_det))
 

@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from gsi_node.pocket import NAMES, path
-from gsi_node.pocket.training.evaluate import Answered, single_steps
+from gsi_node.pocket.training.evaluate import AnsweredProblem, single_steps
 from gsi_node.pocket.training.reward import auroc, responses, rewards, rollouts
 from gsi_node.pocket.training.sample import sample
 from gsi_node.pocket.training.tokenizer import load
@@ -92,6 +92,6 @@ def test_the_reward_model_tells_right_steps_of_the_draft_from_wrong_ones() -> No
 
 def test_the_draft_proposes_well_enough_to_pay_and_badly_enough_to_need_the_others() -> None:
     drawn = responses(path("draft"), "test", 1, 150, 0.7)
-    right, tried = single_steps([Answered(*pair) for pair in drawn])
+    right, tried = single_steps([AnsweredProblem(*pair) for pair in drawn])
     assert 0.66 <= right / tried <= 0.85
     assert 0.2 <= sum(grade(*pair) for pair in drawn) / len(drawn) <= 0.6

@@ -20,7 +20,7 @@ from transformers import (
 from gsi_node.errors import BackendUnavailable, ConfigError
 from gsi_node.rewards.prm.families import FAMILIES, QWEN_SYSTEM, first, recognise
 from gsi_node.rewards.prm.in_process import TransformersPRM, family_of
-from gsi_node.rewards.prm.layout import Wish
+from gsi_node.rewards.prm.layout import LayoutOptions
 from gsi_node.specs.kinds import REWARDS, placed
 from gsi_node.specs.load import load_reward
 from gsi_node.types import Prefix, Step
@@ -214,9 +214,9 @@ def test_refusals(root: Path) -> None:
         one = AutoModelForSequenceClassification.from_pretrained(build_family(root, "orm"))
         TransformersPRM(one, family_tokenizer(None), family="trl")
     with pytest.raises(ConfigError, match="family 'qwen' has its own separator"):
-        TransformersPRM.from_pretrained(build_family(root, "qwen"), wish=Wish(separator="x"))
+        TransformersPRM.from_pretrained(build_family(root, "qwen"), wish=LayoutOptions(separator="x"))
     with pytest.raises(ConfigError, match="family 'skywork' uses no chat template"):
-        TransformersPRM.from_pretrained(build_family(root, "skywork"), wish=Wish(system_prompt="x"))
+        TransformersPRM.from_pretrained(build_family(root, "skywork"), wish=LayoutOptions(system_prompt="x"))
     with pytest.raises(ConfigError, match="no token '<extra_0>'"):
         model = AutoModelForTokenClassification.from_pretrained(build_family(root, "trl"))
         TransformersPRM(model, miniature_tokenizer(), family="qwen")

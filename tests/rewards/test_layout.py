@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerFast
 
 from gsi_node.errors import ConfigError
 from gsi_node.rewards.prm.families import FAMILIES
-from gsi_node.rewards.prm.layout import StepLayout, Wish, bos, marker, start_of_text
+from gsi_node.rewards.prm.layout import LayoutOptions, StepLayout, bos, marker, start_of_text
 from gsi_node.text.codec import Codec
 from tests.miniature import CHARACTERS
 from tests.rewards.family_models import family_tokenizer
@@ -31,7 +31,7 @@ def test_math_shepherd_ids_are_those_of_the_whole_text() -> None:
     """Its card encodes "problem step ки\\nstep ки" in one piece with BOS; it reads "▁ки", "▁+" and "▁-"."""
     tokenizer = llama_tokenizer()
     codec = Codec(tokenizer)
-    layout = FAMILIES["shepherd"].layout(codec, Wish(), {})
+    layout = FAMILIES["shepherd"].layout(codec, LayoutOptions(), {})
     ids = layout.prompt(PROBLEM) + layout.committed("2+2=4.\n\n", True) + layout.candidate("So it is 4.", False)
     whole = f"{PROBLEM} 2+2=4. ки\nSo it is 4. ки"
     assert list(ids) == [1, *tokenizer.encode(whole, add_special_tokens=False)]
@@ -42,7 +42,7 @@ def test_math_shepherd_ids_are_those_of_the_whole_text() -> None:
 
 def test_trl_encodes_every_part_as_a_text_of_its_own() -> None:
     tokenizer = llama_tokenizer()
-    layout = FAMILIES["trl"].layout(Codec(tokenizer), Wish(), {})
+    layout = FAMILIES["trl"].layout(Codec(tokenizer), LayoutOptions(), {})
     ids = layout.prompt(PROBLEM) + layout.committed("2+2=4.", True) + layout.candidate("So it is 4.", False)
     parts = (PROBLEM, "2+2=4.", "\n", "So it is 4.", "\n")
     assert list(ids) == [1, *(i for part in parts for i in tokenizer.encode(part, add_special_tokens=False))]
@@ -78,7 +78,7 @@ def test_what_a_tokenizer_or_template_lacks_is_named() -> None:
         ("rlhflow", "its tokenizer has none in use"),
     ):
         with pytest.raises(ConfigError, match=message):
-            FAMILIES[family].layout(codec, Wish(), {})
+            FAMILIES[family].layout(codec, LayoutOptions(), {})
     twice = family_tokenizer("{{ messages[0]['content'] }}")
     with pytest.raises(ConfigError, match="does not write every turn exactly once"):
-        FAMILIES["orm"].layout(Codec(twice), Wish(), {})
+        FAMILIES["orm"].layout(Codec(twice), LayoutOptions(), {})

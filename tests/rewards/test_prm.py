@@ -15,7 +15,7 @@ from transformers import AutoModelForTokenClassification
 from gsi_node.errors import BackendUnavailable, ConfigError, RewardOutOfRange
 from gsi_node.protocols import Reward
 from gsi_node.rewards.prm.in_process import TransformersPRM
-from gsi_node.rewards.prm.layout import Wish
+from gsi_node.rewards.prm.layout import LayoutOptions
 from gsi_node.types import Prefix, Step
 from tests.miniature import CONTEXT, Miniatures
 
@@ -144,8 +144,9 @@ async def test_async_twin(miniatures: Miniatures) -> None:
 def test_settings_change_the_fingerprint(miniatures: Miniatures) -> None:
     plain = miniatures.reward()
     assert plain.fingerprint == miniatures.reward().fingerprint
-    newline = miniatures.reward(options={"wish": Wish(separator="\n")})
-    others = [newline, miniatures.reward(seed=1), miniatures.reward(options={"wish": Wish(use_chat_template=False)})]
+    newline = miniatures.reward(options={"wish": LayoutOptions(separator="\n")})
+    bare = miniatures.reward(options={"wish": LayoutOptions(use_chat_template=False)})
+    others = [newline, miniatures.reward(seed=1), bare]
     assert len({plain.fingerprint, *(prm.fingerprint for prm in others)}) == 4
     assert newline.prefix_ids(committed("x"))[-1] != plain.prefix_ids(committed("x"))[-1]
     assert others[2]._codec.decode(others[2].prefix_ids(PREFIX)) == "12+3\n"

@@ -17,7 +17,7 @@ from gsi_node.step.config import GSIConfig
 from gsi_node.step.fields import Settings
 from gsi_node.step.law import exact_step_law
 from gsi_node.step.methods import METHODS
-from gsi_node.step.rules import Weighed
+from gsi_node.step.rules import CandidateBatch
 from tests import oracles
 
 Law = dict[str, float]
@@ -238,7 +238,7 @@ def test_mutant_that_weighs_the_fallback_with_the_ratio_dies(monkeypatch: pytest
 
 
 def test_mutant_with_beta_u_for_u_dies(monkeypatch: pytest.MonkeyPatch) -> None:
-    def mutant(batch: Weighed, chosen: int, settings: Settings) -> float:
+    def mutant(batch: CandidateBatch, chosen: int, settings: Settings) -> float:
         assert batch.tilted_rewards is not None
         return acceptance.threshold_log_accept(batch.tilted_rewards[chosen], settings.beta * settings.threshold)
 

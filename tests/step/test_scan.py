@@ -21,7 +21,7 @@ from gsi_node.step.config import GSIConfig
 from gsi_node.step.judging import Continue, Judging
 from gsi_node.step.law import exact_step_law
 from gsi_node.step.methods import METHODS, Method
-from gsi_node.step.rules import PLAIN_REWARD, Accept, Weighed
+from gsi_node.step.rules import PLAIN_REWARD, Accept, CandidateBatch
 from gsi_node.types import Key, Step
 from tests import oracles
 
@@ -190,7 +190,7 @@ def test_mutant_that_flips_each_chunk_to_its_end_dies(monkeypatch: pytest.Monkey
 def test_mutant_that_accepts_on_the_unclipped_ratio_dies(monkeypatch: pytest.MonkeyPatch) -> None:
     true_tilt = judging.tilt
 
-    def tilt(method: Any, steps: Any, rewards: Any, scores: Any, settings: Any) -> Weighed:
+    def tilt(method: Any, steps: Any, rewards: Any, scores: Any, settings: Any) -> CandidateBatch:
         unclipped = replace(method, weigh=replace(method.weigh, clips=False))
         plain = true_tilt(unclipped, steps, rewards, scores, settings)
         return replace(true_tilt(method, steps, rewards, scores, settings), tilted_rewards=plain.tilted_rewards)

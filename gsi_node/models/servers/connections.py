@@ -30,7 +30,7 @@ class Answer:
     body: bytes
 
 
-class Quiet(httpx.AsyncHTTPTransport):
+class NoReasonPhrase(httpx.AsyncHTTPTransport):
     """A transport that forgets the reason phrase: words of the server's, which httpx would write into its log."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -98,7 +98,7 @@ class Connections:
             # kept as long as they are used: a new one is a sign that the server may be another (Transport.check)
             limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
             clients[proxy] = httpx.AsyncClient(
-                transport=Quiet(proxy=proxy, limits=limits),  # a transport of our own: httpx reads no proxies
+                transport=NoReasonPhrase(proxy=proxy, limits=limits),  # a transport of our own: httpx reads no proxies
                 timeout=httpx.Timeout(self._timeout, connect=min(CONNECT, self._timeout)),
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
                 follow_redirects=False,

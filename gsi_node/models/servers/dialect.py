@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from gsi_node.errors import InvalidLogProb, LawMismatch
 from gsi_node.models.servers.replica import Failed
-from gsi_node.models.servers.tempered import ROUNDING, Listed
+from gsi_node.models.servers.tempered import ROUNDING, TopK
 from gsi_node.types import Ids
 
 NEUTRAL: Mapping[str, Any] = {
@@ -37,7 +37,7 @@ _DIGITS = re.compile(r"[0-9]{1,10}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
+class DrawRequest:
     """What to sample: n continuations of `ids` under raw softmax(logits / temperature), candidate i from seeds[i].
 
     k: how many of the most likely tokens to list at each position.
@@ -75,10 +75,10 @@ class Dialect(Protocol):
     spare: int
 
     def about(self, answer: Any) -> tuple[Card, ...]: ...
-    def sampling(self, model: str, draw: Drawing) -> Any: ...
-    def read_samples(self, answer: Any, names: Collection[str], draw: Drawing) -> list[tuple[list[Listed], bool]]: ...
+    def sampling(self, model: str, draw: DrawRequest) -> Any: ...
+    def read_samples(self, answer: Any, names: Collection[str], draw: DrawRequest) -> list[tuple[list[TopK], bool]]: ...
     def scoring(self, model: str, ids: Ids, rows: Sequence[Ids], k: int) -> Any: ...
-    def read_scores(self, answer: Any, names: Collection[str], ids: Ids, rows: Sequence[Ids]) -> list[list[Listed]]: ...
+    def read_scores(self, answer: Any, names: Collection[str], ids: Ids, rows: Sequence[Ids]) -> list[list[TopK]]: ...
 
 
 def number(value: Any) -> float:
@@ -117,12 +117,12 @@ def listing(entries: Iterable[tuple[int, float]]) -> dict[int, float]:
     return found
 
 
-def tokens_of(ids: Sequence[int], listed: Sequence[dict[int, float]]) -> list[Listed]:
+def tokens_of(ids: Sequence[int], listed: Sequence[dict[int, float]]) -> list[TopK]:
     """The tokens at hand with what is listed at their places; Failed where one is not listed."""
     for i, known in zip(ids, listed, strict=True):
         if i not in known:
             raise Failed(f"it returned no log-probability of token {i}", InvalidLogProb)
-    return [Listed(i, known) for i, known in zip(ids, listed, strict=True)]
+    return [TopK(i, known) for i, known in zip(ids, listed, strict=True)]
 
 
 def agree(what: str, found: Sequence[int], wanted: Sequence[int]) -> None:

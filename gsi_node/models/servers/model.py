@@ -16,14 +16,14 @@ from gsi_node.core.rng import Stream
 from gsi_node.errors import ConfigError, InvalidLogProb, LawMismatch
 from gsi_node.identity import fingerprint_of
 from gsi_node.models.servers.client import ModelClient
-from gsi_node.models.servers.dialect import Dialect, Drawing
+from gsi_node.models.servers.dialect import Dialect, DrawRequest
 from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.replica import Failed
-from gsi_node.models.servers.tempered import Listed, check_temperature, tempered_sum
+from gsi_node.models.servers.tempered import TopK, check_temperature, tempered_sum
 from gsi_node.text.tokens import Tokenized, Tokens
 from gsi_node.types import Ids, Key, Prefix, SamplingLaw, Score, Step
 
-Reported = Literal["raw", "processed", "unknown"]
+LogProbsMode = Literal["raw", "processed", "unknown"]
 
 
 class ServerModel(Tokenized, ModelClient):
@@ -46,7 +46,7 @@ class ServerModel(Tokenized, ModelClient):
         model: str,
         top_k: int = 20,
         context: int | None = None,
-        reported: Reported = "raw",
+        reported: LogProbsMode = "raw",
     ) -> None:
         if top_k < 1:
             raise ConfigError(f"top_k is {top_k}; at least 1 token must be listed")
@@ -59,7 +59,7 @@ class ServerModel(Tokenized, ModelClient):
         self.names = frozenset((model,))
         self.served = model
         self.context = context
-        self.reported: Reported = reported
+        self.reported: LogProbsMode = reported
         self.unscored: str | None = None
         self.findings: tuple[str, ...] = ()
 
@@ -102,15 +102,15 @@ class ServerModel(Tokenized, ModelClient):
                 "temperature; set temperature to 1, or sampled=raw or sampled=processed in the spec"
             )
 
-    async def draw(self, ids: Ids, n: int, key: Key, law: SamplingLaw) -> list[list[Listed]]:
+    async def draw(self, ids: Ids, n: int, key: Key, law: SamplingLaw) -> list[list[TopK]]:
         """n rows of sampled tokens, each up to its first stop id, as the server reports them."""
         limit = min(law.max_step_tokens, self._room(ids, 1))
         stops = self.stop_ids if law.stop_ids is None else law.stop_ids
         k = 1 if law.temperature == 1.0 or self.reported == "processed" else self.top_k
-        draw = Drawing(ids, [seed(key, i) for i in range(n)], law.temperature, limit, stops, k)
+        draw = DrawRequest(ids, [seed(key, i) for i in range(n)], law.temperature, limit, stops, k)
         what = f"sampling {n} steps after {len(ids)} tokens (seed {draw.seeds[0]})"
 
-        def read(answer: object) -> list[list[Listed]]:
+        def read(answer: object) -> list[list[TopK]]:
             rows = self.dialect.read_samples(answer, self.names, draw)
             return [_until_stop(tokens, stopped, draw) for tokens, stopped in rows]
 
@@ -118,12 +118,12 @@ class ServerModel(Tokenized, ModelClient):
         body = self.dialect.sampling(self.model, draw)
         return await self.transport.ask(self.dialect.path, body, read, what, entries=entries)
 
-    async def list_given(self, ids: Ids, rows: Sequence[Ids], k: int) -> list[list[Listed]]:
+    async def list_given(self, ids: Ids, rows: Sequence[Ids], k: int) -> list[list[TopK]]:
         """The k most likely tokens at every position of given rows, at temperature 1."""
         what = f"scoring {len(rows)} steps of up to {max(map(len, rows))} tokens after {len(ids)}"
         body = self.dialect.scoring(self.model, ids, rows, k)
 
-        def read(answer: object) -> list[list[Listed]]:
+        def read(answer: object) -> list[list[TopK]]:
             return self.dialect.read_scores(answer, self.names, ids, rows)
 
         entries = sum(len(ids) + len(row) for row in rows) * (k + 2)
@@ -151,7 +151,7 @@ class ServerModel(Tokenized, ModelClient):
         known = {row: self._under(tokens, k, law.temperature) for row, tokens in zip(unique, given, strict=True)}
         return [known[row] for row in rows]
 
-    def _step(self, tokens: list[Listed], law: SamplingLaw) -> Step:
+    def _step(self, tokens: list[TopK], law: SamplingLaw) -> Step:
         if self.reported == "processed" or law.temperature == 1.0:
             score = Score(fsum(token.listed[token.id] for token in tokens))
         else:
@@ -160,7 +160,7 @@ class ServerModel(Tokenized, ModelClient):
             raise InvalidLogProb(f"{self.name}: it sampled a step that it gives probability zero")
         return self.tokens.step(tuple(token.id for token in tokens), *score)
 
-    def _under(self, tokens: list[Listed], k: int, temperature: float) -> Score:
+    def _under(self, tokens: list[TopK], k: int, temperature: float) -> Score:
         try:
             return tempered_sum(tokens, k, temperature)
         except InvalidLogProb as error:
@@ -184,7 +184,7 @@ def seed(key: Key, candidate: int) -> int:
     return int(Stream(key, candidate).uniform() * 2**53)
 
 
-def _until_stop(tokens: list[Listed], stopped: bool, draw: Drawing) -> list[Listed]:
+def _until_stop(tokens: list[TopK], stopped: bool, draw: DrawRequest) -> list[TopK]:
     """The tokens up to the first stop id: a server that does not stop there has drawn from the same law further."""
     if len(tokens) > draw.limit:
         raise Failed(f"a step has {len(tokens)} tokens where {draw.limit} were asked for at most")

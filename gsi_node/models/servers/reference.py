@@ -15,8 +15,8 @@ from gsi_node.errors import BackendError, SpecError
 from gsi_node.models.servers.dialect import Card
 from gsi_node.models.servers.equals import about, card_of, names_of
 from gsi_node.models.servers.http import Transport
-from gsi_node.models.servers.model import Reported, ServerModel
-from gsi_node.models.servers.tempered import Listed, tempered_sum
+from gsi_node.models.servers.model import LogProbsMode, ServerModel
+from gsi_node.models.servers.tempered import TopK, tempered_sum
 from gsi_node.types import Ids, Key, SamplingLaw
 
 LAW = SamplingLaw(temperature=0.5, max_step_tokens=12)
@@ -29,7 +29,7 @@ KEY = Key(0, "probe", 0, "probe")
 
 
 @dataclass(frozen=True, slots=True)
-class Gaps:
+class LogProbGaps:
     """Mean |sampler − scorer| in nats a token: with the scorer at temperature 1, and under the law beyond its certified
     bound; and the largest such bound, in nats a step."""
 
@@ -42,7 +42,7 @@ class Gaps:
         return min(self.raw, self.law)
 
     @property
-    def reported(self) -> Reported:
+    def reported(self) -> LogProbsMode:
         """What sampled log-probabilities are; unknown where the model is too sure of itself here to tell."""
         if max(self.raw, self.law) < 4 * self.nearest + 1e-3:
             return "unknown"
@@ -58,12 +58,12 @@ class Reference:
 
     ids: Ids
     drawn: tuple[Ids, ...]
-    listed: Mapping[Ids, Sequence[Listed]]
-    gaps: Gaps | None
+    listed: Mapping[Ids, Sequence[TopK]]
+    gaps: LogProbGaps | None
 
 
 async def look(model: ServerModel, ids: Ids, also: Sequence[Ids] = ()) -> Reference:
-    """Drawing steps after `ids`, and score them and the rows of `also`. Raises LawMismatch where it cannot score."""
+    """Draw steps after `ids`, and score them and the rows of `also`. Raises LawMismatch where it cannot score."""
     drawn = await model.draw(ids, ROWS, KEY, LAW)
     rows = tuple(tuple(token.id for token in row) for row in drawn)
     if model.unscored is not None:
@@ -73,7 +73,7 @@ async def look(model: ServerModel, ids: Ids, also: Sequence[Ids] = ()) -> Refere
     own = [(row, fsum(t.listed[t.id] for t in tokens)) for row, tokens in zip(rows, drawn, strict=True)]
     law = {row: tempered_sum(listed[row], model.top_k, LAW.temperature) for row in set(rows)}
     length = sum(map(len, rows))
-    gaps = Gaps(
+    gaps = LogProbGaps(
         fsum(abs(_score(listed[row]) - value) for row, value in own) / length,
         fsum(max(0.0, abs(law[row].log_prob - value) - law[row].error) for row, value in own) / length,
         max(score.error for score in law.values()),
@@ -110,11 +110,11 @@ async def same(model: ServerModel, kept: Reference, one: Transport) -> tuple[Car
     return card, found
 
 
-def _score(tokens: Sequence[Listed]) -> float:
+def _score(tokens: Sequence[TopK]) -> float:
     return fsum(token.listed[token.id] for token in tokens)
 
 
-def _apart(kept: Sequence[Listed], found: Sequence[Listed]) -> tuple[float, float]:
+def _apart(kept: Sequence[TopK], found: Sequence[TopK]) -> tuple[float, float]:
     """Mean difference of two lists of one row, in nats a token: of the tokens at hand, and of all that both list."""
     if not kept:
         return 0.0, 0.0

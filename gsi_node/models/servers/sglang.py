@@ -8,7 +8,7 @@ from typing import Any
 from gsi_node.models.servers.dialect import (
     NEUTRAL,
     Card,
-    Drawing,
+    DrawRequest,
     agree,
     listing,
     no_scores,
@@ -17,7 +17,7 @@ from gsi_node.models.servers.dialect import (
     tokens_of,
 )
 from gsi_node.models.servers.replica import Failed
-from gsi_node.models.servers.tempered import Listed
+from gsi_node.models.servers.tempered import TopK
 from gsi_node.types import Ids
 
 _PLAIN: Mapping[str, Any] = {**NEUTRAL, "min_new_tokens": 0, "n": 1, "no_stop_trim": True}
@@ -40,7 +40,7 @@ class SGLang:
         folder = tokenizer if isinstance(tokenizer, str) and tokenizer else path
         return tuple(Card(name, None, folder) for name in dict.fromkeys((path, path.rstrip("/").rpartition("/")[2])))
 
-    def sampling(self, model: str, draw: Drawing) -> Any:
+    def sampling(self, model: str, draw: DrawRequest) -> Any:
         shared = {
             **_PLAIN,
             "max_new_tokens": draw.limit,
@@ -56,7 +56,7 @@ class SGLang:
             "stream": False,
         }
 
-    def read_samples(self, answer: Any, names: Collection[str], draw: Drawing) -> list[tuple[list[Listed], bool]]:
+    def read_samples(self, answer: Any, names: Collection[str], draw: DrawRequest) -> list[tuple[list[TopK], bool]]:
         result = []
         for one in _as_many(answer, [draw.ids] * len(draw.seeds)):
             meta = one["meta_info"]
@@ -80,7 +80,7 @@ class SGLang:
             "stream": False,
         }
 
-    def read_scores(self, answer: Any, names: Collection[str], ids: Ids, rows: Sequence[Ids]) -> list[list[Listed]]:
+    def read_scores(self, answer: Any, names: Collection[str], ids: Ids, rows: Sequence[Ids]) -> list[list[TopK]]:
         result = []
         for one, row in zip(_as_many(answer, [(*ids, *row) for row in rows]), rows, strict=True):
             meta = one["meta_info"]

@@ -19,7 +19,7 @@ _ALL = 1e-3  # a list shorter than k is the whole vocabulary only if no more mas
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class TopK:
     """A token id with the log-probabilities, in nats at temperature 1, that a server lists at its position.
 
     listed: the k most likely ids, and `id` itself where it is none of them.
@@ -39,7 +39,7 @@ def check_temperature(temperature: float) -> None:
         )
 
 
-def tempered(token: Listed, k: int, temperature: float) -> Score:
+def tempered(token: TopK, k: int, temperature: float) -> Score:
     """log π_T = a·log p − ½(log S + log(S + U)) ± ½ log(1 + U/S), a = 1/T.
 
     S = Σ_listed p^a ≤ Z_T ≤ S + U, U = m·min(p_k, m)^{a−1}: m is the mass not listed, p_k the k-th largest probability
@@ -70,7 +70,7 @@ def tempered(token: Listed, k: int, temperature: float) -> Score:
     return Score(a * own - log_sum - half, half)
 
 
-def tempered_sum(tokens: Sequence[Listed], k: int, temperature: float) -> Score:
+def tempered_sum(tokens: Sequence[TopK], k: int, temperature: float) -> Score:
     """log π_T of a whole step: the sums of its tokens' values and of their bounds, in nats."""
     scores = [tempered(token, k, temperature) for token in tokens]
     return Score(

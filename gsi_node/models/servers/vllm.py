@@ -9,7 +9,7 @@ from gsi_node.errors import BackendError, InvalidLogProb, SpecError
 from gsi_node.models.servers.dialect import (
     NEUTRAL,
     Card,
-    Drawing,
+    DrawRequest,
     agree,
     listing,
     no_scores,
@@ -19,7 +19,7 @@ from gsi_node.models.servers.dialect import (
     written_id,
 )
 from gsi_node.models.servers.replica import Failed
-from gsi_node.models.servers.tempered import Listed
+from gsi_node.models.servers.tempered import TopK
 from gsi_node.types import Ids
 
 _NAME = "token_id:"
@@ -50,7 +50,7 @@ class VLLM:
     def about(self, answer: Any) -> tuple[Card, ...]:
         return tuple(map(_card, answer["data"]))
 
-    def sampling(self, model: str, draw: Drawing) -> Any:
+    def sampling(self, model: str, draw: DrawRequest) -> Any:
         return {
             **_PLAIN,
             "model": model,
@@ -63,7 +63,7 @@ class VLLM:
             "logprobs": draw.k,
         }
 
-    def read_samples(self, answer: Any, names: Collection[str], draw: Drawing) -> list[tuple[list[Listed], bool]]:
+    def read_samples(self, answer: Any, names: Collection[str], draw: DrawRequest) -> list[tuple[list[TopK], bool]]:
         result = []
         for choice in _choices(answer, names, [draw.ids] * len(draw.seeds)):
             tokens, stopped = _openai_tokens(choice), choice["finish_reason"] == "stop"
@@ -86,7 +86,7 @@ class VLLM:
             "prompt_logprobs": k,
         }
 
-    def read_scores(self, answer: Any, names: Collection[str], ids: Ids, rows: Sequence[Ids]) -> list[list[Listed]]:
+    def read_scores(self, answer: Any, names: Collection[str], ids: Ids, rows: Sequence[Ids]) -> list[list[TopK]]:
         choices = _choices(answer, names, [(*ids, *row) for row in rows])
         result = []
         for choice, row in zip(choices, rows, strict=True):
@@ -133,7 +133,7 @@ def _choices(answer: Any, names: Collection[str], prompts: Sequence[Ids]) -> lis
     return choices
 
 
-def _openai_tokens(choice: Any) -> list[Listed]:
+def _openai_tokens(choice: Any) -> list[TopK]:
     """The tokens of a choice: vLLM's arrays, or the chat-like `content` list of other servers."""
     logs = choice.get("logprobs")
     if not isinstance(logs, dict):

@@ -30,7 +30,7 @@ from gsi_node.pocket.world.problems import FAMILIES, PocketProblem, problems, sp
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AnsweredProblem:
     """A problem and one response to it."""
 
     problem: PocketProblem
@@ -73,14 +73,16 @@ def table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {line} |" for line in padded) + "\n\n"
 
 
-def answer(folder: Path, drawn: Sequence[PocketProblem], temperature: float, seed: int, device: str) -> list[Answered]:
+def answer(
+    folder: Path, drawn: Sequence[PocketProblem], temperature: float, seed: int, device: str
+) -> list[AnsweredProblem]:
     """One response of the model in `folder` to each problem."""
     model: LlamaForCausalLM = AutoModelForCausalLM.from_pretrained(folder).eval().to(device)
     texts = sample(model, load(folder), [item.problem for item in drawn], temperature=temperature, seed=seed)
-    return [Answered(item, text) for item, text in zip(drawn, texts, strict=True)]
+    return [AnsweredProblem(item, text) for item, text in zip(drawn, texts, strict=True)]
 
 
-def families(found: dict[str, list[Answered]]) -> str:
+def families(found: dict[str, list[AnsweredProblem]]) -> str:
     """Accuracy by family and in all."""
     body = []
     for family in (*FAMILIES, "all"):
@@ -92,7 +94,7 @@ def families(found: dict[str, list[Answered]]) -> str:
     return table(("family", "problems", *found), body)
 
 
-def single_steps(answered: Sequence[Answered]) -> tuple[int, int]:
+def single_steps(answered: Sequence[AnsweredProblem]) -> tuple[int, int]:
     """Of the steps taken from a right beginning: how many are right, how many there are."""
     right = tried = 0
     for item in answered:
@@ -102,7 +104,7 @@ def single_steps(answered: Sequence[Answered]) -> tuple[int, int]:
     return right, tried
 
 
-def calibration(answered: Sequence[Answered], folder: Path, device: str, bins: int = 10) -> str:
+def calibration(answered: Sequence[AnsweredProblem], folder: Path, device: str, bins: int = 10) -> str:
     """The reward model on all steps of these responses."""
     model = AutoModelForTokenClassification.from_pretrained(folder).eval().to(device)
     judged = [item.judged for item in answered]

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from gsi_node.errors import ConfigError
 from gsi_node.rewards.prm.layout import (
+    LayoutOptions,
     StepLayout,
-    Wish,
     chat_layout,
     lines_layout,
     marker,
@@ -61,7 +61,7 @@ class Family:
     known_by(config, lower-case name): whether a checkpoint is of this family. outputs: their number at a position.
     layout: ids of problem and steps, from the tokenizer, the user's wishes and the config. read: the outputs at the
     last token of a candidate to P(good). words: the two words of a language model, good first. pooled: the task under
-    which vLLM's pooling endpoint serves it, None where it cannot. wishes: the fields of Wish that a user may settle;
+    which vLLM's pooling endpoint serves it, None where it cannot. wishes: the LayoutOptions that a user may settle;
     plain: without a chat template, unless the user wishes for it.
     """
 
@@ -69,7 +69,7 @@ class Family:
     known_by: Callable[[Mapping[str, Any], str], bool]
     head: Head
     outputs: int
-    layout: Callable[[Codec, Wish, Mapping[str, Any]], StepLayout]
+    layout: Callable[[Codec, LayoutOptions, Mapping[str, Any]], StepLayout]
     read: Read
     words: tuple[str, str] | None = None
     pooled: str | None = "token_classify"
@@ -107,12 +107,12 @@ def _token_classifier(config: Mapping[str, Any]) -> bool:
     return _architecture(config).endswith("ForTokenClassification")
 
 
-def _separated(codec: Codec, wish: Wish, config: Mapping[str, Any]) -> StepLayout:
+def _separated(codec: Codec, wish: LayoutOptions, config: Mapping[str, Any]) -> StepLayout:
     text = wish.separator or str(config.get("step_separator") or "\n")
     return chat_layout(codec, wish, separator_ids(codec, text), text)
 
 
-def _qwen(codec: Codec, wish: Wish, config: Mapping[str, Any]) -> StepLayout:
+def _qwen(codec: Codec, wish: LayoutOptions, config: Mapping[str, Any]) -> StepLayout:
     system = QWEN_SYSTEM if wish.system_prompt is None else wish.system_prompt
     return chat_layout(codec, replace(wish, system_prompt=system), marker(codec, "<extra_0>"), "<extra_0>")
 
@@ -216,7 +216,7 @@ def recognise(config: Mapping[str, Any], name: str) -> Family:
     )
 
 
-def checked_wish(family: Family, wish: Wish) -> Wish:
+def checked_wish(family: Family, wish: LayoutOptions) -> LayoutOptions:
     """`wish`, if the family can follow it; ConfigError for what it fixes itself."""
     if wish.separator is not None and "separator" not in family.wishes:
         raise ConfigError(f"family {family.name!r} has its own separator; leave separator={wish.separator!r} out")

@@ -22,7 +22,7 @@ from gsi_node.errors import BackendUnavailable
 from gsi_node.identity import fingerprint_of
 from gsi_node.rewards.prm import heads
 from gsi_node.rewards.prm.families import Family, checked_wish, find_family, recognise
-from gsi_node.rewards.prm.layout import NONE, Wish
+from gsi_node.rewards.prm.layout import NONE, LayoutOptions
 from gsi_node.rewards.prm.rendered import RenderedReward
 from gsi_node.text.codec import Codec
 from gsi_node.text.folders import find_source
@@ -39,7 +39,7 @@ class TransformersPRM(RenderedReward):
         *,
         name: str | None = None,
         family: str | None = None,
-        wish: Wish = NONE,
+        wish: LayoutOptions = NONE,
         cache_bytes: int = 1 << 30,
         batch_bytes: int = 2 << 30,
     ) -> None:
@@ -65,7 +65,7 @@ class TransformersPRM(RenderedReward):
         dtype: str = "float32",
         compile: bool = False,
         quantization: str | None = None,
-        wish: Wish = NONE,
+        wish: LayoutOptions = NONE,
         cache_bytes: int = 1 << 30,
         batch_bytes: int = 2 << 30,
     ) -> Self:

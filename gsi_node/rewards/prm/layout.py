@@ -20,7 +20,7 @@ _TEXTS = ("GSIFIRSTTEXT7F3A", "GSISECONDTEXT7F3A", "GSITHIRDTEXT7F3A")
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class LayoutOptions:
     """What the user asks of a layout, None where the family decides."""
 
     separator: str | None = None
@@ -28,7 +28,7 @@ class Wish:
     use_chat_template: bool | None = None
 
 
-NONE = Wish()
+NONE = LayoutOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def plain_layout(codec: Codec, separator: str) -> StepLayout:
     return StepLayout(codec, bos(codec), mark, around=(lead, ""), first=lead, later=lead, ends=_ends(codec, separator))
 
 
-def chat_layout(codec: Codec, wish: Wish, mark: Ids, separator: str) -> StepLayout:
+def chat_layout(codec: Codec, wish: LayoutOptions, mark: Ids, separator: str) -> StepLayout:
     """The chat template with a generation prompt (BOS, problem and "\\n" without one), then steps with marks."""
     prompt = prompt_format(codec, PromptSettings(wish.system_prompt, wish.use_chat_template is not False), ending="\n")
     return StepLayout(codec, prompt.before, mark, prompt.after, ends=_ends(codec, separator))
@@ -154,7 +154,7 @@ def tagged_layout(codec: Codec, tag: str) -> StepLayout:
     )
 
 
-def turns_layout(codec: Codec, wish: Wish, answer: str) -> StepLayout:
+def turns_layout(codec: Codec, wish: LayoutOptions, answer: str) -> StepLayout:
     """RLHFlow's: a user turn a step, the first one "problem step1"; the assistant's answers so far are all `answer`."""
     first, _, third = _TEXTS
     turns = [("user", first), ("assistant", answer), ("user", third)]
@@ -165,7 +165,7 @@ def turns_layout(codec: Codec, wish: Wish, answer: str) -> StepLayout:
     return StepLayout(codec, codec.encode_marked(before), mark, first=" ", glue=glue, trim=True, ends=_ends(codec, ""))
 
 
-def response_layout(codec: Codec, wish: Wish) -> StepLayout:
+def response_layout(codec: Codec, wish: LayoutOptions) -> StepLayout:
     """An outcome model's: user and assistant turn; steps joined by "\\n\\n"; a candidate closes the turn."""
     first, second, _ = _TEXTS
     turns = [("user", first), ("assistant", second)]
@@ -179,7 +179,7 @@ def _ends(codec: Codec, separator: str) -> tuple[str, ...]:
 
 
 def _rendered(
-    codec: Codec, wish: Wish, turns: list[tuple[str, str]], cuts: tuple[str, str], *, opened: bool
+    codec: Codec, wish: LayoutOptions, turns: list[tuple[str, str]], cuts: tuple[str, str], *, opened: bool
 ) -> tuple[str, str, str]:
     """The chat template around the two placeholders `cuts`: before, between, after."""
     messages = [{"role": role, "content": text} for role, text in turns]

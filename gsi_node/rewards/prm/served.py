@@ -19,7 +19,7 @@ from gsi_node.models.servers.equals import equal, listed
 from gsi_node.models.servers.http import Failed, Transport
 from gsi_node.models.servers.reach import USUAL, Reach
 from gsi_node.rewards.prm.families import Family, checked_wish, find_family, recognise
-from gsi_node.rewards.prm.layout import NONE, Wish
+from gsi_node.rewards.prm.layout import NONE, LayoutOptions
 from gsi_node.rewards.prm.rendered import RenderedReward
 from gsi_node.text.codec import Codec
 from gsi_node.text.tokenizers import served_tokenizer
@@ -47,7 +47,7 @@ class ServedReward(RenderedReward):
         family: Family,
         *,
         config: Mapping[str, Any],
-        wish: Wish,
+        wish: LayoutOptions,
         api: str = "pooling",
         raw: bool = False,
     ) -> None:
@@ -77,7 +77,7 @@ class ServedReward(RenderedReward):
         *,
         family: str | None = None,
         tokenizer: str | None = None,
-        wish: Wish = NONE,
+        wish: LayoutOptions = NONE,
         api: str = "pooling",
         raw: bool = False,
         reach: Reach = USUAL,

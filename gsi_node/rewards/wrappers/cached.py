@@ -8,10 +8,10 @@ from threading import Lock
 
 from gsi_node.errors import ConfigError
 from gsi_node.protocols import Reward, name_of
-from gsi_node.rewards.wrappers.wrapped import Said, Wrapped
+from gsi_node.rewards.wrappers.wrapped import Rewards, Wrapped
 from gsi_node.types import Prefix, Step
 
-Asked = tuple[str, tuple[str, ...], str, bool]
+CacheKey = tuple[str, tuple[str, ...], str, bool]
 
 
 class CachedReward(Wrapped):
@@ -26,14 +26,14 @@ class CachedReward(Wrapped):
         super().__init__(inner, name=f"cached {name_of(inner)}")
         self.hits = self.misses = 0
         self._entries = entries
-        self._known: OrderedDict[Asked, float] = OrderedDict()
+        self._known: OrderedDict[CacheKey, float] = OrderedDict()
         self._lock = Lock()
 
     @property
     def fingerprint(self) -> str:
         return self.members[0].fingerprint
 
-    def plan(self, prefix: Prefix, steps: Sequence[Step]) -> tuple[Sequence[Step], Callable[[Said], list[float]]]:
+    def plan(self, prefix: Prefix, steps: Sequence[Step]) -> tuple[Sequence[Step], Callable[[Rewards], list[float]]]:
         before = tuple(step.text for step in prefix.steps)
         contents = [(prefix.problem, before, step.text, step.finished) for step in steps]
         with self._lock:
@@ -44,7 +44,7 @@ class CachedReward(Wrapped):
         self.hits += len(steps) - len(asked)
         self.misses += len(asked)
 
-        def stored(said: Said) -> list[float]:
+        def stored(said: Rewards) -> list[float]:
             new = dict(zip(asked, said[0] if said else (), strict=True))
             with self._lock:
                 self._known.update(new)

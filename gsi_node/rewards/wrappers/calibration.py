@@ -16,7 +16,7 @@ from gsi_node.host.files import write
 from gsi_node.host.paths import expanded
 from gsi_node.identity import same_fingerprint
 from gsi_node.protocols import Reward, name_of
-from gsi_node.rewards.wrappers.wrapped import Said, Wrapped
+from gsi_node.rewards.wrappers.wrapped import Rewards, Wrapped
 from gsi_node.types import Array, Prefix, Step
 
 METHODS = ("platt", "isotonic")
@@ -101,7 +101,7 @@ class CalibratedReward(Wrapped):
     def fingerprint(self) -> str:
         return f"calibrated({self.calibration}): {self.members[0].fingerprint}"
 
-    def plan(self, prefix: Prefix, steps: Sequence[Step]) -> tuple[Sequence[Step], Callable[[Said], list[float]]]:
+    def plan(self, prefix: Prefix, steps: Sequence[Step]) -> tuple[Sequence[Step], Callable[[Rewards], list[float]]]:
         return steps, lambda said: [value for rewards in said for value in self.calibration(rewards)]
 
 

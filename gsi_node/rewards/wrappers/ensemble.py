@@ -9,7 +9,7 @@ from typing import Literal
 
 from gsi_node.errors import ConfigError, GSIError
 from gsi_node.protocols import Reward, name_of
-from gsi_node.rewards.wrappers.wrapped import Said, Wrapped
+from gsi_node.rewards.wrappers.wrapped import Rewards, Wrapped
 from gsi_node.types import Prefix, Step
 
 Combining = Literal["mean", "weighted", "min", "product"]
@@ -47,7 +47,7 @@ class Ensemble(Wrapped):
         inner = " | ".join(member.fingerprint for member in self.members)
         return f"ensemble({self._how}, {self._weights}): {inner}"
 
-    def plan(self, prefix: Prefix, steps: Sequence[Step]) -> tuple[Sequence[Step], Callable[[Said], list[float]]]:
+    def plan(self, prefix: Prefix, steps: Sequence[Step]) -> tuple[Sequence[Step], Callable[[Rewards], list[float]]]:
         return steps, lambda said: [self._combined(values) for values in zip(*said, strict=True)]
 
     @contextmanager

@@ -8,7 +8,7 @@ from math import isfinite
 from gsi_node.core.rng import Stream
 from gsi_node.errors import ConfigError
 from gsi_node.protocols import Reward, name_of
-from gsi_node.rewards.wrappers.wrapped import Said, Wrapped
+from gsi_node.rewards.wrappers.wrapped import Rewards, Wrapped
 from gsi_node.types import Key, Prefix, Step
 
 
@@ -32,8 +32,8 @@ class NoisyReward(Wrapped):
     def fingerprint(self) -> str:
         return f"noisy {self.share} {self.seed} {self.members[0].fingerprint}"
 
-    def plan(self, prefix: Prefix, steps: Sequence[Step]) -> tuple[Sequence[Step], Callable[[Said], list[float]]]:
-        def mixed(said: Said) -> list[float]:
+    def plan(self, prefix: Prefix, steps: Sequence[Step]) -> tuple[Sequence[Step], Callable[[Rewards], list[float]]]:
+        def mixed(said: Rewards) -> list[float]:
             return [self._mixed(r, prefix, y) for rewards in said for r, y in zip(rewards, steps, strict=True)]
 
         return steps, mixed

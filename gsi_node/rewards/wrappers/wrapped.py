@@ -11,7 +11,7 @@ from gsi_node.cancel import together
 from gsi_node.protocols import Reward, aask, ask, close
 from gsi_node.types import Prefix, Step
 
-Said = list[list[float]]
+Rewards = list[list[float]]
 """One list of rewards a member, in the order of the steps that were asked for."""
 
 
@@ -32,12 +32,12 @@ class Wrapped(Closing, ABC):
         """The members' fingerprints, and what is made of their rewards."""
 
     @abstractmethod
-    def plan(self, prefix: Prefix, steps: Sequence[Step]) -> tuple[Sequence[Step], Callable[[Said], list[float]]]:
+    def plan(self, prefix: Prefix, steps: Sequence[Step]) -> tuple[Sequence[Step], Callable[[Rewards], list[float]]]:
         """The steps to ask the members for, and what makes the rewards of all `steps` of their answers."""
 
     def __call__(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
         asked, finish = self.plan(prefix, steps)
-        said: Said = []
+        said: Rewards = []
         for member in self.members if asked else ():
             with self.naming(member):
                 said.append(ask(member, "__call__", prefix, asked))
