@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from evals.jko.measurement import Measurement
-from evals.report.table import TextTable
+from evals.report.text_table import TextTable
 
 PUBLISHED = {  # arXiv 2407.20444, energy distance and its sampling floor, both at 50,000 samples
     "mustache": (2.9e-3, 8.6e-5),

@@ -17,7 +17,7 @@ from evals.report.arms import Arm, Arms, by_arm, forward_flops, graded, quiet
 from evals.report.cells import UNKNOWN, probability
 from evals.report.markdown import quoted
 from evals.report.pairs import Comparison, compared
-from evals.report.table import TextTable
+from evals.report.text_table import TextTable
 from evals.rows.lines import read_results
 from evals.rows.row import Row
 from evals.run.config import read_config

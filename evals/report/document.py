@@ -9,7 +9,7 @@ from pathlib import Path
 from evals.report.arms import Arms
 from evals.report.markdown import quoted
 from evals.report.summary import Summary
-from evals.report.table import TextTable
+from evals.report.text_table import TextTable
 
 LEGEND = """\
 Brackets are 95 % intervals, clustered by problem where there are several seeds. Acceptance: accepted steps over decided

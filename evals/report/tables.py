@@ -9,8 +9,8 @@ from evals.report.costs import ROLES
 from evals.report.pairs import Comparison
 from evals.report.reliability import Curve
 from evals.report.summary import DataSummary
-from evals.report.table import TextTable
 from evals.report.tally import Tally
+from evals.report.text_table import TextTable
 
 AGAINST = {"steps": "exact label of the step", "answers": "the answer, for the last step"}
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from evals.report.arms import by_arm
 from evals.report.document import PlotFiles, Report
 from evals.report.page import page
-from evals.report.plain import plain
 from evals.report.summary import Summary, summarise
+from evals.report.summary_json import plain
 from evals.report.tables import tables
 from evals.rows.lines import read_results
 from evals.run.config import read_config

@@ -34,7 +34,7 @@ from evals.run.workers import warm_up
 from gsi_node.errors import ConfigError
 from gsi_node.host.options import set_field
 from gsi_node.step.config import GSIConfig
-from gsi_node.step.settings import gathered, read_fields
+from gsi_node.step.layers import gathered, read_fields
 
 FEW_ROWS = 500
 

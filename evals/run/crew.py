@@ -21,7 +21,7 @@ from gsi_node.protocols import Reward, StepModel
 Handle = TypeVar("Handle")
 
 
-class Ready(NamedTuple):
+class WorkerReady(NamedTuple):
     """A worker has loaded its models; their fingerprints by role."""
 
     fingerprints: dict[str, str]
@@ -43,13 +43,13 @@ class Done(NamedTuple):
         )
 
 
-class Unfit(NamedTuple):
+class WorkerUnfit(NamedTuple):
     """A worker could not load its models."""
 
     message: str
 
 
-class Died(NamedTuple):
+class WorkerDied(NamedTuple):
     """A worker ended by itself; what it had in hand, and whether it had ever been ready."""
 
     worker: str
@@ -58,7 +58,7 @@ class Died(NamedTuple):
     was_ready: bool
 
 
-Event = Ready | Done | Unfit | Died
+Event = WorkerReady | Done | WorkerUnfit | WorkerDied
 
 
 @dataclass(slots=True)
@@ -105,7 +105,7 @@ class Crew(ABC, Generic[Handle]):
 
     @abstractmethod
     def _begin(self, name: str, workplace: Workplace) -> Handle:
-        """Start a worker, which will say that it is Ready or Unfit."""
+        """Start a worker, which will say that it is ready or unfit."""
 
     @abstractmethod
     def _send(self, member: Member[Handle], task: Task) -> None: ...
@@ -123,18 +123,18 @@ class Crew(ABC, Generic[Handle]):
 
     def _heard(self, member: Member[Handle], event: Event) -> Event:
         """Note what a worker said."""
-        if isinstance(event, Ready):
+        if isinstance(event, WorkerReady):
             member.ready = True
         elif isinstance(event, Done):
             member.tasks.remove(event.task)
         return event
 
-    def _lost(self, member: Member[Handle], code: int | None) -> Died:
+    def _lost(self, member: Member[Handle], code: int | None) -> WorkerDied:
         """Note that a worker died, and replace it."""
         self.members.remove(member)
         if member.ready:
             self._add()
-        return Died(member.name, code, tuple(member.tasks), member.ready)
+        return WorkerDied(member.name, code, tuple(member.tasks), member.ready)
 
     def _freest(self) -> Member[Handle] | None:
         able = [member for member in self.members if member.ready and len(member.tasks) < self.how.concurrency]

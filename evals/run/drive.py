@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from evals.run.crew import Died, Done, Event, Ready, Unfit
+from evals.run.crew import Done, Event, WorkerDied, WorkerReady, WorkerUnfit
 from evals.run.ledger import Ledger
 from evals.run.plan import Task, Workplace
 from evals.run.record import blank_row, failed_row
@@ -47,14 +47,14 @@ def drive(hire: Callable[[], Hands], tasks: Sequence[Task], ledger: Ledger, dead
                 flying += 1
             for event in hands.wait(0.5):
                 match event:
-                    case Ready():
+                    case WorkerReady():
                         ledger.begin(event.fingerprints)
                     case Done():
                         flying -= 1
                         ledger.write(event)
-                    case Unfit():
+                    case WorkerUnfit():
                         raise ConfigError(event.message)
-                    case Died():
+                    case WorkerDied():
                         flying -= len(event.tasks)
                         told = f"worker {event.worker} died ({_how(event.code)})"
                         if not event.was_ready:
@@ -70,7 +70,7 @@ def drive(hire: Callable[[], Hands], tasks: Sequence[Task], ledger: Ledger, dead
         hands.stop(at_once=not whole)
 
 
-def _failed(ledger: Ledger, task: Task, death: Died) -> Done:
+def _failed(ledger: Ledger, task: Task, death: WorkerDied) -> Done:
     error = BackendError(f"{LIVES} workers died with this row in hand, the last {_how(death.code)}")
     return Done.of(task, failed_row(blank_row(ledger.plan, Workplace(worker=death.worker), task), error))
 

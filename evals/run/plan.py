@@ -15,8 +15,8 @@ from evals.rows.row import RowKey, Standing
 from evals.run.config import GRADING_SECONDS, OWN, VOTE_SECONDS, RunConfig, Scalar
 from gsi_node.errors import ConfigError
 from gsi_node.step.config import GSIConfig
+from gsi_node.step.layers import validated
 from gsi_node.step.methods import METHODS
-from gsi_node.step.settings import validated
 
 MAJORITY = {"majority-draft": "draft", "majority-base": "base"}
 """Methods that vote on whole responses, and the method that writes each of them."""

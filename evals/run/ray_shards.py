@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Protocol
 
 from evals.graders.pool import ROOT, python_path
-from evals.run.crew import Crew, Done, Event, Member, Ready, Unfit, resolve
+from evals.run.crew import Crew, Done, Event, Member, WorkerReady, WorkerUnfit, resolve
 from evals.run.how import How
 from evals.run.plan import Plan, Task, Workplace
 from gsi_node.errors import BackendUnavailable, ConfigError, GSIError
@@ -34,9 +34,9 @@ class Shard:
         except GSIError as error:
             self._unfit = str(error)
 
-    def begin(self) -> Ready | Unfit:
+    def begin(self) -> WorkerReady | WorkerUnfit:
         """Whether the models are loaded."""
-        return Ready(self._fingerprints) if self._unfit is None else Unfit(self._unfit)
+        return WorkerReady(self._fingerprints) if self._unfit is None else WorkerUnfit(self._unfit)
 
     def solve(self, task: Task) -> Done:
         """One row."""

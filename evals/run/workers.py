@@ -21,7 +21,7 @@ from typing import NamedTuple, TypeAlias
 
 from evals.graders.pool import python_path
 from evals.rows.row import Row
-from evals.run.crew import Crew, Done, Event, Member, Ready, Unfit, resolve
+from evals.run.crew import Crew, Done, Event, Member, WorkerReady, WorkerUnfit, resolve
 from evals.run.how import How
 from evals.run.plan import Plan, Task, Workplace
 from gsi_node.errors import GSIError
@@ -52,7 +52,7 @@ def work(pipe: Pipe, plan: Plan, workplace: Workplace, threads: int, load: str) 
         solver = Solver(plan, workplace, resolve(load), threads)
         fingerprints = solver.fingerprints()
     except GSIError as error:
-        pipe.send(Unfit(str(error)))
+        pipe.send(WorkerUnfit(str(error)))
         return
     lock = Lock()
 
@@ -61,7 +61,7 @@ def work(pipe: Pipe, plan: Plan, workplace: Workplace, threads: int, load: str) 
         with lock:
             pipe.send(message)
 
-    pipe.send(Ready(fingerprints))
+    pipe.send(WorkerReady(fingerprints))
     while isinstance(task := pipe.recv(), Task):
         solver.submit(task).add_done_callback(partial(answer, task))
     solver.close()
@@ -74,14 +74,14 @@ def _die_with_the_driver() -> None:
     os._exit(1)
 
 
-class Piped(NamedTuple):
+class PipedProcess(NamedTuple):
     """A worker process and our end of its pipe."""
 
     process: ForkServerProcess
     pipe: Pipe
 
 
-class ProcessCrew(Crew[Piped]):
+class ProcessCrew(Crew[PipedProcess]):
     """Workers that are processes of this machine."""
 
     kind = "process"
@@ -110,11 +110,11 @@ class ProcessCrew(Crew[Piped]):
             pipe.close()
         self.members.clear()
 
-    def _send(self, member: Member[Piped], task: Task | None) -> None:
+    def _send(self, member: Member[PipedProcess], task: Task | None) -> None:
         with suppress(BrokenPipeError, ConnectionResetError):  # it died: `wait` will say so, with its tasks
             member.handle.pipe.send(task)
 
-    def _hear(self, member: Member[Piped]) -> Event:
+    def _hear(self, member: Member[PipedProcess]) -> Event:
         process, pipe = member.handle
         try:
             event = pipe.recv()
@@ -125,7 +125,7 @@ class ProcessCrew(Crew[Piped]):
         assert isinstance(event, Event)
         return self._heard(member, event)
 
-    def _begin(self, name: str, workplace: Workplace) -> Piped:
+    def _begin(self, name: str, workplace: Workplace) -> PipedProcess:
         ours, theirs = multiprocessing.Pipe()
         context = multiprocessing.get_context("forkserver")
         process = context.Process(
@@ -133,4 +133,4 @@ class ProcessCrew(Crew[Piped]):
         )
         process.start()
         theirs.close()
-        return Piped(process, ours)
+        return PipedProcess(process, ours)

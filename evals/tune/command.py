@@ -21,7 +21,7 @@ from pathlib import Path
 
 from evals.options import above_zero, integer, integers, number, numbers, positive
 from evals.report.cells import estimate, probability, short
-from evals.report.table import TextTable
+from evals.report.text_table import TextTable
 from evals.run.guard import guarded
 from evals.tune import trials
 from evals.tune.thresholds import knobs

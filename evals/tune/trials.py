@@ -24,7 +24,7 @@ from evals.tune.thresholds import batches, clip, knobs, measuring, threshold
 from gsi_node.errors import ConfigError, GSIError
 from gsi_node.host.shell import complain
 from gsi_node.step.config import GSIConfig
-from gsi_node.step.settings import gathered, validated
+from gsi_node.step.layers import gathered, validated
 
 
 @dataclass(frozen=True, slots=True)

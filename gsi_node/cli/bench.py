@@ -43,7 +43,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _measured(options: argparse.Namespace) -> RenderableType:
-    from gsi_node.step.settings import gathered, validated
+    from gsi_node.step.layers import gathered, validated
     from gsi_node.tools import bench, bench_engines, bench_reward
 
     if options.engines:

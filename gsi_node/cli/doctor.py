@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Examine what the command line names; the exit code."""
-    from gsi_node.step.settings import gathered, validated
+    from gsi_node.step.layers import gathered, validated
     from gsi_node.tools.doctor import Doctor
 
     defaults = {"n": 4, "max_steps": 12, "max_step_tokens": 96}

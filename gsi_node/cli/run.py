@@ -35,7 +35,7 @@ from gsi_node.host.screen import Screen, screen
 from gsi_node.host.shell import DONE, loading
 from gsi_node.identity import as_kept, differing
 from gsi_node.step.config import GSIConfig, completed
-from gsi_node.step.settings import first_line
+from gsi_node.step.layers import first_line
 from gsi_node.types import Plain
 
 MakeSolver = Callable[[str, str, str, GSIConfig], MathSolver]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gsi_node.cli.arguments import DEFAULTS, Arguments
 from gsi_node.step.config import GSIConfig
-from gsi_node.step.settings import Layer, gathered, read_fields, validated
+from gsi_node.step.layers import Layer, gathered, read_fields, validated
 
 
 def settings(arguments: Arguments) -> GSIConfig:

@@ -63,11 +63,6 @@ def kl_bound(chi2_divergence: float, n: int) -> float:
     return math.log1p(chi2_divergence / n)
 
 
-def kl_bound_from_weights(log_w: Floats) -> float:
-    """The same bound with the weights' own χ² estimate in place of χ²; it inherits that estimate's bias. Nats."""
-    return kl_bound(chi2(log_w), len(log_w))
-
-
 def candidates_for_kl(chi2_base_draft: float, beta: float, reward_max: float, epsilon: float) -> float:
     """n ≥ ((χ²(π_B ‖ π_S) + 1) e^{2 β R} − 1) / (e^ε − 1) suffices for KL ≤ ε nats when 0 ≤ r ≤ R (docs/math.md §4)."""
     log_numerator = math.log1p(chi2_base_draft) + 2.0 * beta * reward_max

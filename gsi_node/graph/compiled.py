@@ -16,7 +16,7 @@ from gsi_node.errors import ConfigError, ResumeMismatch, shown
 from gsi_node.graph.context import given_context
 from gsi_node.graph.inputs import read_problem
 from gsi_node.graph.state import add_given_messages
-from gsi_node.step.given import read_problem_id
+from gsi_node.step.problem import read_problem_id
 
 SUPERSTEPS = 10**15  # more than any run has, and an integer that JSON and msgpack hold
 

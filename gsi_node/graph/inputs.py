@@ -9,7 +9,7 @@ from langchain_core.messages import HumanMessage
 
 from gsi_node.errors import ConfigError
 from gsi_node.step.config import DEFAULT, GSIConfig
-from gsi_node.step.given import read_text
+from gsi_node.step.problem import read_text
 
 
 def read_problem(state: Mapping[str, Any], config: GSIConfig = DEFAULT) -> str:

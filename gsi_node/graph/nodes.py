@@ -27,8 +27,8 @@ from gsi_node.step.calls import Stage, arun, run
 from gsi_node.step.config import GSIConfig, completed
 from gsi_node.step.context import Models, StepContext
 from gsi_node.step.decide import Decision, fall_back, propose
-from gsi_node.step.given import read_initial_steps, read_problem_id
 from gsi_node.step.judging import Continue, Judging, NoDraft, Refuse
+from gsi_node.step.problem import read_initial_steps, read_problem_id
 from gsi_node.step.records import (
     acceptance_rate,
     lost_draft,

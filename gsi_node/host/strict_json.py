@@ -37,7 +37,7 @@ def parsed(data: bytes | str, place: str, *, names: bool = True) -> Any:
     except json.JSONDecodeError as error:
         raise ConfigError(f"{place}: not JSON: {error}") from error
     except ValueError as error:
-        told = str(error) if isinstance(error, _Odd) else "an integer of more than 4300 digits"
+        told = str(error) if isinstance(error, _NotStrict) else "an integer of more than 4300 digits"
         raise ConfigError(f"{place}: {told}") from error
 
 
@@ -68,18 +68,18 @@ def finite(value: Any) -> Any:
     return value
 
 
-class _Odd(ValueError):
+class _NotStrict(ValueError):
     """What `parsed` refuses of itself."""
 
 
 def _no_number(name: str) -> float:
-    raise _Odd(f"{name} is no JSON number")
+    raise _NotStrict(f"{name} is no JSON number")
 
 
 def _float(digits: str) -> float:
     value = float(digits)
     if not math.isfinite(value):
-        raise _Odd(f"the number {digits[:40]} is beyond the largest float")
+        raise _NotStrict(f"the number {digits[:40]} is beyond the largest float")
     return value
 
 
@@ -88,5 +88,5 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise _Odd(f"the name {twice[:60]!r} stands twice in one object")
+        raise _NotStrict(f"the name {twice[:60]!r} stands twice in one object")
     return found

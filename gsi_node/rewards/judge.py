@@ -12,7 +12,7 @@ from gsi_node.errors import BackendError, ConfigError, SpecError
 from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.reach import USUAL, Reach
 from gsi_node.rewards.constant import ConstantWatch
-from gsi_node.rewards.graders import ChatModel, LocalGrader, ServedGrader
+from gsi_node.rewards.judge_models import ChatModel, LocalGrader, ServedGrader
 from gsi_node.types import Prefix, Step
 
 PROMPT = """You grade one step of a solution. Judge whether the step is correct and brings the solution forward.

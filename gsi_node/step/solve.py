@@ -12,7 +12,7 @@ from gsi_node.step.check import check_models
 from gsi_node.step.config import DEFAULT, GSIConfig
 from gsi_node.step.context import Models
 from gsi_node.step.decide import deciding
-from gsi_node.step.given import read_initial_steps, read_problem_id, read_text
+from gsi_node.step.problem import read_initial_steps, read_problem_id, read_text
 from gsi_node.step.records import acceptance_rate, lost_draft, next_context, response, stop_reason
 from gsi_node.types import Plain, Usage
 

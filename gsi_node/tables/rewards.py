@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 
@@ -39,6 +38,3 @@ class TableReward(RewardBase):
         if unknown:
             raise ConfigError(f"reward table {self.name!r} has no reward for the steps {unknown}")
         return [self._table[step.text] for step in steps]
-
-
-UNBOUNDED = (-math.inf, math.inf)

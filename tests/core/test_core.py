@@ -51,7 +51,7 @@ def test_weights_are_normalised_whatever_their_size(log_w: list[float]) -> None:
     assert math.isclose(float(p.sum()), 1.0, rel_tol=1e-12)
     assert 1.0 - 1e-9 <= weights.ess(log_w) <= len(log_w) + 1e-9
     assert -1e-9 <= weights.chi2(log_w) <= len(log_w) - 1 + 1e-9
-    assert weights.kl_bound_from_weights(log_w) <= math.log(2) + 1e-9
+    assert weights.kl_bound(weights.chi2(log_w), len(log_w)) <= math.log(2) + 1e-9
 
 
 @given(logs, st.floats(-500, 500))

@@ -10,7 +10,7 @@ from typing import Any
 from evals.rows.lines import read_rows
 from evals.run import command as run
 from evals.run import execute
-from evals.run.crew import Done, Event, Ready
+from evals.run.crew import Done, Event, WorkerReady
 from evals.run.how import How
 from evals.run.plan import Plan, Task, Workplace
 from evals.run.solve import Solver
@@ -26,7 +26,7 @@ class ReadyRows:
 
     def __init__(self, file: Path) -> None:
         self._fingerprints, self._rows = pickle.loads(file.read_bytes())
-        self._told: list[Event] = [Ready(self._fingerprints)]
+        self._told: list[Event] = [WorkerReady(self._fingerprints)]
 
     def room(self) -> bool:
         return len(self._told) < 2

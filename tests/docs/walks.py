@@ -13,7 +13,7 @@ from evals.data.problems import Problem
 from evals.report.stats import proportion
 from evals.rows.appender import Appender
 from evals.rows.row import Row
-from evals.run.crew import Done, Event, Ready
+from evals.run.crew import Done, Event, WorkerReady
 from evals.run.drive import drive
 from evals.run.folder import make, results_file
 from evals.run.ledger import Ledger
@@ -82,7 +82,7 @@ class Here:
     def wait(self, seconds: float) -> list[Event]:
         if not self.ready:
             self.ready = True
-            return [Ready(self.solver.fingerprints())]
+            return [WorkerReady(self.solver.fingerprints())]
         task, future = self.flying.pop()
         future.exception()
         return [Done.of(task, self.solver.finished(task, future))]

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from evals.__main__ import main as evals
 from gsi_node.errors import ConfigError
 from gsi_node.step.config import GSIConfig
-from gsi_node.step.settings import read_fields, validated
+from gsi_node.step.layers import read_fields, validated
 from tests.evals.synthetic import campaign, write
 from tests.graph.world import environment
 

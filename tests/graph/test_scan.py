@@ -11,7 +11,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from gsi_node.errors import ConfigError
 from gsi_node.step.law import exact_step_law
 from gsi_node.tables.models import TableModel
-from gsi_node.tables.rewards import UNBOUNDED, TableReward
+from gsi_node.tables.rewards import TableReward
 from tests.graph.test_node import BASE, DRAFT, REWARD, frequencies
 from tests.graph.test_persistence import Crash, crash_once
 from tests.graph.world import compiled, config, models, plain, thread
@@ -107,6 +107,6 @@ def test_zero_weights_fall_back_after_the_last_chunk() -> None:
 
 
 def test_a_reward_without_a_maximum_is_refused() -> None:
-    parts = {**models(), "reward": TableReward({"a": 1.0}, range=UNBOUNDED)}
+    parts = {**models(), "reward": TableReward({"a": 1.0}, range=(-math.inf, math.inf))}
     with pytest.raises(ConfigError, match="known upper bound"):
         compiled(parts=parts, method="expgsi")

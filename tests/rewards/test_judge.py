@@ -17,8 +17,8 @@ from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrou
 
 from gsi_node.errors import BackendError, ConfigError, SpecError
 from gsi_node.protocols import Reward
-from gsi_node.rewards.graders import _plain
 from gsi_node.rewards.judge import JudgeReward
+from gsi_node.rewards.judge_models import _plain
 from gsi_node.specs.load import load_reward
 from gsi_node.types import Prefix, Step
 

@@ -27,7 +27,7 @@ from gsi_node.graph.solver.votes import answer_of, votes_of, weight_of
 from gsi_node.protocols import Reward, StepModel
 from gsi_node.specs.load import load_model, load_reward
 from gsi_node.step.config import GSIConfig
-from gsi_node.step.given import read_problem_id
+from gsi_node.step.problem import read_problem_id
 from gsi_node.types import Plain
 
 

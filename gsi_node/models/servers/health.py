@@ -9,8 +9,8 @@ from sys import float_info
 from typing import Any
 
 from gsi_node.errors import BackendError, InvalidLogProb, SpecError
+from gsi_node.models.servers.agreement import equal
 from gsi_node.models.servers.dialect import token_id
-from gsi_node.models.servers.equals import equal
 from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.replica import Failed
 from gsi_node.models.servers.tempered import ROUNDING

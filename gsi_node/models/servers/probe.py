@@ -14,8 +14,8 @@ from functools import partial
 from typing import Any
 
 from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, LawMismatch, SpecError, VocabularyMismatch
+from gsi_node.models.servers.agreement import about, card_of, names_of
 from gsi_node.models.servers.dialects import DIALECTS
-from gsi_node.models.servers.equals import about, card_of, names_of
 from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.model import ServerModel
 from gsi_node.models.servers.reach import USUAL as REACH

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from math import fsum, inf, isfinite
 
 from gsi_node.errors import BackendError, SpecError
+from gsi_node.models.servers.agreement import about, card_of, names_of
 from gsi_node.models.servers.dialect import Card
-from gsi_node.models.servers.equals import about, card_of, names_of
 from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.model import LogProbsMode, ServerModel
 from gsi_node.models.servers.tempered import TopK, tempered_sum

@@ -52,7 +52,7 @@ class Outputs:
     logits: Tensor
 
 
-class Headed(nn.Module):
+class DecoderWithHead(nn.Module):
     """A decoder without its language-model head, and `head` on every hidden state."""
 
     def __init__(self, backbone: PreTrainedModel, head: nn.Module) -> None:
@@ -103,7 +103,7 @@ def load(
 
 def adapted(model: PreTrainedModel, family: Family, codec: Codec) -> PreTrainedModel:
     """The model with the family's outputs at every token; ConfigError if it is no model of this family."""
-    if isinstance(model, Headed):
+    if isinstance(model, DecoderWithHead):
         return model
     name = type(model).__name__
     labels = int(getattr(model.config, "num_labels", 0))
@@ -139,7 +139,7 @@ def _unreported(wanted: bool) -> Iterator[None]:
 
 
 def _headed(backbone: PreTrainedModel, head: nn.Module) -> PreTrainedModel:
-    return cast(PreTrainedModel, Headed(backbone, head).eval())
+    return cast(PreTrainedModel, DecoderWithHead(backbone, head).eval())
 
 
 def _two_words(model: PreTrainedModel, codec: Codec, words: tuple[str, str]) -> nn.Linear:

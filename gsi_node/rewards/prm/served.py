@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from gsi_node.errors import BackendError, ConfigError, RewardOutOfRange, SpecError
 from gsi_node.host.paths import expanded
 from gsi_node.identity import fingerprint_of
+from gsi_node.models.servers.agreement import equal, listed
 from gsi_node.models.servers.dialect import token_id
-from gsi_node.models.servers.equals import equal, listed
 from gsi_node.models.servers.http import Failed, Transport
 from gsi_node.models.servers.reach import USUAL, Reach
 from gsi_node.rewards.prm.families import Family, checked_wish, find_family, recognise

@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from evals.report.markdown import printable, quoted
-from evals.report.table import TextTable
+from evals.report.text_table import TextTable
 
 RENDERER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 ACTIVE = st.text(st.sampled_from("ab1 \\`*_~|<>&#;![]():/.=+-\n\x1b\u2028wx\ud800"), max_size=20)

@@ -11,7 +11,7 @@ from evals.rows.appender import Appender
 from evals.rows.lines import read_rows
 from evals.rows.row import RowKey, Standing
 from evals.run import drive as module
-from evals.run.crew import Done, Event, Ready
+from evals.run.crew import Done, Event, WorkerReady
 from evals.run.drive import drive
 from evals.run.ledger import Ledger
 from evals.run.plan import Plan, Task, Workplace
@@ -48,7 +48,7 @@ class Pool:
     def wait(self, seconds: float) -> list[Event]:
         self.seconds += 1.0
         if not self.flying:
-            return [Ready({})]
+            return [WorkerReady({})]
         task = self.flying.pop(0)
         return [Done.of(task, blank_row(PLAN, Workplace(), task).model_copy(update={"correct": False}))]
 

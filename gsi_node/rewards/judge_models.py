@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from gsi_node.cancel import run_cancellable, together
 from gsi_node.errors import BackendError, SpecError
 from gsi_node.identity import described, fingerprint_of, own_fingerprint
-from gsi_node.models.servers.equals import listed
+from gsi_node.models.servers.agreement import listed
 from gsi_node.models.servers.http import Failed, Transport
 
 _AT_ONCE = 8  # candidates that one call asks a server for at a time
