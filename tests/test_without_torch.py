@@ -123,3 +123,23 @@ def test_a_model_in_process_says_what_to_install() -> None:
     done = without_torch("graphs/math_solver.py", "--draft", "pocket:draft", "--base", "pocket:draft", "1+2")
     assert done.returncode == 2
     assert "model spec 'pocket:draft' runs in this process, which needs torch: pip install torch" in done.stderr
+
+
+GSI = str(ROOT / "gsi_node" / "cli" / "__main__.py")
+
+
+@pytest.mark.parametrize("command", ["bench", "convert"])
+def test_a_command_that_runs_models_in_process_says_so(command: str, tmp_path: Path) -> None:
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    options = {"bench": ["--engines"], "convert": [str(tmp_path / "m.gguf"), str(tmp_path / "new")]}
+    done = without_torch(GSI, command, *options[command])
+    assert (done.returncode, done.stdout) == (2, "")
+    told = done.stderr.splitlines()[-1]  # transformers may have said before that there is no PyTorch
+    assert told == f"error: `gsi {command}` needs the package torch: pip install torch"
+
+
+def test_bench_counts_what_a_method_does_over_servers(specs: dict[str, str]) -> None:
+    models = ["--draft", specs["draft"], "--base", specs["base"], "--reward", "verifier", "--set", "temperature=1"]
+    done = without_torch(GSI, "bench", *models, "--n", "2", "--problems", "1")
+    assert done.returncode == 0, done.stderr
+    assert "on 1 problems" in done.stdout

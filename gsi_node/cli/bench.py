@@ -44,9 +44,11 @@ def main(options: argparse.Namespace) -> int:
 
 def _measured(options: argparse.Namespace) -> RenderableType:
     from gsi_node.step.layers import gathered, validated
-    from gsi_node.tools import bench, bench_engines, bench_reward
+    from gsi_node.tools import bench, bench_reward
 
     if options.engines:
+        from gsi_node.tools import bench_engines  # it imports torch
+
         return bench_engines.table(options.device, options.n, options.quick)
     specs = {"draft": options.draft, "base": options.base, "reward": options.reward}
     fields = {"method": options.method, "n": options.n, "max_step_tokens": 64, "max_steps": 12}

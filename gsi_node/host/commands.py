@@ -11,6 +11,8 @@ from importlib import import_module
 from gsi_node.host.shell import DONE, WRONG_CALL, Parser, complain
 
 OURS = ("", "gsi_node", "evals", "tests")
+TORCH = "torch"
+"""The one dependency of all that a server-only environment does without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,9 @@ class CommandTable:
             return int(module.main(parser.parse_args(argv)))
         except ModuleNotFoundError as error:
             package = (error.name or "").partition(".")[0]
-            if (extra := command.extra or self.extra) is None or package in OURS:
+            extra = command.extra or self.extra
+            if package in OURS or (extra is None and package != TORCH):
                 raise
-            called = f"{self.program.split()[-1]} {name}"
-            complain(f"`{called}` needs the package {package}: pip install 'gsi-node[{extra}]'")
+            brings = TORCH if extra is None else f"'gsi-node[{extra}]'"
+            complain(f"`{self.program.split()[-1]} {name}` needs the package {package}: pip install {brings}")
             return WRONG_CALL
