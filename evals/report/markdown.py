@@ -10,7 +10,11 @@ _ACTIVE = re.compile(
     |(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])      # emphasis, which no bar within a name is
     |!(?=\[)|\](?=[(\[:])                    # images, links and their definitions
     |(?<=[A-Za-z]):(?=//)|(?<=[wW]{3})\.     # addresses that some renderers turn into links
-    |^[-+*=#](?!\S)|^>|^-(?=[-\s]*$)       # what begins a list, heading or quote, or is a rule
+    """,
+    re.VERBOSE,
+)
+_BLOCK = re.compile(
+    r"""^[-+*=#](?!\S)|^>|^-(?=[-\s]*$)       # what begins a list, heading or quote, or is a rule
     |(?<!\#)\#+$                            # what ends a heading
     """,
     re.VERBOSE,
@@ -26,7 +30,15 @@ def printable(text: str) -> str:
 
 def quoted(text: str) -> str:
     """The text as inline Markdown that renders as itself, on one line."""
-    marked = _ACTIVE.sub(lambda found: "".join("\\" + char for char in found.group()), printable(text))
-    marked = _NUMBERED.sub(r"\1\\\2", marked)
+    return _NUMBERED.sub(r"\1\\\2", _BLOCK.sub(_escaped, quoted_cell(text)))
+
+
+def quoted_cell(text: str) -> str:
+    """The same within a table, where no block can begin."""
+    marked = _ACTIVE.sub(_escaped, printable(text))
     marked = _HTML.sub(lambda found: {"<": "&lt;", "&": "&amp;"}[found.group()], marked)
     return "&#32;" + marked[1:] if marked.startswith(" ") else marked  # behind spaces a block could begin
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return "".join("\\" + char for char in found.group())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from evals.report.markdown import quoted
+from evals.report.markdown import quoted, quoted_cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class TextTable:
 
     def markdown(self) -> str:
         """Aligned columns; nothing in a cell or note is read as Markdown or HTML."""
-        lines = [[quoted(cell) for cell in line] for line in (self.columns, *self.rows)]
+        lines = [[quoted_cell(cell) for cell in line] for line in (self.columns, *self.rows)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         padded = [" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
         rule = " | ".join("-" * width for width in widths)

@@ -77,3 +77,11 @@ PLAIN = ["minerva_math", "0.812 [0.774, 0.846]", "< 0.0001", "sbon-base", "+1.5 
 @pytest.mark.parametrize("text", PLAIN)
 def test_plain_names_and_numbers_stay_as_they_are(text: str) -> None:
     assert quoted(text) == text
+
+
+@pytest.mark.parametrize("mark", ["*", "-", "+", "1.", "#"])
+def test_a_mark_that_stands_alone_in_a_cell_is_written_as_it_is(mark: str) -> None:
+    table = TextTable("", ["", "b"], [[mark, "c"]]).markdown()
+    assert table.splitlines()[2].startswith(f"| {mark} ")
+    cells = [token.content for token in RENDERER.parse(table) if token.type == "inline"]
+    assert cells == ["", "b", mark, "c"]
