@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from multiprocessing import connection, forkserver
+from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from threading import Lock, Thread
@@ -37,8 +37,14 @@ def warm_up(threads: int, specs: Iterable[str]) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["PYTHONPATH"] = python_path()
     neural = any(kind in spec for spec in specs for kind in IN_PROCESS)
-    multiprocessing.set_forkserver_preload(["evals.run.warm" if neural else "evals.run.solve"])
-    forkserver.ensure_running()
+    heavy = "evals.run.warm" if neural else "evals.run.solve"
+    multiprocessing.set_forkserver_preload(["evals.run.ignore_interrupt", heavy])
+    resource_tracker.ensure_running()  # where the next line begins it, it lets the signal through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the server begins with it blocked
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def work(pipe: Pipe, plan: Plan, workplace: Workplace, threads: int, load: str) -> None:

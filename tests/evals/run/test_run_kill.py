@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -82,6 +83,18 @@ def test_interrupted_it_says_how_to_go_on(tmp_path: Path, capsys: Capture) -> No
         assert 2 <= len(lines) < 20
         assert len(read_rows(folder)) == len(lines)
     capsys.readouterr()
+
+
+def test_ctrl_c_while_the_models_are_imported_says_how_to_go_on_and_no_more(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "evals", "run", "--data", "pocket", "--limit", "2", "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while process.poll() is None and not (tmp_path / "run" / "results.jsonl").exists():
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: it reaches the server that workers are forked from
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "To go on:" in told
+    assert "Traceback" not in told
 
 
 @pytest.mark.slow
