@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +46,11 @@ def test_a_port_in_use_is_said_before_anything_is_loaded() -> None:
         port = other.getsockname()[1]
         code, said = ended("--model", "hf:/nowhere", "--port", str(port))
     assert code == 2 and said.startswith(f"error: cannot listen on 127.0.0.1 port {port}:") and said.count("\n") == 1
+
+
+def test_the_page_says_the_code_that_ends_it() -> None:
+    page = " ".join((Path(__file__).resolve().parents[2] / "docs" / "servers.md").read_text("utf-8").split())
+    assert "A model that cannot be loaded or reached, a wrong call or a port in use ends it with 2." in page
 
 
 @pytest.mark.parametrize(("with_signal", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
