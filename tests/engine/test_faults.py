@@ -54,6 +54,18 @@ def test_out_of_memory_halves_and_goes_on(miniatures: Miniatures, monkeypatch: p
     assert sum(rows > 5 for rows in seen) < 40  # the bound it learnt holds, but for mixes it had not met
 
 
+def test_prefixes_kept_are_given_up_where_memory_ran_out(
+    miniatures: Miniatures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _ = models(miniatures, "llama")
+    drawn(model, 1)
+    kept = model.prefix_ids(Prefix("1+1"))[:-1]
+    assert model.engine.cache.match(kept).length == len(kept)
+    memory_of(monkeypatch, 5)
+    drawn(model, 2)
+    assert model.engine.cache.match(kept).length < len(kept)
+
+
 def test_not_even_one_row_fits(miniatures: Miniatures, monkeypatch: pytest.MonkeyPatch) -> None:
     model, _ = models(miniatures, "llama")
     with monkeypatch.context() as patch:
