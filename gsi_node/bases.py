@@ -88,7 +88,7 @@ class RewardBase(Closing):
 def require_model(role: str, model: object, *, score: bool) -> None:
     """ConfigError, which names the members that are missing, unless it is a StepModel. score: whether it is scored."""
     members = ("vocabulary", "sample", "fingerprint", "stop_ids", "supports", "encode", *(["score"] if score else []))
-    missing = _missing(model, members)
+    missing = _missing(role, model, members)
     if score and getattr(type(model), "score", None) is StepModelBase.score:
         missing.append("score")
     if {"vocabulary", "sample"} <= set(missing):
@@ -102,7 +102,7 @@ def require_model(role: str, model: object, *, score: bool) -> None:
 
 def require_reward(role: str, reward: object) -> None:
     """ConfigError, which names the members that are missing, unless it is a Reward."""
-    missing = _missing(reward, ("__call__", "range", "fingerprint"))
+    missing = _missing(role, reward, ("__call__", "range", "fingerprint"))
     if {"__call__", "range"} <= set(missing):
         raise _no_such_thing(role, reward, "Reward", "load_reward")
     if missing:
@@ -112,8 +112,10 @@ def require_reward(role: str, reward: object) -> None:
         )
 
 
-def _missing(model: object, members: Iterable[str]) -> list[str]:
+def _missing(role: str, model: object, members: Iterable[str]) -> list[str]:
     """Those that it has not. The class is asked first: a property may take long."""
+    if isinstance(model, type):
+        raise ConfigError(f"{role}: got the class {model.__name__}; give an object of it, {model.__name__}(…)")
     return [
         name
         for name in members

@@ -20,7 +20,7 @@ protocol of this file and nowhere else:
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 from gsi_node.cancel import run_cancellable
@@ -111,8 +111,9 @@ Question = Literal["sample", "score", "next_log_probs", "__call__"]
 
 
 def ask(backend: object, method: Question, *args: Any) -> Any:
-    """backend.method(*args), rewards as floats and checked. Raises BackendError for what has another shape (a
-    coroutine, one number for several candidates), RewardOutOfRange."""
+    """backend.method(*args): as a list Steps, Scores (of plain numbers too), or rewards as floats within their range.
+    Raises BackendError for what has another shape (a coroutine, one number for several candidates), RewardOutOfRange.
+    """
     return _checked(backend, method, args, getattr(backend, method)(*args))
 
 
@@ -133,7 +134,29 @@ def _checked(backend: object, method: Question, args: tuple[Any, ...], answer: A
             f"{name_of(backend)}: {method} returned a {type(answer).__name__}: make it synchronous; what is awaited "
             f"belongs into {twin if method == '__call__' else f'a{method}'}"
         )
-    return checked_rewards(cast("Reward", backend), args[0], args[1], answer) if method == "__call__" else answer
+    if method == "__call__":
+        return checked_rewards(cast("Reward", backend), args[0], args[1], answer)
+    if method == "next_log_probs":
+        return answer
+    try:
+        return [_STEP_OR_SCORE[method](item) for item in answer]
+    except (TypeError, ValueError):
+        raise BackendError(
+            f"{name_of(backend)}: {method} returned {shown(answer)}, a {type(answer).__name__}: want a list of one "
+            f"{'Step' if method == 'sample' else 'Score'} a candidate"
+        ) from None
+
+
+def _step(item: Any) -> Step:
+    if not isinstance(item, Step):
+        raise TypeError
+    return item
+
+
+_STEP_OR_SCORE: dict[Question, Callable[[Any], Step | Score]] = {
+    "sample": _step,
+    "score": lambda item: item if isinstance(item, Score) else Score(float(item)),
+}
 
 
 def checked_rewards(reward: Reward, prefix: Prefix, steps: Sequence[Step], answer: Any) -> list[float]:

@@ -97,6 +97,8 @@ async def test_what_is_derived_from_the_bases_runs_with_three_members_and_one() 
             "reward: .* lacks range and fingerprint; gsi_node.RewardBase has all but __call__, and gsi_n",
         ),
         ({"reward": lambda problem, steps: 0.5}, r"lacks range .* gsi_node.callable_reward\(fn\) makes a reward of fn"),
+        ({"draft": Uniform}, r"draft: got the class Uniform; give an object of it, Uniform\(…\)"),
+        ({"reward": Length}, r"reward: got the class Length; give an object of it, Length\(…\)"),
         ({"reward": 7}, "reward: want an object with the Reward protocol, got int 7; gsi_node.load_reward"),
     ],
 )
@@ -150,6 +152,43 @@ async def test_a_reward_of_another_shape_is_an_error_that_names_what_makes_one(
     gsi = compile_gsi(draft=Uniform(), base=Uniform(), reward=reward, config=SMALL)
     with pytest.raises(error, match=told):
         gsi.invoke({"problem": "p"})
+
+
+class OddModel(Uniform):
+    """Answers `answer` where it is asked for steps, or for scores."""
+
+    def __init__(self, **answers: Any) -> None:
+        super().__init__()
+        self.answers = answers
+
+    def sample(self, *args: Any) -> list[Step]:
+        return self.answers["sample"] if "sample" in self.answers else super().sample(*args)
+
+    def score(self, *args: Any) -> list[Score]:
+        return self.answers["score"] if "score" in self.answers else super().score(*args)
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        ({"sample": None}, "OddModel: sample returned None, a NoneType: want a list of one Step a candidate"),
+        ({"sample": ["a\n\n"] * 3}, "sample returned .*, a list: want a list of one Step a candidate"),
+        ({"score": 0.5}, "OddModel: score returned 0.5, a float: want a list of one Score a candidate"),
+        ({"score": [(0.5, 0.0)] * 3}, "score returned .*, a list: want a list of one Score a candidate"),
+    ],
+)
+async def test_a_model_that_answers_in_another_shape_is_an_error(answers: dict[str, Any], told: str) -> None:
+    model = OddModel(**answers)
+    gsi = compile_gsi(draft=model, base=model, reward=Length(), config=SMALL)
+    with pytest.raises(BackendError, match=told):
+        gsi.invoke({"problem": "p"})
+    with pytest.raises(BackendError, match=told):
+        await gsi.ainvoke({"problem": "p"})
+
+
+def test_scores_may_be_plain_numbers() -> None:
+    found = ask(OddModel(score=np.log([0.25, 0.5, 1.0])), "score", PREFIX, STEPS, LAW)
+    assert found == [Score(math.log(0.25)), Score(math.log(0.5)), Score(0.0)]
 
 
 async def test_numpy_rewards_of_the_right_shape_are_numbers() -> None:

@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Any, Literal
 
 from gsi_node.bases import require_model
-from gsi_node.errors import ContractBroken
-from gsi_node.protocols import StepModel
+from gsi_node.errors import BackendError, ContractBroken
+from gsi_node.protocols import StepModel, ask
 from gsi_node.types import Key, Prefix, SamplingLaw, Step
 
 KEY = Key(7, "contract", 0, "draft")
@@ -77,7 +78,15 @@ def close(found: Sequence[float], wanted: Sequence[float], steps: Sequence[Step]
 
 def scores(model: StepModel, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[float]:
     """The log-probabilities of `model.score`."""
-    return [score[0] for score in model.score(prefix, steps, law)]
+    return [score.log_prob for score in _asked(model, "score", prefix, steps, law)]
+
+
+def _asked(model: StepModel, method: Literal["sample", "score"], *args: object) -> Any:
+    """As a run asks; ContractBroken for an answer of another shape."""
+    try:
+        return ask(model, method, *args)
+    except BackendError as error:
+        raise ContractBroken(str(error)) from error
 
 
 def check_shape(subject: Subject) -> None:
@@ -90,13 +99,13 @@ def check_shape(subject: Subject) -> None:
         require(here == there or not told, f"{member}: two models made alike have {here!r:.80} and {there!r:.80}")
     require(list(model.stop_ids) == sorted(set(model.stop_ids)), "stop_ids are not sorted, or one stands twice")
     model.supports(subject.law)
-    steps = model.sample(Prefix(subject.problem), 3, KEY, subject.law)
+    steps = _asked(model, "sample", Prefix(subject.problem), 3, KEY, subject.law)
     require(len(steps) == 3, f"{len(steps)} steps where 3 were asked for")
     for step in steps:
         ids = step.token_ids
         require(len(ids) > 0 and all(type(i) is int for i in ids), f"token_ids of {step} are no integers")
         require(-math.inf < step.log_prob <= _ABOVE_ONE, f"{step} was drawn at log-probability {step.log_prob}")
-    found = model.score(Prefix(subject.problem), [], subject.law)
+    found = scores(model, Prefix(subject.problem), [], subject.law)
     require(len(found) == 0, f"{len(found)} scores of no steps")
 
 

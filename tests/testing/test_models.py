@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -146,6 +147,16 @@ class ScoresMissing(Sound):
         return super().score(prefix, steps, law)[:1]
 
 
+class AwaitedDraws(Sound):
+    async def sample(self, *args: Any) -> Any:
+        return super().sample(*args)
+
+
+class NoScores(Sound):
+    def score(self, *args: Any) -> Any:
+        return None
+
+
 class ProbabilityForLogProb(Sound):
     def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
         return [replace(s, log_prob=math.exp(s.log_prob)) for s in super().sample(prefix, n, key, law)]
@@ -158,6 +169,8 @@ class AnotherEachTime(Sound):
 
 
 MUTANTS: list[tuple[type[Sound], Callable[[Subject], None], str]] = [
+    (AwaitedDraws, checks.check_shape, "sample returned a coroutine: make it synchronous"),
+    (NoScores, checks.check_shape, "score returned None, a NoneType: want a list of one Score a candidate"),
     (ScoreOff, checks.check_score_is_log_prob, "nats apart; at most"),
     (EndNotScored, checks.check_score_is_log_prob, "nats apart; at most"),
     (BatchScoresDiffer, checks.check_batch_is_singles, "nats apart; at most"),
