@@ -148,7 +148,7 @@ class ScoresMissing(Sound):
 
 
 class AwaitedDraws(Sound):
-    async def sample(self, *args: Any) -> Any:
+    async def sample(self, *args: Any) -> Any:  # type: ignore[override]
         return super().sample(*args)
 
 
