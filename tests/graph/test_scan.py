@@ -9,12 +9,11 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
 from gsi_node.errors import ConfigError
-from gsi_node.step.law import exact_step_law
 from gsi_node.tables.models import TableModel
 from gsi_node.tables.rewards import TableReward
-from tests.graph.test_node import BASE, DRAFT, REWARD, frequencies
+from tests.graph.test_node import DRAFT, frequencies, oracle_law
 from tests.graph.test_persistence import Crash, crash_once
-from tests.graph.world import compiled, config, models, plain, thread
+from tests.graph.world import compiled, models, plain, thread
 
 FIELDS: dict[str, Any] = {"method": "expgsi", "n": 6, "log_ratio_clip": 0.5, "length": 12}
 
@@ -68,7 +67,7 @@ def test_only_what_was_judged_is_recorded_and_paid_for() -> None:
 
 
 def test_the_graphs_steps_follow_the_exact_law() -> None:
-    exact = exact_step_law("expgsi", draft=DRAFT, base=BASE, reward=REWARD, config=config(n=2, chunk_size=1))
+    exact = oracle_law("expgsi")
     found = frequencies("expgsi", 400)
     for text in DRAFT:
         assert abs(found[text] - exact[text]) < 4 * math.sqrt(exact[text] * (1 - exact[text]) / 400) + 1e-9
