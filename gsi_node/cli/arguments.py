@@ -11,7 +11,7 @@ from gsi_node.errors import ConfigError
 from gsi_node.host.options import positive
 from gsi_node.step.fields import Settings, help_of, with_option
 
-DEFAULTS = {"n": 8}  # kind to a CPU; the paper uses 16
+DEFAULTS = {"n": 8}  # kind to a CPU
 
 EPILOG = """\
 examples:

@@ -36,7 +36,7 @@ class Settings(BaseModel):
         str,
         About("how a step is decided: gsi, rsd-n, sbon-base …; --list-methods explains them", "", True, override=False),
     ] = "gsi"
-    n: Annotated[AtLeastOne, About("candidates a step", "n", option=True)] = 16
+    n: Annotated[AtLeastOne, About("candidates a step; the paper uses 16", "n", option=True)] = 16
     n_fallback: Annotated[AtLeastOne | None, About("candidates of the fallback (default: n)")] = None
     beta: Annotated[Finite, Field(ge=0), About("inverse temperature β of the tilt", "β", option=True)] = 20.0
     threshold: Annotated[Finite, About("u: a draft step with tilted reward below u is refused", "u", option=True)] = 0.5
