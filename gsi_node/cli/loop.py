@@ -41,6 +41,23 @@ class Loop:
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
 
+    def finish(self, work: Coroutine[Any, Any, None]) -> None:
+        """`run`, to the end of the work: a signal that comes meanwhile raises KeyboardInterrupt after it. For closing
+        what would keep the process alive, such as a connection with a thread of its own."""
+        signals = (signal.SIGINT, signal.SIGTERM)
+        came: list[int] = []
+        previous = {n: signal.getsignal(n) for n in signals if signal.getsignal(n) is not signal.SIG_IGN}
+        for number in previous:
+            signal.signal(number, lambda number, frame: came.append(number))
+        try:
+            self._runner.run(work)
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+        if came:
+            self.terminated = self.terminated or signal.SIGTERM in came
+            raise KeyboardInterrupt
+
     async def _held(self, work: Coroutine[Any, Any, T]) -> T:
         self._task = asyncio.current_task()
         try:

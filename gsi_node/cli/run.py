@@ -81,7 +81,7 @@ class SolverRun:
                 stack.callback(locks.close)
                 with locks.setup():
                     saver = self.loop.run(open_checkpoints(name))
-                stack.callback(lambda: self.loop.run(close_checkpoints(saver)))
+                stack.callback(lambda: self.loop.finish(close_checkpoints(saver)))
             graph = self.solver.build().compile(checkpointer=saver, name="math_solver")
             outcomes = []
             for i in range(len(self.problems)):
