@@ -34,16 +34,27 @@ class Step:
     log_prob_error: float = 0.0
 
 
+class Turn(NamedTuple):
+    """A turn of a conversation. role: "system", "user" or "assistant"."""
+
+    role: str
+    content: str
+
+
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """x: a problem and the steps committed so far. A backend renders its own prompt ids and appends the steps' ids."""
+    """x: a problem, the turns of the conversation before it, and the steps committed so far.
+
+    A backend renders its own prompt ids and appends the steps' ids.
+    """
 
     problem: str
     steps: tuple[Step, ...] = ()
+    earlier: tuple[Turn, ...] = ()
 
     def extended(self, step: Step) -> Prefix:
         """The prefix after committing `step`."""
-        return Prefix(self.problem, (*self.steps, step))
+        return replace(self, steps=(*self.steps, step))
 
     @property
     def text(self) -> str:
