@@ -1,25 +1,19 @@
-"""The prompt of a problem: the tokenizer's chat template, rendered once around placeholders, or a completion prompt.
-
-Rendering the user's text itself would let "<|im_start|>" in a problem open a turn. So the template is rendered with
-placeholders, cut at them, its own pieces are encoded with control tokens, and the texts are encoded as plain text.
-"""
+"""The prompt of a problem: the conversation before it and itself in the chat template, or a completion prompt."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
-
-from jinja2 import TemplateError
 
 from gsi_node.errors import ConfigError
 from gsi_node.host.paths import expanded
 from gsi_node.host.strict_json import read_settings
+from gsi_node.text.chat import ChatTemplate
 from gsi_node.text.codec import Codec
-from gsi_node.text.reading import BROKEN, first_line
-from gsi_node.types import Ids
+from gsi_node.types import Ids, Turn
 
-_TEXT = "GSITEXT{}7F3A"
 _SLOT = "{problem}"
 FIELDS: Mapping[str, type] = {"system_prompt": str, "use_chat_template": bool, "template": str, "messages": list}
 """Of PromptSettings, with their types in a file."""
@@ -45,13 +39,17 @@ USUAL = PromptSettings()
 
 @dataclass(frozen=True, slots=True)
 class PromptFormat:
-    """Token ids before and after the problem. `shape` names what they are made from, for fingerprints; a template may
-    write more than that, such as the date, so that the ids themselves belong there too."""
+    """Token ids before and after a lone problem, which has no turns before it but the settings' own (`turns`).
+
+    chat: None for a completion prompt. `shape` names what the ids are made from, for fingerprints.
+    """
 
     codec: Codec
     before: Ids
     after: Ids
-    shape: tuple[str | None, ...] = field(default=())
+    chat: ChatTemplate | None = None
+    turns: tuple[Turn, ...] = ()
+    shape: tuple[str | None, ...] = ()
 
     @property
     def rendered(self) -> tuple[Ids, Ids]:
@@ -63,12 +61,31 @@ class PromptFormat:
         """The prompt as text, with "…" where the problem goes."""
         return f"prompt {self.codec.decode(self.before)!r} … {self.codec.decode(self.after)!r}"
 
-    def ids(self, problem: str) -> Ids:
-        """The prompt's token ids; at least one."""
-        ids = self.before + self.codec.encode(problem) + self.after
+    def ids(self, problem: str, earlier: tuple[Turn, ...] = ()) -> Ids:
+        """The prompt's token ids, at least one: a system turn of `earlier` goes first, then the settings' turns, then
+        the rest of `earlier`, then the problem. Raises ConfigError for turns that have no place."""
+        if self.chat is None:
+            if earlier:
+                raise ConfigError(
+                    f"{self.codec.name} is given a completion prompt (no chat template), which has no place for the "
+                    'turns before the last human message: set earlier_messages="ignore", or use its chat template'
+                )
+            ids = self.before + self.codec.encode(problem) + self.after
+        else:
+            ids = tuple(chain(*self.chat.ids([*self._before(earlier), Turn("user", problem)])))
         if not ids:
             raise ConfigError(f"the problem is empty and {self.codec.name} adds nothing to it; give a problem")
         return ids
+
+    def _before(self, earlier: tuple[Turn, ...]) -> tuple[Turn, ...]:
+        """The turns before the problem."""
+        first = 1 if earlier and earlier[0].role == "system" else 0
+        if self.turns and self.turns[0].role == "system" and any(turn.role == "system" for turn in earlier):
+            raise ConfigError(
+                f"{self.codec.name}: the conversation has a system turn, and the spec or its prompt file sets "
+                "system_prompt; leave one of the two out"
+            )
+        return earlier[:first] + self.turns + earlier[first:]
 
 
 def prompt_format(codec: Codec, settings: PromptSettings, *, ending: str) -> PromptFormat:
@@ -80,30 +97,18 @@ def prompt_format(codec: Codec, settings: PromptSettings, *, ending: str) -> Pro
         if system_prompt is not None or messages:
             raise ConfigError(f"{codec.name}: template has no place for system_prompt or messages; write them into it")
         return _completion(codec, template)
-    chat = getattr(codec.tokenizer, "chat_template", None)
-    if not settings.use_chat_template or chat is None:
+    source = getattr(codec.tokenizer, "chat_template", None)
+    if not settings.use_chat_template or source is None:
         if system_prompt is not None or messages:
             what = "system_prompt" if system_prompt is not None else "messages"
             raise ConfigError(f"{codec.name} uses no chat template, so there is no place for {what}")
-        return PromptFormat(codec, codec.bos_ids, codec.encode_marked(ending), (None, None, ending))
-    system = [] if system_prompt is None else [("system", system_prompt)]
-    turns = [*system, *map(_turn, messages)]
-    places = [_TEXT.format(i) for i in range(len(turns) + 1)]
-    asked = [{"role": role, "content": place} for (role, _), place in zip([*turns, ("user", "")], places, strict=True)]
-    try:
-        text = str(codec.tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True))
-    except (TemplateError, *BROKEN) as error:
-        raise ConfigError(f"the chat template of {codec.name} cannot be rendered: {first_line(error)}") from error
-    before: Ids = ()
-    for message, place, content in zip(asked, places, [*(content for _, content in turns), None], strict=True):
-        start, *rest = text.split(place)
-        if len(rest) != 1:
-            who = "the user's" if content is None else f"the {message['role']}"
-            raise ConfigError(f"the chat template of {codec.name} writes {who} text {len(rest)} times instead of once")
-        before += codec.encode_marked(start) + (() if content is None else codec.encode(content))
-        text = rest[0]
-    shape = (str(chat), system_prompt, None, *(part for turn in turns[len(system) :] for part in turn))
-    return PromptFormat(codec, before, codec.encode_marked(text), shape)
+        return PromptFormat(codec, codec.bos_ids, codec.encode_marked(ending), shape=(None, None, ending))
+    system = () if system_prompt is None else (Turn("system", system_prompt),)
+    turns = (*system, *map(_turn, messages))
+    chat = ChatTemplate(codec)
+    before, _, after = chat.ids([*turns, Turn("user", "")])
+    shape = (str(source), system_prompt, None, *(part for turn in turns[len(system) :] for part in turn))
+    return PromptFormat(codec, before, after, chat, turns, shape)
 
 
 def told_prompt(
@@ -134,14 +139,14 @@ def read_prompt(file: str) -> dict[str, Any]:
     return found
 
 
-def _turn(message: Any) -> tuple[str, str]:
+def _turn(message: Any) -> Turn:
     if not isinstance(message, Mapping) or set(message) != {"role", "content"}:
         raise ConfigError(f'messages: want {{"role": …, "content": …}} in each, got {message!r:.80}')
     role, content = message["role"], message["content"]
     if role not in ("user", "assistant") or not isinstance(content, str):
         raise ConfigError(f"messages: the role is user or assistant and the content a text, got {message!r:.80}")
     _refuse_halves(content, "messages")
-    return role, content
+    return Turn(role, content)
 
 
 def _refuse_halves(text: str, what: str) -> None:
@@ -159,4 +164,4 @@ def _completion(codec: Codec, template: str) -> PromptFormat:
         raise ConfigError(f"{codec.name}: template has {len(after)} times {_SLOT}; write it once")
     head, tail = codec.encode_marked(before), codec.encode_marked(after[0])
     head = head if head[: len(codec.bos_ids)] == codec.bos_ids else codec.bos_ids + head
-    return PromptFormat(codec, head, tail, (None, None, template))
+    return PromptFormat(codec, head, tail, shape=(None, None, template))

@@ -63,7 +63,9 @@ class Tokens:
         """x as token ids: the rendered prompt, then the steps' own ids."""
         for step in prefix.steps:
             self.check(step.token_ids)
-        return tuple(chain(self._prompt_ids(prefix.problem), *(step.token_ids for step in prefix.steps)))
+        return tuple(
+            chain(self._prompt_ids(prefix.problem, prefix.earlier), *(step.token_ids for step in prefix.steps))
+        )
 
     def step(self, ids: Ids, log_prob: float, error: float = 0.0) -> Step:
         """The step of these ids. Raises VocabularyMismatch for ids without a token."""

@@ -1,0 +1,44 @@
+"""Small chat templates of our own, each with a habit of real ones."""
+
+from __future__ import annotations
+
+from tests.miniature import TEMPLATE
+
+CHATML = TEMPLATE
+"""Writes every role and every text as it is."""
+USUAL_SYSTEM = (
+    "{% if messages[0].role != 'system' %}<|im_start|>system\nBe kind.<|im_end|>\n{% endif %}"
+    "{% for turn in messages %}<|im_start|>{{ turn.role }}\n{{ turn.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""Inserts a system turn where there is none, as Qwen2.5 does."""
+TRIMMING = (
+    "{{ bos_token }}{% for turn in messages %}<|im_start|>{{ turn['role'] }}\n{{ turn['content'] | trim }}<|im_end|>"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""Trims every text, as Llama 3 does."""
+FORGETFUL = (
+    "{% for turn in messages %}{% set text = turn.content %}{% if turn.role == 'assistant' and '</think>' in text %}"
+    "{% set text = text.split('</think>')[-1].lstrip('\n') %}{% endif %}"
+    "<|im_start|>{{ turn.role }}\n{{ text }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
+)
+"""Drops what an assistant thought, and takes enable_thinking, as Qwen3 does."""
+ALTERNATING = (
+    "{{ bos_token }}{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    "{% for turn in messages %}{% if (turn.role == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('roles must alternate') }}{% endif %}"
+    "<|im_start|>{{ 'model' if turn.role == 'assistant' else turn.role }}\n{{ turn.content | trim }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>model\n{% endif %}"
+)
+"""Takes no system turn, and users and assistants in turns only, as Gemma does."""
+LATE_SYSTEM = (
+    "{{ bos_token }}{% set system = messages[0].content if messages[0].role == 'system' else none %}"
+    "{% for turn in messages %}{% if turn.role == 'user' %}<|im_start|>{% if loop.last and system is not none %}"
+    "{{ system }}\n\n{% endif %}{{ turn.content }}<|im_end|>{% elif turn.role == 'assistant' %}"
+    "{{ turn.content }}{{ eos_token }}{% endif %}{% endfor %}"
+)
+"""Writes the system text into the last human turn, as Mistral does."""
+DROPPING = "{% for turn in messages if turn.role != 'system' %}{{ turn.role }}: {{ turn.content }}\n{% endfor %}"
+"""Leaves system turns out without a word, as the pocket models do."""
