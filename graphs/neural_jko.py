@@ -2,11 +2,11 @@
 
     python graphs/neural_jko.py --target 8modes --out DIR        (--help for the rest)
 
-    flow ─┬→ weigh → reject_and_resample ─┬→ measure ─┬→ END
-          │    ↑___________________________│           │
-          └────────────→ measure           flow ←──────┘
+    flow ─┬→ reject_and_resample ─┬→ measure ─┬→ END
+     ↑    └───────────────────────┘           │
+     └────────────────────────────────────────┘
 
-The state names the layers that exist and the files they lie in, never a tensor; it is checkpointed in DIR (SQLite)
+The state counts the layers that exist; what they are says DIR/stack.json alone. It is checkpointed in DIR (SQLite)
 after every node. A run that was killed goes on at its last layer, to the very model it would have been.
 """
 
@@ -22,7 +22,7 @@ if __name__ == "__main__":  # Ctrl-C while torch is being imported ends with one
 import argparse
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from io import BytesIO
 from pathlib import Path
@@ -34,7 +34,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from typing_extensions import TypedDict
 
 from gsi_node.errors import ConfigError, GSIError
-from gsi_node.graph.checkpoint_file import check_file, checkpoint_errors, is_finished
+from gsi_node.graph.checkpoint_file import check_file, checkpoint_errors
 from gsi_node.graph.compiled import CompiledWholeRun, WholeRunGraph
 from gsi_node.graph.serde import StrictSerializer
 from gsi_node.host.files import write
@@ -52,7 +52,8 @@ from gsi_node.neural_jko import (
     generator_for,
     measured,
     named,
-    sampling_floor,
+    pilot_numbers,
+    relative_noise,
 )
 from gsi_node.types import Plain
 
@@ -60,16 +61,10 @@ CHECKPOINT = "checkpoint.sqlite"
 
 
 class JKOState(TypedDict, total=False):
-    """layers: their records, in order (kind; file of a flow, or log_c and accept_prob). metrics: one record a block.
+    """layers: how many of the run's exist; their records are stack.json's alone. metrics: one record a block."""
 
-    log_c, spent: what weighing hands to the rejection layer that comes next. finished: the plan is done and measured.
-    """
-
-    layers: list[Plain]
-    log_c: float | None
-    spent: Plain
+    layers: int
     metrics: list[Plain]
-    finished: bool
 
 
 class NeuralJKO:
@@ -79,43 +74,39 @@ class NeuralJKO:
         self.run, self.samples = run, samples
 
     def flow(self, state: JKOState) -> JKOState:
-        return {"layers": [*state.get("layers", []), self.run.flow(state.get("layers", []))]}
-
-    def weigh(self, state: JKOState) -> JKOState:
-        log_c, spent = self.run.weigh(state["layers"])
-        return {"log_c": log_c, "spent": spent}
+        return {"layers": self.run.grow(state.get("layers", 0))}
 
     def reject_and_resample(self, state: JKOState) -> JKOState:
-        log_c = state["log_c"]
-        assert log_c is not None
-        record = self.run.reject(state["layers"], log_c, state["spent"])
-        return {"layers": [*state["layers"], record], "log_c": None, "spent": {}}
+        return {"layers": self.run.grow(state["layers"])}
 
     def measure(self, state: JKOState) -> JKOState:
         """Estimates of log Z on fresh draws and, where the truth is known, the distance to it."""
-        stack = self.run.stack(state["layers"])
-        numbers = measured(stack, self.run.target, self.samples, self.run.config.seed)
-        return {
-            "metrics": [*state.get("metrics", []), {"layers": len(state["layers"]), **numbers}],
-            "finished": len(state["layers"]) >= len(self.run.config.plan()),
-        }
+        return {"metrics": [*state.get("metrics", []), self.measured(state["layers"])]}
 
-    def after_layer(self, state: JKOState) -> str:
-        plan, done = self.run.config.plan(), len(state["layers"])
-        return "weigh" if done < len(plan) and plan[done] == "rejection" else "measure"
+    def measured(self, depth: int) -> Plain:
+        numbers = measured(self.run.stack(depth), self.run.target, self.samples, self.run.config.seed)
+        return {"layers": depth, **numbers}
+
+    def after_flow(self, state: JKOState) -> str:
+        stage = self.run.next_stage(state["layers"])
+        return "reject_and_resample" if stage is not None and stage.kind == "rejection" else "measure"
 
     def after_measure(self, state: JKOState) -> str:
-        return END if state["finished"] else "flow"
+        return END if self.run.next_stage(state["layers"]) is None else "flow"
+
+    def ended(self, state: Mapping[str, Any]) -> bool:
+        """The plan has nothing more, and what it made is measured."""
+        depth, metrics = state.get("layers", 0), state.get("metrics", [])
+        return bool(metrics) and metrics[-1]["layers"] == depth and self.run.next_stage(depth) is None
 
     def build(self) -> WholeRunGraph:
         """The graph, uncompiled: no recursion limit cuts a plan of many layers."""
         graph = WholeRunGraph(JKOState)
-        for node in (self.flow, self.weigh, self.reject_and_resample, self.measure):
+        for node in (self.flow, self.reject_and_resample, self.measure):
             graph.add_node(node.__name__, node)
         graph.add_edge(START, "flow")
-        graph.add_conditional_edges("flow", self.after_layer, ["weigh", "measure"])
-        graph.add_edge("weigh", "reject_and_resample")
-        graph.add_conditional_edges("reject_and_resample", self.after_layer, ["weigh", "measure"])
+        graph.add_conditional_edges("flow", self.after_flow, ["reject_and_resample", "measure"])
+        graph.add_edge("reject_and_resample", "measure")
         graph.add_conditional_edges("measure", self.after_measure, ["flow", END])
         return graph
 
@@ -159,23 +150,25 @@ def compiled(node: NeuralJKO, connection: sqlite3.Connection) -> CompiledWholeRu
 def train(node: NeuralJKO) -> Plain:
     """Run the graph to its end, from its checkpoint where there is one. Returns the final state's values.
 
-    Raises InUse where another process trains in the folder, StorageError where the checkpoint cannot be written.
+    It has ended where no layer is missing on disk; a checkpoint that counts layers which are not there is not gone on
+    from. Raises InUse where another process trains in the folder, StorageError where the checkpoint cannot be written.
     """
-    config: Any = {"configurable": {"thread_id": node.run.target.name}}
-    path = node.run.folder / CHECKPOINT
+    run, path = node.run, node.run.folder / CHECKPOINT
+    config: Any = {"configurable": {"thread_id": run.target.name}}
     check_file(str(path))
     with (
         checkpoint_errors(path),
-        node.run.held(),
+        run.held(),
         closing(sqlite3.connect(path, check_same_thread=False)) as connection,
     ):
         graph: Any = compiled(node, connection)
         try:
             before = graph.get_state(config)
-            begun = before.values or before.tasks
-            if begun and is_finished(before.values, before.tasks):
-                return dict(before.values)
-            return dict(graph.invoke(None if begun else {"layers": [], "metrics": []}, config))
+            values = before.values
+            begun = bool(values or before.tasks) and values.get("layers", 0) <= len(run.finished())
+            if begun and node.ended(values):
+                return dict(values)
+            return dict(graph.invoke(None if begun else {"layers": 0, "metrics": []}, config))
         finally:
             with graph.checkpointer.lock:  # after Ctrl-C a thread may still write: closed under it, SQLite crashes
                 connection.close()
@@ -187,6 +180,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--out", required=True, type=Path, help="folder of this run; the same command goes on in it")
     parser.add_argument("--preset", default="cpu", choices=list(PRESETS), help="cpu, or the paper's setting for a GPU")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--target-seed", type=int, default=0, help="of the means of mixtures and the points of cox")
+    parser.add_argument("--points", type=Path, help="those of cox: two numbers in [0, 1] a line")
     parser.add_argument("--samples", type=positive, default=5000, help="how many to draw and to measure on")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of JKOConfig")
@@ -211,29 +206,43 @@ def changes(pairs: Sequence[str]) -> Plain:
 
 
 def command(options: argparse.Namespace, console: Console) -> int:
-    target = named(options.target)
+    target = named(options.target, options.target_seed, options.points)
     config = configured(options.preset, options.target, {"seed": options.seed, **changes(options.set)})
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True)
     task = bar.add_task(f"{len(config.plan())} layers", total=None)
     run = Run(target, config, options.out, device=options.device, told=showing(bar, task))
+    node = NeuralJKO(run, options.samples)
     with run.held():
         with bar:
-            final = train(NeuralJKO(run, options.samples))
-        stack, last = run.stack(final["layers"]), final["metrics"][-1]
+            final = train(node)
+        last = final["metrics"][-1]
         if last.get("samples") != options.samples:  # the model was finished by a call that measured on others
-            last = {"layers": len(final["layers"]), **measured(stack, target, options.samples, config.seed)}
+            last = node.measured(final["layers"])
+        numbers = {**last, **beside(run, options.samples)}
         picture = options.out / "samples.png"
-        draw(stack, target, options.samples, config.seed, picture)
-        floor, spread = sampling_floor(target, options.samples, generator_for(config.seed, "floor", 0))
-        numbers = {**last, "floor": floor, "floor_std": spread}
-        for key in ("seconds", "cpu_seconds", "evaluations"):
-            numbers[key] = sum(layer[key] for layer in final["layers"])
+        draw(run.stack(), target, options.samples, config.seed, picture)
         write(options.out / "metrics.json", json.dumps(numbers, indent=1) + "\n")
+    warning = numbers.pop("warning", None)
     for key, value in numbers.items():
         shown = ", ".join(f"{v:.4f}" for v in value) if isinstance(value, list) else f"{value:.5g}"
         console.print(f"{key:18} {shown}", highlight=False)
     console.print(f"{'picture':18} {picture}", highlight=False, soft_wrap=True)
+    if warning:
+        complain(warning)
     return 0
+
+
+def beside(run: Run, n: int) -> Plain:
+    """What stands beside a model's numbers: ρ's noise, the pilot's own resample, and what the layers cost."""
+    target, seed, found = run.target, run.config.seed, run.ground.pilot
+    numbers: Plain = {}
+    if isinstance(target, KnownTarget):
+        numbers["rho_noise"] = relative_noise(target, n, generator_for(seed, "noise", 0))
+    if found is not None:
+        numbers |= pilot_numbers(found, n, target, generator_for(seed, "pilot's resample", 0))
+    for key in ("seconds", "cpu_seconds", "evaluations"):
+        numbers[key] = sum(layer[key] for layer in run.finished())
+    return numbers
 
 
 def showing(bar: Progress, task: Any) -> Callable[[str, int, int, float], None]:

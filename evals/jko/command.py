@@ -1,4 +1,4 @@
-"""Neural JKO sampling against ground truth, its sampling floor, published values, HMC and MALA.
+"""Neural JKO sampling against ground truth and its noise, its own pilot, published values, HMC and MALA.
 
     python -m evals jko --targets 8modes,8peaky,mustache,funnel,gmm10 --out DIR
 
@@ -27,11 +27,13 @@ from gsi_node.host.files import write
 from gsi_node.host.options import positive
 from gsi_node.host.screen import Screen, screen
 from gsi_node.host.shell import FAILED, INTERRUPTED, WRONG_CALL, Parser, complain, ending
-from gsi_node.neural_jko.config import PRESETS, configured
 from gsi_node.neural_jko.lock import held
-from gsi_node.neural_jko.metrics import energy_distance, log_z, log_z_lower, mode_error, mode_weights, sampling_floor
+from gsi_node.neural_jko.metrics import mode_error, relative_noise
+from gsi_node.neural_jko.pilot import Pilot
+from gsi_node.neural_jko.presets import PRESETS, configured
+from gsi_node.neural_jko.quality import model_numbers, truth_numbers
 from gsi_node.neural_jko.run import Run
-from gsi_node.neural_jko.targets import KnownTarget, Mixture, named
+from gsi_node.neural_jko.targets import KnownTarget, named, with_truth
 from gsi_node.neural_jko.train import generator_for
 
 
@@ -39,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--targets", default="8modes,8peaky,mustache,funnel,gmm10", help="names, separated by commas")
     parser.add_argument("--out", required=True, type=Path, help="folder; the same command goes on in it")
     parser.add_argument("--seeds", default="0,1,2", help="one model a seed")
+    parser.add_argument("--target-seed", type=int, default=0, help="the means of mixtures are drawn from it")
     parser.add_argument("--samples", type=positive, default=5000, help="draws, compared with as many of the truth")
     parser.add_argument("--preset", default="cpu", choices=list(PRESETS), help="cpu, or the paper's setting for a GPU")
     parser.add_argument("--device", default="cpu")
@@ -50,7 +53,7 @@ def main(options: argparse.Namespace) -> int:
     console = screen()
     try:
         seeds = integers("--seeds", options.seeds)
-        targets = [named(name) for name in options.targets.split(",")]
+        targets = [with_truth(named(name, options.target_seed)) for name in options.targets.split(",")]
         baselines = [] if options.baselines == "none" else options.baselines.split(",")
         mcmc.check(baselines)
         if options.samples < 2:
@@ -83,14 +86,17 @@ def integers(option: str, text: str) -> list[int]:
 def measurements(
     target: KnownTarget, seeds: Sequence[int], baselines: Sequence[str], options: argparse.Namespace, console: Screen
 ) -> list[Measurement]:
-    """One a sampler and seed, and one for the floor; each is kept in a file of its own once it is known."""
+    """One a sampler and seed, and one for the noise; each is kept in a file of its own once it is known."""
     n, folder = options.samples, options.out / target.name
-    found = [kept(folder / f"floor-{n}.json", partial(floor, target, n))]
+    found = [kept(folder / f"noise-{n}.json", partial(noise, target, n))]
     for seed in seeds:
         config = configured(options.preset, target.name, {"seed": seed})
         run = Run(target, config, folder / f"seed-{seed}", device=options.device)
         console.show(f"{target.name}, seed {seed}: {len(run.finished())} of {len(config.plan())} layers exist")
         found.append(kept(folder / f"seed-{seed}" / f"row-{n}.json", partial(of_jko, run, target, n, seed)))
+        if run.ground.pilot is not None:
+            of_resample = partial(of_pilot, run.ground.pilot, target, n, seed)
+            found.append(kept(folder / f"seed-{seed}" / f"pilot-{n}.json", of_resample))
         for name in baselines:
             steps = max(1, options.chain_steps // (mcmc.LEAPFROGS if name == "hmc" else 1))
             path = folder / f"{name}-{steps}-{seed}-{n}.json"
@@ -98,10 +104,10 @@ def measurements(
     return found
 
 
-def floor(target: KnownTarget, n: int) -> Measurement:
-    """The truth against itself."""
-    mean, spread = sampling_floor(target, n, generator_for(0, "floor", n), repeats=10)
-    return Measurement(target=target.name, method="truth", energy_distance=mean, std=spread, n=n)
+def noise(target: KnownTarget, n: int) -> Measurement:
+    """The truth against itself: the standard deviation of ρ, whose expectation is 0."""
+    spread = relative_noise(target, n, generator_for(0, "noise", n))
+    return Measurement(target=target.name, method="truth", rho=0.0, std=spread, n=n)
 
 
 def of_jko(run: Run, target: KnownTarget, n: int, seed: int) -> Measurement:
@@ -109,15 +115,22 @@ def of_jko(run: Run, target: KnownTarget, n: int, seed: int) -> Measurement:
     stack = run.complete()
     start, before = time.perf_counter(), stack.evaluate.count
     particles = stack.sample(n, generator_for(seed, "evaluation", n, stack.device), log_g=True)
-    spent, log_w, layers = time.perf_counter() - start, particles.log_weights(), run.finished()
+    spent, layers = time.perf_counter() - start, run.finished()
+    numbers = model_numbers(particles, stack.layers, target)
+    told = ("log_z_lower", "log_z_lower_error", "log_z", "log_z_error")
     return replace(
         compared("neural JKO", target, particles.x.cpu(), seed),
-        log_z_lower=log_z_lower(log_w).value,
-        log_z=log_z(log_w).value,
+        **{key: numbers[key] for key in told},
         **{key: sum(layer[key] for layer in layers) for key in ("seconds", "cpu_seconds", "evaluations")},
         sampling_seconds=spent,
         sampling_evaluations=stack.evaluate.count - before,
     )
+
+
+def of_pilot(pilot: Pilot, target: KnownTarget, n: int, seed: int) -> Measurement:
+    """The pilot's own resample: what the model adds to it is a density and fresh draws."""
+    x = pilot.points.resampled(n, generator_for(seed, "pilot's resample", n))
+    return replace(compared("pilot", target, x, seed), log_z=pilot.log_z, evaluations=pilot.evaluations)
 
 
 def of_chains(name: str, target: KnownTarget, n: int, steps: int, seed: int) -> Measurement:
@@ -137,14 +150,15 @@ def compared(method: str, target: KnownTarget, x: torch.Tensor, seed: int) -> Me
     """Samples against as many of the truth (drawn afresh for each seed, the same ones for every method)."""
     if not bool(torch.isfinite(x).all()):
         raise ConfigError(f"{method} on {target.name}: samples that are not finite")
-    truth = target.sample(len(x), generator_for(seed, "truth", len(x)))
-    weights = mode_weights(x, target.means) if isinstance(target, Mixture) else None
+    numbers = truth_numbers(x, target, generator_for(seed, "truth", len(x)))
+    weights = numbers.get("mode_weights")
     return Measurement(
         target=target.name,
         method=method,
         seed=seed,
         n=len(x),
-        energy_distance=energy_distance(x, truth),
+        energy_distance=numbers["energy_distance"],
+        rho=numbers["rho"],
         mode_weights=weights,
         mode_error=None if weights is None else mode_error(weights),
     )

@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from gsi_node.errors import ConfigError
-from gsi_node.neural_jko.targets import Funnel, KnownTarget, Mixture, Mustache
+from gsi_node.neural_jko.known import Funnel, Mixture, Mustache
+from gsi_node.neural_jko.targets import KnownTarget
 
 if TYPE_CHECKING:
     from jax import Array as JaxArray  # imported where chains run

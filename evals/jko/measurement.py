@@ -19,7 +19,8 @@ from gsi_node.host.files import read_object, write
 class Measurement:
     """n samples of a target against as many of the truth; None is what a method does not have.
 
-    method: "truth" (its own floor), "neural JKO", "MALA", "HMC". std: of the floor's pairs. mode_weights, mode_error:
+    method: "truth" (against itself), "neural JKO", "pilot", "MALA", "HMC". rho: D / E‖X − X'‖ − 1/n, which compares at
+    any n; D is energy_distance. std: of the truth's rho. mode_weights, mode_error:
     of mixtures. log_z_lower, log_z: nats. seconds, cpu_seconds, evaluations (of log g): of training, or of the chains;
     sampling_…: of these draws alone. step_size, acceptance, steps: of the chains.
     """
@@ -28,12 +29,15 @@ class Measurement:
     method: str
     seed: int | None = None
     n: int
-    energy_distance: float
+    rho: float
+    energy_distance: float | None = None
     std: float | None = None
     mode_weights: list[float] | None = None
     mode_error: float | None = None
     log_z_lower: float | None = None
+    log_z_lower_error: float | None = None
     log_z: float | None = None
+    log_z_error: float | None = None
     seconds: float | None = None
     cpu_seconds: float | None = None
     evaluations: int | None = None

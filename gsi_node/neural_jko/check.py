@@ -9,9 +9,11 @@ from torch import Tensor
 
 from gsi_node.cancel import check_cancelled
 from gsi_node.errors import ConfigError, InvalidLogProb, NotNormalisable
+from gsi_node.neural_jko.frame import AffineFrame
 from gsi_node.neural_jko.targets import Target
 
 RAYS, NEAR, FAR = 64, 1e2, 1e4
+NEGLIGIBLE = 20.0  # nats: so far below what lies at r = 1, a ray may rise again on its way past a ridge
 
 
 class CheckedTarget:
@@ -56,8 +58,8 @@ def refuse_device(device: str) -> None:
         raise ConfigError(f"device {device!r}: {first}; use cpu, or cuda where torch sees one") from error
 
 
-def refuse_unnormalisable(target: Target, scale: float, generator: torch.Generator) -> None:
-    """Refuse a density whose mass does not fall between r = 10² and 10⁴ latent scales.
+def refuse_unnormalisable(target: Target, frame: AffineFrame, generator: torch.Generator) -> None:
+    """Refuse a density whose mass does not fall between r = 10² and 10⁴, in the frame's coordinates.
 
     ∫ g = ∫∫ g(r u) r^dim d(log r) du: looked at on average over 64 random directions u; and g(r e) r on each
     half-axis e, for densities that are flat along one. Signs of trouble, no proof; NaN that far out (an overflow)
@@ -73,15 +75,15 @@ def refuse_unnormalisable(target: Target, scale: float, generator: torch.Generat
     ]
     for directions, power, where in rays:
         logs = []
-        for radius in (NEAR * scale, FAR * scale):
-            values = target.log_density(radius * directions).double()
+        for radius in (1.0, NEAR, FAR):
+            values = target.log_density(frame.to_x(radius * directions)).double()
             values = torch.where(torch.isnan(values), -math.inf, values)
             logs.append(float(torch.logsumexp(values, 0)) + power * math.log(radius))
-        if logs[1] >= logs[0] and logs[1] > -math.inf:
+        if logs[2] >= logs[1] and logs[2] > logs[0] - NEGLIGIBLE:
             raise NotNormalisable(
-                f"target {target.name}: g(r·u)·r^{power} {where} does not fall between r = {NEAR * scale:g} and "
-                f"{FAR * scale:g} (log: {logs[0]:.4g} → {logs[1]:.4g}), so its integral is infinite; check the sign of "
-                "log_density, and that it decays in every direction"
+                f"target {target.name}: g(r·u)·r^{power} {where} does not fall between r = {NEAR:g} and {FAR:g} (log: "
+                f"{logs[1]:.4g} → {logs[2]:.4g}; r in units of its scale), so its integral is infinite; check the sign "
+                "of log_density, and that it decays in every direction"
             )
 
 

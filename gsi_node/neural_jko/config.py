@@ -1,137 +1,127 @@
-"""Every setting of neural JKO sampling; unknown names are refused. The defaults suit a 2-D target on one CPU core."""
+"""Every setting of neural JKO sampling; unknown names are refused. One set of defaults for every density."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from gsi_node.errors import ConfigError
-from gsi_node.types import Plain
+from gsi_node.neural_jko.flow import MOST_STEPS, OdeSolver
+from gsi_node.neural_jko.velocity import Activation, VelocityShape
 
 FEW, WIDEST, MANY = 1000, 100_000, 100_000_000  # beyond these a number is a slip
 
 
-class JKOConfig(BaseModel):
-    """The stack is `flows_first` flows, then `blocks` times (one flow, `rejections` rejection layers).
+class LayerStage(NamedTuple):
+    """What is made at once: one flow, or all rejection layers on a flow."""
 
-    Flow k minimises E[−log g(z(1)) + ω/τ_k − ℓ + log p(z(0))] with τ_k = tau · tau_growth^k (arXiv 2407.20444).
+    kind: Literal["flow", "rejection"]
+    layers: int
+
+
+class JKOConfig(BaseModel):
+    """The stack is `flows_first` flows with `first_rejections` layers on the last of them, then blocks of one flow and
+    `rejections` layers: at most `blocks`, and none once the last flow's ESS is `wanted_ess`.
+
+    Flow k minimises E[−β log g(z(1)) + ω/τ_k − ℓ + log p(z(0))] with τ_k = tau · tau_growth^k: arXiv 2407.20444, whose
+    own setting is the preset `paper`. The defaults depart from it. They work in the coordinates of a pilot run
+    (`coordinates`); the first flow starts by maximum likelihood on the pilot's points (`likelihood_steps`: no JKO step)
+    and is refitted in rounds where its ESS is low (`rounds`); almost nothing of the W₂ term ω/τ is left (`tau`); β < 1
+    in flows that are followed by rejections (`proposal_ess`); without a start, the first flow's target is tempered
+    (`tempered`); and network, optimiser and solver are others.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    tau: float = Field(default=0.1, gt=0)
-    tau_growth: float = Field(default=10.0, gt=0)
+    coordinates: Literal["pilot", "latent"] = "pilot"  # found by a pilot run, or N(latent_mean, latent_scale² I)
+    pilot_evaluations: int = Field(default=20_000, ge=8_000, le=MANY)  # of the target, at most
+    tau: float = Field(default=1000.0, gt=0)
+    tau_growth: float = Field(default=1.0, gt=0)
     flows_first: int = Field(default=1, ge=0, le=FEW)
-    blocks: int = Field(default=4, ge=0, le=FEW)
+    first_rejections: int = Field(default=10, ge=0, le=FEW)
+    blocks: int = Field(default=0, ge=0, le=FEW)
     rejections: int = Field(default=3, ge=0, le=FEW)
     rejection_rate: float = Field(default=0.2, gt=0, lt=1)
-    width: int = Field(default=128, ge=1, le=WIDEST)
+    wanted_ess: float | None = Field(default=0.5, gt=0, le=1)  # of a flow that needs no more; None: all blocks are made
+    proposal_ess: float = Field(default=0.75, gt=0, le=1)  # β: the lowest at which g^β as a proposal for g has this ESS
+    width: int | None = Field(default=None, ge=1, le=WIDEST)  # None: 128 + 6 dim
     depth: int = Field(default=2, ge=1, le=FEW)
-    gain: float = Field(default=3.0, gt=0)  # of the network's first layer at the start
+    activation: Activation = "mixed"
+    gate: int = Field(default=64, ge=0, le=WIDEST)  # hidden units of a(x, t) in v += a ∘ x; 0: none
+    gain: float = Field(default=2.0, gt=0)  # of the tanh units of the network's first layer at the start
     divergence: Literal["exact", "probes"] = "exact"  # while training; densities are always evaluated exactly
     probes: int = Field(default=1, ge=1, le=MANY)
-    solver: Literal["rk4", "dopri5"] = "rk4"
-    train_ode_steps: int = Field(default=4, ge=1, le=MANY)
-    ode_steps: int = Field(default=5, ge=1, le=MANY)  # of the trained flow
+    solver: OdeSolver = "rk3"  # while training; densities are always evaluated by rk4
+    train_ode_steps: int = Field(default=3, ge=1, le=MANY)
+    step_jitter: int = Field(default=1, ge=0, le=FEW)  # a training step takes 0 to this many more, at random
+    ode_steps: int = Field(default=8, ge=1, le=MOST_STEPS)  # of the trained flow, doubled until its density settles
+    ode_tolerance: float = Field(default=0.01, gt=0)  # nats by which log p may move at the 99th percentile
     particles: int = Field(default=8192, ge=2, le=MANY)  # fresh draws of the model below that one flow is trained on
     batch_size: int = Field(default=256, ge=1, le=MANY)
-    steps: int = Field(default=500, ge=1, le=MANY)  # of Adam, a flow
-    learning_rate: float = Field(default=1e-2, gt=0)
-    final_learning_rate: float = Field(default=5e-4, gt=0)  # reached by a geometric decay
-    clip_norm: float = Field(default=5.0, gt=0)  # of the gradient
-    calibration: int = Field(default=2048, ge=2, le=MANY)  # fresh draws for c
-    weighing: int = Field(default=8192, ge=2, le=MANY)  # fresh draws for E α
+    likelihood_steps: int = Field(default=700, ge=0, le=MANY)  # of the first flow, on the pilot's points; 0: reverse KL
+    likelihood_points: int = Field(default=8000, ge=2, le=MANY)
+    rounds: int = Field(default=4, ge=0, le=FEW)  # of refitting the first flow on its reweighted draws, at most
+    round_steps: int = Field(default=400, ge=1, le=MANY)
+    round_learning_rate: float = Field(default=1.5e-3, gt=0)
+    steps: int = Field(default=400, ge=1, le=MANY)  # of a flow that is fitted by reverse KL
+    tempered: float = Field(default=0.6, ge=0, le=1)  # share of them in which a first such flow's target is tempered
+    optimizer: Literal["adam", "soap"] = "soap"  # soap: needs pytorch-optimizer
+    learning_rate: float = Field(default=3e-3, gt=0)
+    final_learning_rate: float = Field(default=1e-4, gt=0)  # reached by a geometric decay
+    clip_norm: float = Field(default=1e6, gt=0)  # of the gradient
+    calibration: int = Field(default=16_384, ge=2, le=MANY)  # fresh draws for c, and for a flow's ESS
+    weighing: int = Field(default=200_000, ge=2, le=MANY)  # fresh draws for E α, at most
+    log_z_error: float | None = Field(default=0.005, gt=0)  # nats: E α takes what this takes; None: all of `weighing`
     latent_mean: tuple[float, ...] = Field(default=(0.0,), min_length=1)  # one number for every coordinate, or one each
     latent_scale: float = Field(default=1.0, gt=0)
     seed: int = Field(default=0, ge=-(2**63), lt=2**63)
 
     @model_validator(mode="after")
-    def _within_the_floats(self) -> Self:
+    def _fits_together(self) -> Self:
         growth = (self.flows_first + self.blocks) * abs(math.log10(self.tau_growth))
         if growth + abs(math.log10(self.tau)) > 300:
             raise ValueError("tau_growth: the last flow's tau leaves the floats; take fewer flows, or one nearer to 1")
         if self.flows_first + self.blocks == 0:
             raise ValueError("flows_first, blocks: no layer at all; want at least one flow")
+        if self.likelihood_steps and self.coordinates != "pilot":
+            raise ValueError("likelihood_steps: needs the points of coordinates=pilot; want 0 with coordinates=latent")
+        if self.coordinates == "pilot" and (any(self.latent_mean) or self.latent_scale != 1.0):
+            raise ValueError("latent_mean, latent_scale: coordinates=pilot finds its own; want coordinates=latent")
         return self
 
+    def rejections_on(self, flow: int) -> int:
+        """How many rejection layers follow the flow of that number, counted from 0."""
+        if flow >= self.flows_first:
+            return self.rejections
+        return self.first_rejections if flow == self.flows_first - 1 else 0
+
+    def next_stage(self, records: Sequence[Mapping[str, Any]]) -> LayerStage | None:
+        """What is made on top of these layers; None: nothing more."""
+        kinds = [record.get("kind") for record in records]
+        flows = kinds.count("flow")
+        if flows and kinds[-1] == "flow" and self.rejections_on(flows - 1):
+            return LayerStage("rejection", self.rejections_on(flows - 1))
+        if flows >= self.flows_first + self.blocks:
+            return None
+        if flows >= self.flows_first > 0 and self.wanted_ess is not None:
+            last = next(record for record in reversed(records) if record.get("kind") == "flow")
+            if last.get("ess", 0.0) >= self.wanted_ess:
+                return None
+        return LayerStage("flow", 1)
+
     def plan(self) -> list[str]:
-        """The kinds of the layers, in order."""
-        block = ["flow", *["rejection"] * self.rejections]
-        return ["flow"] * self.flows_first + block * self.blocks
+        """The kinds of the layers, in order, where no flow reaches wanted_ess."""
+        layers: list[dict[str, str]] = []
+        while (stage := self.next_stage(layers)) is not None:
+            layers += [{"kind": stage.kind}] * stage.layers
+        return [layer["kind"] for layer in layers]
 
-    def tau_of(self, index: int) -> float:
-        """τ of the flow that stands at `index` in the plan."""
-        return self.tau * self.tau_growth ** self.plan()[:index].count("flow")
+    def tau_of(self, flow: int) -> float:
+        """τ of the flow of that number, counted from 0."""
+        return self.tau * self.tau_growth**flow
 
-
-def configured(preset: str, target: str, changes: Mapping[str, Any] | None = None) -> JKOConfig:
-    """A preset for a target, with changes. Raises ConfigError naming what is unknown or out of range."""
-    if preset not in PRESETS:
-        raise ConfigError(f"preset {preset!r}: there is none of that name; known are {', '.join(PRESETS)}")
-    kind = "gmm" if target.startswith("gmm") else target
-    own = _paper_gmm(target) if (preset, kind) == ("paper", "gmm") else PRESETS[preset].get(kind, PRESETS[preset][""])
-    try:
-        return JKOConfig.model_validate({**own, **(changes or {})})
-    except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"settings of neural JKO: {told}") from None
-
-
-_PAPER: Plain = {
-    "tau": 0.01,
-    "tau_growth": 4.0,
-    "flows_first": 4,
-    "blocks": 6,
-    "width": 54,
-    "depth": 3,
-    "divergence": "probes",
-    "solver": "dopri5",
-    "particles": 50_000,
-    "batch_size": 5000,
-    "steps": 5000,
-    "learning_rate": 5e-3,
-    "final_learning_rate": 5e-3 * 0.95**50,
-    "gain": 1.0,
-    "clip_norm": 1e6,
-    "ode_steps": 20,
-    "calibration": 50_000,
-    "weighing": 50_000,
-}
-
-
-def _paper_gmm(target: str) -> Plain:
-    dim = int(target.removeprefix("gmm"))
-    wide: Plain = {"width": 512, "tau": 0.001, "flows_first": 5, "learning_rate": 1e-3, "batch_size": 2000}
-    wide["final_learning_rate"] = 1e-3 * 0.95**50
-    blocks = 6 if dim < 50 else 7 if dim < 200 else 8
-    common = {**_PAPER, "tau": 0.0025, "tau_growth": 2.0, "width": 2 * dim + 50, "blocks": blocks}
-    return {**common, **(wide if dim >= 200 else {})}
-
-
-PRESETS: dict[str, dict[str, Plain]] = {
-    "cpu": {
-        "": {},
-        "mustache": {"flows_first": 2},
-        "8peaky": {"flows_first": 2, "tau": 0.05, "tau_growth": 8.0},
-        "funnel": {"tau": 5.0, "tau_growth": 4.0, "flows_first": 2, "blocks": 2, "steps": 800},
-        "gmm": {"tau": 0.02, "tau_growth": 5.0, "flows_first": 3, "width": 192, "gain": 2.0},
-    },
-    "paper": {
-        "": _PAPER,
-        "8modes": {**_PAPER, "tau": 0.05, "flows_first": 2, "blocks": 4},
-        "8peaky": {**_PAPER, "flows_first": 2, "blocks": 4},
-        "mustache": {**_PAPER, "tau": 0.05, "flows_first": 6},
-        "funnel": {
-            **_PAPER,
-            "tau": 5.0,
-            "width": 256,
-            "steps": 10_000,
-            "particles": 200_000,
-            "final_learning_rate": 5e-3 * 0.98**100,
-        },
-        "gmm": {},
-    },
-}
+    def network(self, dim: int) -> VelocityShape:
+        width = self.width or 128 + 6 * dim
+        return VelocityShape(dim, width, self.depth, self.activation, self.gate, self.gain)

@@ -1,4 +1,4 @@
-"""How far samples are from the truth, with the sampling floor; estimates of log Z with their standard errors.
+"""How far samples are from the truth, with the noise of that; estimates of log Z with their standard errors.
 
 The effective sample size of the claimed weights is not among the qualities: a rejection layer hides errors from it (the
 weights of a model that misses a mode are flat). Quality is measured against ground-truth samples.
@@ -25,31 +25,52 @@ class LogZEstimate(NamedTuple):
     error: float  # one standard error
 
 
-def energy_distance(x: Tensor, y: Tensor) -> float:
-    """D = E‖X − Y‖ − ½ E‖X − X'‖ − ½ E‖Y − Y'‖ of two samples (n, dim), (m, dim), all pairs, a point with itself too.
+class Distance(NamedTuple):
+    """energy: D. relative: ρ = D / E‖Y − Y'‖ − 1/n, 0 in expectation for two samples of n draws of one law."""
 
-    Half of Székely and Rizzo's energy distance: the convention of arXiv 2407.20444's tables (its floors equal
-    E‖X − X'‖ / n, which is the expectation of this D between two samples of n draws of one law).
+    energy: float
+    relative: float
+
+
+def distance(x: Tensor, y: Tensor) -> Distance:
+    """D = E‖X − Y‖ − ½ E‖X − X'‖ − ½ E‖Y − Y'‖ of two samples (n, dim), all pairs, a point with itself too; and ρ.
+
+    Half of Székely and Rizzo's energy distance: the convention of arXiv 2407.20444's tables. Between samples of one law
+    its mean is E‖X − X'‖ / n, so D at different n do not compare, and neither do ratios to that floor; ρ does.
     """
     x, y = x.double(), y.double()
-    return _mean_distance(x, y) - 0.5 * _mean_distance(x, x) - 0.5 * _mean_distance(y, y)
+    own = _mean_distance(y, y)
+    energy = _mean_distance(x, y) - 0.5 * _mean_distance(x, x) - 0.5 * own
+    apart = own * len(y) / (len(y) - 1)  # without the pairs of a point with itself
+    return Distance(energy, energy / apart - 0.5 / len(x) - 0.5 / len(y))
 
 
-def sampling_floor(target: KnownTarget, n: int, generator: torch.Generator, repeats: int = 10) -> tuple[float, float]:
-    """(mean, standard deviation) of the energy distance between two true samples of n points each."""
-    pairs = [energy_distance(target.sample(n, generator), target.sample(n, generator)) for _ in range(repeats)]
-    return float(np.mean(pairs)), float(np.std(pairs, ddof=1)) if repeats > 1 else 0.0
+def energy_distance(x: Tensor, y: Tensor) -> float:
+    """D alone; see `distance`."""
+    return distance(x, y).energy
 
 
-def log_z_lower(log_w: Array) -> LogZEstimate:
-    """E_p[log g − log p] = log Z − KL(p ‖ target): a lower bound of log Z in expectation. Nats."""
-    return LogZEstimate(float(log_w.mean()), float(log_w.std(ddof=1) / math.sqrt(len(log_w))))
+def relative_noise(target: KnownTarget, n: int, generator: torch.Generator, repeats: int = 12) -> float:
+    """The standard deviation of ρ between two true samples of n points: measured at 2,000 at most; it falls as 1/n."""
+    few = min(n, 2000)
+    pairs = [distance(target.sample(few, generator), target.sample(few, generator)).relative for _ in range(repeats)]
+    return float(np.std(pairs, ddof=1)) * few / n
 
 
-def log_z(log_w: Array) -> LogZEstimate:
+def log_z_lower(log_w: Array, model_error: float = 0.0) -> LogZEstimate:
+    """E_p[log g − log p] = log Z − KL(p ‖ target): a lower bound of log Z in expectation. Nats.
+
+    model_error: the standard error of log ∫ p = 0, which moves every log p (`rejection.log_z_error`).
+    """
+    error = float(log_w.std(ddof=1) / math.sqrt(len(log_w)))
+    return LogZEstimate(float(log_w.mean()), math.hypot(error, model_error))
+
+
+def log_z(log_w: Array, model_error: float = 0.0) -> LogZEstimate:
     """log((1/n) Σ w_i), consistent for log Z where p covers the target; error by the delta method. Nats."""
     relative = normalised(log_w) * len(log_w)  # w / w̄
-    return LogZEstimate(log_mean_weight(log_w), float(relative.std(ddof=1) / math.sqrt(len(log_w))))
+    error = float(relative.std(ddof=1) / math.sqrt(len(log_w)))
+    return LogZEstimate(log_mean_weight(log_w), math.hypot(error, model_error))
 
 
 def mode_weights(x: Tensor, means: Tensor) -> list[float]:

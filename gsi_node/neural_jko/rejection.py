@@ -2,11 +2,17 @@
 
 A refused particle is replaced once by a fresh draw of p and not tested again. The formulas are core/accept.py's, which
 GSI's importance-corrected acceptance uses too; all weights are float64 and in nats.
+
+Layers on one flow multiply its density p_0 by factors that depend on a point's weight alone, so the draws of p_0
+stand for those of every layer, with weights h = p_k / p_0: c and E α need no draws of the layers below.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -46,10 +52,14 @@ def joined(first: Particles, second: Particles) -> Particles:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """log_c: the acceptance's constant, nats. accept_prob: E_p α as estimated on a batch of its own."""
+    """log_c: the acceptance's constant, nats. accept_prob: E_p α, estimated on draws that played no part in c.
+
+    error: the standard error, from E α of this layer and those below it on the same flow, of log ∫ p' = 0.
+    """
 
     log_c: float
     accept_prob: float
+    error: float = 0.0
 
     def updated(self, particles: Particles) -> tuple[Particles, Array]:
         """The same points under the new density, and log α at each of them under the old one."""
@@ -62,18 +72,70 @@ class Rejection:
         return np.flatnonzero(uniforms >= np.exp(log_accept))
 
 
-def wanted_log_c(particles: Particles, rate: float) -> float:
-    """log c for which a share `rate` of these particles is refused. Raises DegenerateWeights: no weight is positive."""
-    log_w = particles.log_weights()
-    dead = int((log_w == -np.inf).sum())
-    if dead > rate * len(log_w):
-        raise DegenerateWeights(
-            f"{dead} of {len(log_w)} particles have weight zero, more than the rejection rate {rate}: the target has "
-            "no mass where the model puts its own; move or widen the latent (latent_mean, latent_scale)"
-        )
-    return calibrate_log_c(log_w, rate)
+@dataclass(slots=True)
+class WeightPool:
+    """Draws of a flow's density p_0, by their log-weights log g − log p_0 (n,), as draws of the layers above it.
+
+    log_h: log p_k / p_0 at each of them, for the layers so far.
+    """
+
+    log_w: Array
+    log_h: Array = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.log_h = np.zeros_like(self.log_w)
+
+    def wanted_log_c(self, rate: float) -> float:
+        """log c for which the next layer refuses a share `rate`. Raises DegenerateWeights: too many weights are zero.
+
+        Of the draws resampled by h at even steps, so that every one counts as often as p_k has it.
+        """
+        shares = np.exp(self.log_h)
+        steps = (np.arange(len(shares)) + 0.5) / len(shares)
+        kept = np.searchsorted(np.cumsum(shares) / shares.sum(), steps).clip(max=len(shares) - 1)
+        log_w = (self.log_w - self.log_h)[kept]
+        dead = int((log_w == -np.inf).sum())
+        if dead > rate * len(log_w):
+            raise DegenerateWeights(
+                f"{dead} of {len(log_w)} particles have weight zero, more than the rejection rate {rate}: the target "
+                "has no mass where the model puts its own; take another seed, or a latent of your own (coordinates="
+                "latent, latent_mean, latent_scale)"
+            )
+        return calibrate_log_c(log_w, rate)
+
+    def add(self, log_c: float) -> Rejection:
+        """The layer of that c, with E α = Σ h α / Σ h of these draws, which then stand for draws of the layer."""
+        log_accept = weight_log_accept(self.log_w - self.log_h, log_c)
+        shares = np.exp(self.log_h)
+        accept_prob = float((shares * np.exp(log_accept)).sum() / shares.sum())
+        self.log_h = self.log_h + log_resampling_factor(log_accept, accept_prob)
+        return Rejection(log_c, accept_prob, self.spread / math.sqrt(len(self.log_w)))
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation of h under p_0. Over √n it is the error of Σ h / n, which E α keeps at 1 here."""
+        return float(np.exp(self.log_h).std())
 
 
-def mean_accept(particles: Particles, log_c: float) -> float:
-    """E_p α, estimated on particles that played no part in the choice of c."""
-    return float(np.exp(weight_log_accept(particles.log_weights(), log_c)).mean())
+def fit_rejections(calibration: WeightPool, weighing: WeightPool, n: int, rate: float) -> list[Rejection]:
+    """n layers: each c from the first pool, each E α from the second, whose draws played no part in c."""
+    layers = []
+    for _ in range(n):
+        log_c = calibration.wanted_log_c(rate)
+        calibration.add(log_c)
+        layers.append(weighing.add(log_c))
+    return layers
+
+
+def spread_after(log_w: Array, n: int, rate: float) -> float:
+    """The standard deviation of h = p_n / p_0 after n layers, from weights under p_0: what E α's draws must average."""
+    pool = WeightPool(log_w)
+    for _ in range(n):
+        pool.add(pool.wanted_log_c(rate))
+    return pool.spread
+
+
+def log_z_error(layers: Sequence[object]) -> float:
+    """Standard error of log ∫ p over a whole stack's layers: of the last rejection layer on each flow, in squares."""
+    last = [a for a, b in pairwise([*layers, None]) if isinstance(a, Rejection) and not isinstance(b, Rejection)]
+    return math.sqrt(sum(layer.error**2 for layer in last))

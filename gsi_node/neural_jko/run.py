@@ -1,9 +1,8 @@
 """A training run in a folder: the stages of `train` one layer after another, written as they are finished.
 
-config.json            what determines the numbers (identity.py); the same run goes on, another is refused
-stack.json             the layers that exist, and what each cost
-NNN-flow.safetensors   a flow
-lock                   held while a process writes here
+config.json   what determines the numbers (identity.py); the same run goes on, another is refused
+lock          held while a process writes here
+and the files of a stack (saved.py), whose stack.json alone says which layers exist
 
 Every file appears whole and synchronised, so a kill or a full disk at any moment leaves a folder that goes on.
 """
@@ -12,19 +11,33 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from gsi_node.errors import ConfigError, GSIError, ResumeMismatch
 from gsi_node.host.files import PART, read_object, write
 from gsi_node.neural_jko import train
-from gsi_node.neural_jko.check import refuse_device
-from gsi_node.neural_jko.config import JKOConfig
+from gsi_node.neural_jko.check import CheckedTarget, refuse_device, refuse_unnormalisable
+from gsi_node.neural_jko.config import JKOConfig, LayerStage
+from gsi_node.neural_jko.frame import AffineFrame, round_frame
 from gsi_node.neural_jko.identity import differences, identity
 from gsi_node.neural_jko.lock import LOCK, held
-from gsi_node.neural_jko.stack import MANIFEST, Stack, StackLayer, load_layer, read_records, save_layer, write_manifest
+from gsi_node.neural_jko.pilot import Pilot, pilot
+from gsi_node.neural_jko.saved import (
+    FRAME,
+    MANIFEST,
+    load_frame,
+    load_layer,
+    load_pilot,
+    read_records,
+    save_frame,
+    save_layer,
+    write_manifest,
+)
+from gsi_node.neural_jko.stack import Stack, StackLayer
+from gsi_node.neural_jko.start import first_flow
 from gsi_node.neural_jko.targets import Target
 from gsi_node.types import Plain
 
@@ -32,8 +45,15 @@ CONFIG = "config.json"
 T = TypeVar("T")
 
 
+class Ground(NamedTuple):
+    """What lies below the first layer."""
+
+    frame: AffineFrame
+    pilot: Pilot | None
+
+
 class Run:
-    """A target, settings and a folder. Stages take the records of the layers below, and return that of the new one.
+    """A target, settings and a folder.
 
     Raises ConfigError (no such device, a folder of another program), ResumeMismatch (a folder of another run: settings,
     density or kind of device), InUse (another process is writing there), StorageError (a full disk).
@@ -50,7 +70,9 @@ class Run:
     ) -> None:
         refuse_device(device)
         self.target, self.config, self.folder, self.device, self.told = target, config, Path(folder), device, told
-        self._stack: tuple[list[Plain], Stack] | None = None
+        self.evaluate = CheckedTarget(target)
+        self._layers: list[tuple[Plain, StackLayer]] = []
+        self._ground: Ground | None = None
         self._holding = 0
         self._claim()
 
@@ -81,12 +103,14 @@ class Run:
             write(path, json.dumps(mine, indent=1) + "\n")
 
     def _compare(self, mine: Plain, path: Path) -> bool:
-        """Whether there is a file of this run. A file of 0.1.0 is given what it lacks."""
+        """Whether there is a file of this run. It is given the settings that are new since."""
         there = read_object(path)
         if there is None:
             return False
         if not {"target", "dim", "tau"} <= there.keys():
             raise ConfigError(f"{path}: not of neural JKO; name another folder")
+        if "coordinates" not in there:
+            raise ResumeMismatch(f"{path}: a run of version 0.1, which trained by another method; name another folder")
         if told := differences(there, mine):
             raise ResumeMismatch(
                 f"{path}: a run with other settings ({', '.join(told)}); name another folder, or those settings"
@@ -96,34 +120,79 @@ class Run:
                 write(path, json.dumps({**mine, **there}, indent=1) + "\n")
         return True
 
-    def stack(self, records: list[Plain]) -> Stack:
-        """The stack of these layers; kept in memory between stages, and read from the files where it is not there."""
-        if self._stack is None:
-            self._stack = ([], train.empty_stack(self.target, self.config, self.device))
-        known, stack = self._stack
-        if known != records[: len(known)]:
-            known, stack.layers = [], []
-        for record in records[len(known) :]:
-            stack.layers.append(load_layer(record, self.folder, self.target.dim, self.device))
-        self._stack = (list(records), stack)
-        return stack
+    @property
+    def ground(self) -> Ground:
+        """The coordinates and the pilot's run, made and written where the folder has none. Raises NotNormalisable."""
+        if self._ground is None:
+            self._ground = self._read_ground() if (self.folder / FRAME).exists() else self._make_ground()
+        return self._ground
 
-    def flow(self, records: list[Plain]) -> Plain:
-        """Train the next flow."""
-        return self._timed(records, lambda stack: train.fit_flow(stack, self.config, self.told))
+    def _read_ground(self) -> Ground:
+        if self.config.coordinates == "latent":
+            return Ground(load_frame(self.folder), None)
+        found = load_pilot(self.folder)
+        return Ground(found.frame, found)
 
-    def weigh(self, records: list[Plain]) -> tuple[float, Plain]:
-        """log c for the next rejection layer, and what it cost to find."""
-        return self._costed(self.stack(records), lambda stack: train.weigh(stack, self.config))
+    def _make_ground(self) -> Ground:
+        config, found = self.config, None
+        if config.coordinates == "latent":
+            frame = round_frame(self.target.dim, config.latent_mean, config.latent_scale)
+        else:
+            seed = train.generator_for(config.seed, "pilot", 0).initial_seed()
+            found = pilot(self.target.log_density, self.target.dim, seed, config.pilot_evaluations)
+            frame = found.frame
+        refuse_unnormalisable(self.target, frame, train.generator_for(config.seed, "rays", 0))
+        with self.held():
+            save_frame(frame, self.folder, found)
+        return Ground(frame, found)
 
-    def reject(self, records: list[Plain], log_c: float, spent: Plain) -> Plain:
-        """The next rejection layer; `spent` is what weighing cost."""
-        return self._timed(records, lambda stack: train.reject(stack, self.config, log_c), spent)
+    def stack(self, depth: int | None = None) -> Stack:
+        """The stack of the first `depth` layers that exist, of all of them where it is None."""
+        records = self.finished()[:depth]
+        same = [a for a, (b, _) in zip(records, self._layers, strict=False) if a == b]
+        self._layers = self._layers[: len(same)]
+        for record in records[len(same) :]:
+            self._layers.append((record, load_layer(record, self.folder, self.target.dim, self.device)))
+        layers = [layer for _, layer in self._layers]
+        return Stack(self.evaluate, layers, frame=self.ground.frame, device=self.device)
 
-    def _costed(self, stack: Stack, make: Callable[[Stack], T]) -> tuple[T, Plain]:
-        start, used, before = time.perf_counter(), time.process_time(), stack.evaluate.count
+    def grow(self, depth: int) -> int:
+        """See that the stage above the first `depth` layers exists; the depth with it, the same where none is left."""
+        records = self.finished()
+        stage = self.config.next_stage(records[:depth])
+        if stage is not None and len(records) <= depth:
+            with self.held():
+                self._make(stage, records)
+        return depth + (stage.layers if stage else 0)
+
+    def _make(self, stage: LayerStage, records: list[Plain]) -> None:
+        layers, cost = self._costed(lambda: self._fit(stage, self.stack()))
+        if not records and self.ground.pilot is not None:
+            cost["evaluations"] += self.ground.pilot.evaluations
+        made = [save_layer(layer, self.folder, len(records) + i) for i, layer in enumerate(layers)]
+        free = dict.fromkeys(cost, 0)
+        costed = [record | (free if i else cost) for i, record in enumerate(made)]
+        write_manifest(self.folder, self.target, [*records, *costed])
+
+    def _fit(self, stage: LayerStage, stack: Stack) -> Sequence[StackLayer]:
+        if stage.kind == "rejection":
+            return train.reject(stack, self.config)
+        found = self.ground.pilot
+        if found is None or stack.layers or not self.config.likelihood_steps:
+            return [train.fit_flow(stack, self.config, self._aim(stack, found), self.told)]
+        return [first_flow(stack, found, self.config, self.told)]
+
+    def _aim(self, stack: Stack, found: Pilot | None) -> train.Aim:
+        """Over-dispersed, and tempered from the latent on where a pilot knows how far; g itself without one."""
+        if found is None:
+            return train.Aim()
+        power = found.points.power_for(self.config.proposal_ess)
+        return train.Aim(power) if stack.layers else train.Aim(power, found.first_power, self.config.tempered)
+
+    def _costed(self, make: Callable[[], T]) -> tuple[T, Plain]:
+        start, used, before = time.perf_counter(), time.process_time(), self.evaluate.count
         try:
-            made = make(stack)
+            made = make()
         except (MemoryError, RuntimeError) as error:
             if isinstance(error, GSIError) or "memory" not in str(error).lower():
                 raise
@@ -131,33 +200,29 @@ class Run:
                 f"out of memory ({error}): take fewer particles, a smaller batch_size or width"
             ) from error
         seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - used
-        return made, {"seconds": seconds, "cpu_seconds": cpu_seconds, "evaluations": stack.evaluate.count - before}
+        return made, {"seconds": seconds, "cpu_seconds": cpu_seconds, "evaluations": self.evaluate.count - before}
 
-    def _timed(self, records: list[Plain], make: Callable[[Stack], StackLayer], spent: Plain | None = None) -> Plain:
-        """Make a layer, write it, and return its record with its cost."""
-        with self.held():
-            stack = self.stack(records)
-            layer, cost = self._costed(stack, make)
-            record = save_layer(layer, self.folder, len(records))
-            record |= {key: value + (spent or {}).get(key, 0) for key, value in cost.items()}
-            write_manifest(self.folder, stack, [*records, record])
-        return record
+    def next_stage(self, depth: int) -> LayerStage | None:
+        """What the plan puts above the first `depth` layers; None: nothing more."""
+        return self.config.next_stage(self.finished()[:depth])
 
     def finished(self) -> list[Plain]:
         """The records of the layers that stack.json names; none where there is no such file yet."""
-        records, plan = read_records(self.folder), self.config.plan()
-        kinds = [record.get("kind") for record in records]
-        if kinds != plan[: len(kinds)]:
-            raise ConfigError(f"{self.folder / MANIFEST}: layers {kinds[:4]} … are not those of the plan {plan[:4]} …")
+        records, depth = read_records(self.folder), 0
+        while depth < len(records):
+            stage = self.config.next_stage(records[:depth])
+            kinds = [record.get("kind") for record in records[depth:]]
+            if stage is None or kinds[: stage.layers] != [stage.kind] * stage.layers:
+                raise ConfigError(
+                    f"{self.folder / MANIFEST}: layers {kinds[:4]} … from {depth} on are not of the plan ({stage})"
+                )
+            depth += stage.layers
         return records
 
     def complete(self) -> Stack:
         """Train every layer of the plan that does not exist yet."""
         with self.held():
-            records = self.finished()
-            for kind in self.config.plan()[len(records) :]:
-                if kind == "flow":
-                    records.append(self.flow(records))
-                else:
-                    records.append(self.reject(records, *self.weigh(records)))
-        return self.stack(records)
+            depth = len(self.finished())
+            while (higher := self.grow(depth)) > depth:
+                depth = higher
+        return self.stack()

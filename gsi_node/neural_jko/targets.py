@@ -1,21 +1,19 @@
-"""What is sampled from: a callable log-density, and the paper's test distributions with their ground truth.
-
-Sources: arXiv 2407.20444 (definitions: Appendix E). All of the shipped ones are normalised (log Z = 0) where they are
-written down here, so an estimate of log Z is an error. Points are tensors of shape (n, dim); log-densities in nats.
-"""
+"""What is sampled from: a callable log-density; by name, the paper's test distributions and others."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from gsi_node.errors import ConfigError
+from gsi_node.neural_jko.cox import Cox, drawn_points, read_points
+from gsi_node.neural_jko.known import Funnel, Mustache, eight_modes, gmm, mog40
 
 
 class Target(Protocol):
@@ -49,114 +47,33 @@ class OwnTarget:
     name: str = "own"
 
 
-@dataclass(frozen=True, slots=True)
-class Mixture:
-    """g(x) = (1/k) Σ_i N(x; m_i, variance · I): equal weights, one spherical covariance. log Z = 0.
-
-    means: shape (k, dim).
-    """
-
-    name: str
-    means: Tensor
-    variance: float
-    log_z: float = 0.0
-
-    @property
-    def dim(self) -> int:
-        return self.means.shape[1]
-
-    def log_density(self, x: Tensor) -> Tensor:
-        means = self.means.to(x)
-        squares = (x[:, None, :] - means).square().sum(-1)
-        constant = math.log(len(means)) + 0.5 * self.dim * math.log(2 * math.pi * self.variance)
-        return torch.logsumexp(-0.5 / self.variance * squares, dim=1) - constant
-
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        means = self.means.to(generator.device)
-        which = torch.randint(len(means), (n,), generator=generator, device=generator.device)
-        return means[which] + math.sqrt(self.variance) * _normal(n, self.dim, generator)
-
-
-@dataclass(frozen=True, slots=True)
-class Funnel:
-    """v ~ N(0, 9), x_i | v ~ N(0, e^v) for i = 2..dim (Neal 2003): log g = log N(v; 0, 9) + Σ_i log N(x_i; 0, e^v).
-
-    The first coordinate is v. dim = 10 in the paper. log Z = 0.
-    """
-
-    dim: int = 10
-    log_z: float = 0.0
-
-    @property
-    def name(self) -> str:
-        return "funnel" if self.dim == 10 else f"funnel{self.dim}"
-
-    def log_density(self, x: Tensor) -> Tensor:
-        v, rest = x[:, 0], x[:, 1:]
-        scaled = torch.exp(-v) * rest.square().sum(1)
-        constant = 0.5 * self.dim * math.log(2 * math.pi) + math.log(3.0)
-        return -0.5 * (v.square() / 9.0 + scaled + (self.dim - 1) * v) - constant
-
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        z = _normal(n, self.dim, generator)
-        v = 3.0 * z[:, :1]
-        return torch.cat([v, torch.exp(0.5 * v) * z[:, 1:]], dim=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Mustache:
-    """g(x) = N(T(x); 0, Σ), T(x) = (x_1, x_2 − (x_1² − 1)²), Σ = [[1, 0.9], [0.9, 1]]; dim 2.
-
-    T is triangular with Jacobian determinant 1, so log Z = 0 and T⁻¹ of a Gaussian draw is a draw from g.
-    """
-
-    name: str = "mustache"
-    dim: int = 2
-    correlation: float = 0.9
-    log_z: float = 0.0
-
-    def log_density(self, x: Tensor) -> Tensor:
-        rest = 1.0 - self.correlation**2
-        first = x[:, 0]
-        second = (x[:, 1] - (first.square() - 1.0).square()) - self.correlation * first
-        return -0.5 * (first.square() + second.square() / rest) - math.log(2 * math.pi * math.sqrt(rest))
-
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        z = _normal(n, 2, generator)
-        first = z[:, 0]
-        second = self.correlation * first + math.sqrt(1.0 - self.correlation**2) * z[:, 1]
-        return torch.stack([first, second + (first.square() - 1.0).square()], dim=1)
-
-
-def eight_modes(variance: float = 0.01, name: str = "8modes") -> Mixture:
-    """Eight modes on the unit circle around (−1, 0), m_i = (cos(2πi/8) − 1, sin(2πi/8)), variance 0.01; dim 2."""
-    angles = torch.arange(8, dtype=torch.float64) * (2 * math.pi / 8)
-    return Mixture(name, torch.stack([angles.cos() - 1.0, angles.sin()], dim=1), variance)
-
-
-def gmm(dim: int, seed: int = 0, modes: int = 10) -> Mixture:
-    """Ten modes with means uniform on [−1, 1]^dim (drawn from `seed`), variance 0.01. The paper: dim 10 … 200."""
-    generator = torch.Generator().manual_seed(seed)
-    means = 2.0 * torch.rand((modes, dim), generator=generator, dtype=torch.float64) - 1.0
-    return Mixture(f"gmm{dim}", means, 0.01)
-
-
-TARGETS: dict[str, Callable[[], KnownTarget]] = {
-    "mustache": Mustache,
-    "8modes": eight_modes,
-    "8peaky": lambda: eight_modes(0.005, "8peaky"),
-    "funnel": Funnel,
+TARGETS: dict[str, Callable[[int], Target]] = {  # what is random about a target is drawn from the seed
+    "mustache": lambda seed: Mustache(),
+    "8modes": lambda seed: eight_modes(),
+    "8peaky": lambda seed: eight_modes(0.005, "8peaky"),
+    "funnel": lambda seed: Funnel(),
     **{f"gmm{dim}": partial(gmm, dim) for dim in (10, 20, 50, 100, 200)},
+    "mog40": mog40,
+    "cox": lambda seed: Cox(drawn_points(seed)),
 }
 
 
-def named(name: str) -> KnownTarget:
-    """One of `TARGETS`. Raises ConfigError, which lists them."""
-    try:
-        return TARGETS[name]()
-    except KeyError:
-        raise ConfigError(f"target {name!r}: there is none of that name; known are {', '.join(TARGETS)}") from None
+def named(name: str, seed: int = 0, points: Path | None = None) -> Target:
+    """One of `TARGETS`, what is random about it drawn from the seed. Raises ConfigError, which lists them.
+
+    points: a file of those of `cox`, in place of drawn ones.
+    """
+    if name not in TARGETS:
+        raise ConfigError(f"target {name!r}: there is none of that name; known are {', '.join(TARGETS)}")
+    if points is not None:
+        if name != "cox":
+            raise ConfigError(f"points {points}: target {name} takes none; only cox does")
+        return Cox(read_points(points))
+    return TARGETS[name](seed)
 
 
-def _normal(n: int, dim: int, generator: torch.Generator) -> Tensor:
-    return torch.randn((n, dim), generator=generator, dtype=torch.float64, device=generator.device)
+def with_truth(target: Target) -> KnownTarget:
+    """The target, where its truth can be drawn. Raises ConfigError."""
+    if not isinstance(target, KnownTarget):
+        raise ConfigError(f"target {target.name}: no ground truth to compare with; take another")
+    return target

@@ -1,4 +1,4 @@
-"""Training: one layer at a time, each fitted on draws of the stack below that were made for it alone.
+"""Training: one stage at a time, each fitted on draws of the stack below that were made for it alone.
 
 Every stage is a function of (stack, config, index of the new layer): its random stream is keyed by the seed and the
 index, so a run that was killed goes on from its files to the very stack it would have been.
@@ -6,21 +6,29 @@ index, so a run that was killed goes on from its files to the very stack it woul
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from gsi_node.core.rng import Stream
+from gsi_node.errors import ConfigError
 from gsi_node.neural_jko import flow
-from gsi_node.neural_jko.check import CheckedTarget, refuse_not_finite, refuse_unnormalisable
+from gsi_node.neural_jko.check import refuse_not_finite
 from gsi_node.neural_jko.config import JKOConfig
-from gsi_node.neural_jko.flow import Flow, Velocity
-from gsi_node.neural_jko.rejection import Rejection, mean_accept, wanted_log_c
-from gsi_node.neural_jko.stack import Stack
-from gsi_node.neural_jko.targets import Target
-from gsi_node.types import Key
+from gsi_node.neural_jko.flow import Flow, settled
+from gsi_node.neural_jko.pilot.points import WeightedPoints
+from gsi_node.neural_jko.rejection import Particles, Rejection, WeightPool, fit_rejections, spread_after
+from gsi_node.neural_jko.stack import Stack, latent_log_prob
+from gsi_node.neural_jko.velocity import Velocity
+from gsi_node.types import Array, Key
 
 OnProgress = Callable[[str, int, int, float], None]  # what is being done, steps done, steps in all, loss
+Loss = Callable[[int, float], Tensor]  # of ODE steps and the share of training done, over a batch of its own
+LEAST = 1024  # draws that E α is averaged over, at least
+SETTLING = 1024  # draws on which a flow's steps are doubled until its density settles
 
 
 def silent(what: str, done: int, total: int, loss: float) -> None:
@@ -33,50 +41,158 @@ def generator_for(seed: int, phase: str, index: int, device: str | torch.device 
     return torch.Generator(device).manual_seed(int(number * 2**53))
 
 
-def empty_stack(target: Target, config: JKOConfig, device: str | torch.device = "cpu") -> Stack:
-    """The latent alone. Raises NotNormalisable for a target that visibly has no finite integral."""
-    refuse_unnormalisable(target, config.latent_scale, generator_for(config.seed, "rays", 0))
-    mean = config.latent_mean[0] if len(config.latent_mean) == 1 else config.latent_mean
-    return Stack(CheckedTarget(target), mean=mean, scale=config.latent_scale, device=device)
+def flows_in(stack: Stack) -> int:
+    return sum(isinstance(layer, Flow) for layer in stack.layers)
 
 
-def fit_flow(stack: Stack, config: JKOConfig, told: OnProgress = silent) -> Flow:
-    """The next flow: minimise E[−log g(z(1)) + ω/τ − ℓ + log p(z(0))] by Adam over draws of the stack."""
+def new_velocity(stack: Stack, config: JKOConfig) -> Velocity:
+    start = generator_for(config.seed, "network", len(stack.layers))
+    return Velocity(config.network(stack.dim), start).to(stack.device)
+
+
+class Aim(NamedTuple):
+    """What a flow is drawn to: g^power, by way of N(0, I)^{1−b} g^{b·power}, b from `first` geometrically to 1.
+
+    share: of the training in which b rises; 0: b = 1 throughout.
+    """
+
+    power: float = 1.0
+    first: float = 1.0
+    share: float = 0.0
+
+    def at(self, progress: float) -> float:
+        return float(self.first ** max(0.0, 1.0 - progress / self.share)) if self.share else 1.0
+
+
+def fit_flow(stack: Stack, config: JKOConfig, aim: Aim, told: OnProgress = silent) -> Flow:
+    """The next flow, by reverse KL over draws of the stack. Its ESS is looked at where the plan depends on it."""
     index = len(stack.layers)
     stream = generator_for(config.seed, "flow", index, stack.device)
-    data = stack.sample(config.particles, stream)
-    tau, dim, n = config.tau_of(index), stack.dim, min(config.batch_size, config.particles)
-    start = generator_for(config.seed, "network", index)
-    velocity = Velocity(dim, config.width, config.depth, gain=config.gain, generator=start).to(stack.device)
-    optimizer = torch.optim.Adam(velocity.parameters(), lr=config.learning_rate)
-    decay = (config.final_learning_rate / config.learning_rate) ** (1.0 / config.steps)
-    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, decay)
-    for step in range(config.steps):
-        rows = torch.randint(len(data), (n,), generator=stream, device=stack.device)
+    data = stack.draw(config.particles, stream)
+    velocity = new_velocity(stack, config)
+    loss = reverse_loss(velocity, stack, data, aim, config, PointBatches(config.batch_size, stream))
+    effort = Effort(f"flow {index}", config.steps, config.learning_rate, stream)
+    optimise(velocity, loss, config, effort, told)
+    made = settled_flow(velocity, stack, config)
+    share = 0.0 if config.wanted_ess is None else judged(made, stack, config, 0).share
+    return Flow(velocity, made.steps, share)
+
+
+class PointBatches(NamedTuple):
+    """Points a step, drawn with repetition by the stream."""
+
+    size: int
+    stream: torch.Generator
+
+    def rows(self, n: int) -> Tensor:
+        return torch.randint(n, (min(self.size, n),), generator=self.stream, device=self.stream.device)
+
+
+def reverse_loss(
+    velocity: Velocity, stack: Stack, data: Particles, aim: Aim, config: JKOConfig, batches: PointBatches
+) -> Loss:
+    """E[−β log g(z(1)) + ω/τ − ℓ + log p(z(0))] over draws `data` of p: KL(· ‖ g^β) + W₂²/τ up to a constant.
+
+    β = aim.power; while b < 1, b β log g + (1 − b) log N(0, I) stands for β log g.
+    """
+    tau, dim = config.tau_of(flows_in(stack)), stack.dim
+
+    def loss(steps: int, progress: float) -> Tensor:
+        rows = batches.rows(len(data))
         x, log_prob = data.x[rows], data.log_prob[rows]
         probes = None
         if config.divergence == "probes":
-            signs = torch.randint(0, 2, (n, config.probes, dim), generator=stream, device=stack.device)
+            signs = torch.randint(0, 2, (len(x), config.probes, dim), generator=batches.stream, device=x.device)
             probes = (2 * signs - 1).to(x)
-        z, log_det, energy = flow.solve(velocity, x, steps=config.train_ode_steps, probes=probes, solver=config.solver)
-        loss = (-stack.evaluate(z).double() + energy.double() / tau - log_det + log_prob).mean()
-        refuse_not_finite(loss, f"the loss of flow {index} at step {step}")
+        z, log_det, energy = flow.solve(velocity, x, steps=steps, probes=probes, solver=config.solver)
+        b = aim.at(progress)
+        drawn_to = b * aim.power * stack.log_g(z)
+        if b < 1.0:
+            drawn_to = drawn_to + (1.0 - b) * latent_log_prob(z)
+        return (-drawn_to + energy.double() / tau - log_det + log_prob).mean()
+
+    return loss
+
+
+def forward_loss(velocity: Velocity, points: Tensor, config: JKOConfig, batches: PointBatches) -> Loss:
+    """−E log p_1 + E ω/τ over points of the target (n, dim), p_1 the flow's density over the latent N(0, I)."""
+
+    def loss(steps: int, progress: float) -> Tensor:
+        x = points[batches.rows(len(points))]
+        z, log_det, energy = flow.solve(velocity, x, steps=steps, backward=True, solver=config.solver)
+        return (log_det - latent_log_prob(z) + energy.double() / config.tau).mean()
+
+    return loss
+
+
+class Effort(NamedTuple):
+    """How long a network is fitted: its rate falls geometrically from `rate` to the config's final_learning_rate."""
+
+    what: str
+    steps: int
+    rate: float
+    stream: torch.Generator
+
+
+def optimise(velocity: Velocity, loss: Loss, config: JKOConfig, effort: Effort, told: OnProgress) -> None:
+    """Fit the network. Raises NotNormalisable where the loss leaves the finite numbers."""
+    optimizer = _optimizer(velocity, config, effort.rate)
+    decay = (config.final_learning_rate / effort.rate) ** (1.0 / effort.steps)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, decay)
+    for step in range(effort.steps):
+        more = torch.randint(config.step_jitter + 1, (1,), generator=effort.stream, device=effort.stream.device)
+        value = loss(config.train_ode_steps + int(more), step / effort.steps)
+        refuse_not_finite(value, f"the loss of {effort.what} at step {step}")
         optimizer.zero_grad()
-        loss.backward()
+        value.backward()
         torch.nn.utils.clip_grad_norm_(velocity.parameters(), config.clip_norm)
         optimizer.step()
         schedule.step()
-        told(f"flow {index}", step + 1, config.steps, float(loss.detach()))
-    return Flow(velocity, config.ode_steps)
+        told(effort.what, step + 1, effort.steps, float(value.detach()))
 
 
-def weigh(stack: Stack, config: JKOConfig) -> float:
-    """log c of the next rejection layer, for the wanted rate on a fresh batch of draws."""
-    stream = generator_for(config.seed, "weigh", len(stack.layers), stack.device)
-    return wanted_log_c(stack.sample(config.calibration, stream, log_g=True), config.rejection_rate)
+def _optimizer(velocity: Velocity, config: JKOConfig, rate: float) -> torch.optim.Optimizer:
+    if config.optimizer == "adam":
+        return torch.optim.Adam(velocity.parameters(), lr=rate)
+    try:
+        from pytorch_optimizer.optimizer.soap import SOAP
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"optimizer soap needs {error.name}: pip install 'gsi-node[jko]', or take optimizer=adam"
+        ) from error
+    return SOAP(velocity.parameters(), lr=rate, weight_decay=0.0)
 
 
-def reject(stack: Stack, config: JKOConfig, log_c: float) -> Rejection:
-    """The next rejection layer, its E α estimated on a second fresh batch."""
-    stream = generator_for(config.seed, "reject", len(stack.layers), stack.device)
-    return Rejection(log_c, mean_accept(stack.sample(config.weighing, stream, log_g=True), log_c))
+def judged(made: Flow, stack: Stack, config: JKOConfig, turn: int) -> WeightedPoints:
+    """Fresh draws z of the stack with one more flow, with log g and log p there, weights truncated; on the CPU."""
+    stream = generator_for(config.seed, f"judge {turn}", len(stack.layers), stack.device)
+    higher = Stack(stack.evaluate, [*stack.layers, made], frame=stack.frame, device=stack.device)
+    drawn = higher.draw(config.calibration, stream, log_g=True)
+    assert drawn.log_g is not None
+    return WeightedPoints(drawn.x.double().cpu(), drawn.log_g.cpu(), drawn.log_prob.cpu()).truncated()
+
+
+def settled_flow(velocity: Velocity, stack: Stack, config: JKOConfig) -> Flow:
+    stream = generator_for(config.seed, "settle", len(stack.layers), stack.device)
+    x = stack.draw(SETTLING, stream).x
+    return settled(velocity, x, steps=config.ode_steps, tolerance=config.ode_tolerance)
+
+
+def reject(stack: Stack, config: JKOConfig) -> list[Rejection]:
+    """All rejection layers of the stack's last flow: c from one pool of its draws, E α from another.
+
+    The second is as large as the wanted error of log ∫ p = 0 takes, shared evenly between the flows of the plan.
+    """
+    index, number = len(stack.layers), flows_in(stack) - 1
+    layers, rate = config.rejections_on(number), config.rejection_rate
+    calibration = _weights(stack, config.calibration, generator_for(config.seed, "weigh", index, stack.device))
+    draws = config.weighing
+    if config.log_z_error is not None:
+        error = config.log_z_error / math.sqrt(config.blocks + 1)
+        draws = min(draws, max(LEAST, math.ceil((spread_after(calibration, layers, rate) / error) ** 2)))
+    weighing = _weights(stack, draws, generator_for(config.seed, "reject", index, stack.device))
+    return fit_rejections(WeightPool(calibration), WeightPool(weighing), layers, rate)
+
+
+def _weights(stack: Stack, n: int, stream: torch.Generator) -> Array:
+    return stack.draw(n, stream, log_g=True).log_weights()

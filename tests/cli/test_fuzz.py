@@ -16,9 +16,11 @@ from gsi_node.cli.problems import gather
 from gsi_node.cli.settings import settings as settings_of
 from gsi_node.errors import ConfigError
 from gsi_node.neural_jko.check import CheckedTarget
-from gsi_node.neural_jko.config import JKOConfig, configured
+from gsi_node.neural_jko.config import JKOConfig
+from gsi_node.neural_jko.presets import configured
 from gsi_node.neural_jko.run import Run
-from gsi_node.neural_jko.stack import Stack, load, save
+from gsi_node.neural_jko.saved import load, save
+from gsi_node.neural_jko.stack import Stack
 from gsi_node.step.config import GSIConfig
 from tests.graphs.tables import parse
 from tests.neural_jko.small import QUICK, gaussian

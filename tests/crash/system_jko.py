@@ -12,8 +12,9 @@ import torch._dynamo  # the optimiser would import it in every life
 from graphs import neural_jko
 
 SETTINGS = {
-    "flows_first": 1, "blocks": 1, "rejections": 1, "width": 4, "depth": 1, "steps": 2, "particles": 32, "ode_steps": 1,
-    "train_ode_steps": 1, "batch_size": 16, "calibration": 32, "weighing": 32,
+    "flows_first": 1, "first_rejections": 0, "blocks": 1, "rejections": 1, "wanted_ess": None, "likelihood_steps": 2,
+    "rounds": 0, "width": 4, "depth": 1, "steps": 2, "particles": 32, "ode_steps": 1, "train_ode_steps": 1,
+    "batch_size": 16, "calibration": 32, "weighing": 32, "optimizer": "adam", "pilot_evaluations": 8000,
 }  # fmt: skip
 TIMES = ("seconds", "cpu_seconds")
 
@@ -21,7 +22,7 @@ TIMES = ("seconds", "cpu_seconds")
 def command(folder: Path) -> int:
     torch.set_num_threads(1)
     neural_jko.draw = lambda stack, target, n, seed, path: None  # a picture of half a second, and no part of a result
-    changes = [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={value}")]
+    changes = [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={json.dumps(value)}")]
     return neural_jko.main(["--target", "mustache", "--samples", "8", "--out", str(folder / "run"), *changes])
 
 

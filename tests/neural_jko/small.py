@@ -15,8 +15,10 @@ from gsi_node.neural_jko.stack import Stack
 from gsi_node.neural_jko.targets import OwnTarget, Target
 
 QUICK = JKOConfig(
-    flows_first=1, blocks=1, rejections=2, width=16, steps=60, batch_size=128, particles=2048, weighing=4096,
-    tau=1.0, ode_steps=6, final_learning_rate=1e-3,
+    coordinates="latent", likelihood_steps=0, rounds=0, flows_first=1, first_rejections=0, blocks=1, rejections=2,
+    wanted_ess=None, proposal_ess=1.0, width=16, activation="tanh", gate=0, gain=3.0, solver="rk4", train_ode_steps=4,
+    step_jitter=0, steps=60, optimizer="adam", learning_rate=1e-2, final_learning_rate=1e-3, batch_size=128,
+    particles=2048, calibration=2048, weighing=4096, log_z_error=None, tau=1.0, tau_growth=10.0, ode_steps=6,
 )  # fmt: skip
 LOG_Z = 3.7
 

@@ -10,15 +10,16 @@ from torch import Tensor
 
 from gsi_node.errors import NotNormalisable
 from gsi_node.neural_jko.check import refuse_not_finite
-from gsi_node.neural_jko.flow import Flow, Velocity, solve
+from gsi_node.neural_jko.flow import Flow, OdeSolver, settled, solve
+from gsi_node.neural_jko.velocity import Activation, Velocity, VelocityShape
 
 
-def velocity(dim: int, depth: int, scale: float = 0.3) -> Velocity:
-    """A network whose last layer is no longer zero."""
+def velocity(dim: int, depth: int, scale: float = 0.3, activation: Activation = "tanh", gate: int = 0) -> Velocity:
+    """A network whose last layers are no longer zero."""
     generator = torch.Generator().manual_seed(dim * 10 + depth)
-    net = Velocity(dim, 12, depth, generator=generator)
-    last = net.linears[-1].weight
-    torch.nn.init.normal_(last, 0.0, scale, generator=generator)
+    net = Velocity(VelocityShape(dim, 12, depth, activation, gate), generator)
+    for last in (net.linears[-1], *net.gate_linears[-1:]):
+        torch.nn.init.normal_(last.weight, 0.0, scale, generator=generator)
     return net
 
 
@@ -28,8 +29,11 @@ def points(n: int, dim: int) -> Tensor:
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
 @pytest.mark.parametrize("dim", [1, 2, 5])
-def test_the_exact_divergence_is_the_trace_of_the_jacobian(dim: int, depth: int) -> None:
-    net, x = velocity(dim, depth).double(), points(7, dim).double()
+@pytest.mark.parametrize(("activation", "gate"), [("tanh", 0), ("mixed", 0), ("mixed", 5)])
+def test_the_exact_divergence_is_the_trace_of_the_jacobian(
+    dim: int, depth: int, activation: Activation, gate: int
+) -> None:
+    net, x = velocity(dim, depth, activation=activation, gate=gate).double(), points(7, dim).double()
     v, divergence = net.with_divergence(x, 0.4)
     assert torch.allclose(v, net(x, 0.4))
     for i, point in enumerate(x):
@@ -39,7 +43,7 @@ def test_the_exact_divergence_is_the_trace_of_the_jacobian(dim: int, depth: int)
 
 def test_a_new_flow_is_the_identity() -> None:
     x = points(5, 3)
-    ends, log_det = Flow(Velocity(3, 8, 2), 4)(x)
+    ends, log_det = Flow(Velocity(VelocityShape(3, 8, 2, "mixed", 4)), 4)(x)
     assert torch.equal(ends, x)
     assert log_det.tolist() == [0.0] * 5
 
@@ -90,6 +94,27 @@ def test_probes_are_fixed_over_a_solve_and_unbiased() -> None:
     assert float((coarse - solve(net, x, steps=8).log_det).abs().max()) > 1e-3
     every = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 3)[None].expand(4, 8, 3)
     assert torch.allclose(solve(net, x, steps=8, probes=every).log_det, solve(net, x, steps=8).log_det, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("solver", "order"), [("rk3", 3), ("rk4", 4)])
+def test_a_solver_has_the_order_that_its_name_says(solver: OdeSolver, order: int) -> None:
+    """Halving the step divides the error by 2^order, to within a third of an order."""
+    net, x = velocity(2, 2, scale=2.0, gate=4).double(), points(20, 2).double()
+    truth = solve(net, x, steps=512).x
+    errors = [float((solve(net, x, steps=steps, solver=solver).x - truth).norm()) for steps in (32, 64)]
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.34)
+
+
+def test_steps_are_doubled_until_the_density_settles_or_it_is_refused() -> None:
+    net, x = velocity(2, 2, scale=2.0), points(200, 2)
+    rough, fine = settled(net, x, steps=1, tolerance=1.0), settled(net, x, steps=1, tolerance=1e-3)
+    assert rough.steps < fine.steps <= 64
+    ends, log_det = fine(x)
+    _, finer = Flow(net, 8 * fine.steps)(ends, backward=True)
+    assert float((log_det - finer).abs().quantile(0.99)) < 2e-3
+    with pytest.raises(NotNormalisable, match="still moves by"):
+        settled(net, x, steps=256, tolerance=1e-12)
 
 
 def test_leaving_the_finite_numbers_is_an_error() -> None:

@@ -19,7 +19,8 @@ from torch import Tensor
 from gsi_node.errors import ConfigError, InUse, ResumeMismatch, StorageError
 from gsi_node.host import files
 from gsi_node.neural_jko.run import Run
-from gsi_node.neural_jko.stack import Stack, load
+from gsi_node.neural_jko.saved import load
+from gsi_node.neural_jko.stack import Stack
 from gsi_node.neural_jko.targets import OwnTarget
 from tests.neural_jko.small import QUICK, gaussian
 
@@ -85,18 +86,22 @@ def test_the_kind_of_device_is_part_of_a_run(tmp_path: Path) -> None:
 def change(folder: Path, **values: Any) -> None:
     """Edit config.json; None takes a key out."""
     about = {**json.loads((folder / "config.json").read_text()), **values}
-    (folder / "config.json").write_text(json.dumps({k: v for k, v in about.items() if v is not None}))
+    left = {key: value for key, value in about.items() if key not in values or value is not None}
+    (folder / "config.json").write_text(json.dumps(left))
 
 
-def test_a_folder_of_the_first_release_goes_on_and_is_told_what_it_lacks(tmp_path: Path) -> None:
+def test_a_folder_of_an_earlier_release_goes_on_and_is_told_what_it_lacks(tmp_path: Path) -> None:
     Run(own(), ONE, tmp_path)
     new = json.loads((tmp_path / "config.json").read_text())
-    change(tmp_path, device=None, log_density=None, gain=None)  # gain, as if it were a setting of a later release
+    change(tmp_path, slope=None, rejection_rate=None)  # as if it were a later setting
     Run(own(), ONE, tmp_path)
     assert json.loads((tmp_path / "config.json").read_text()) == new
-    change(tmp_path, gain=None)
-    with pytest.raises(ResumeMismatch, match=r"gain 3\.0 → 2\.0"):
-        Run(own(), ONE.model_copy(update={"gain": 2.0}), tmp_path)
+    change(tmp_path, rejection_rate=None)
+    with pytest.raises(ResumeMismatch, match=r"rejection_rate 0\.2 → 0\.3"):
+        Run(own(), ONE.model_copy(update={"rejection_rate": 0.3}), tmp_path)
+    change(tmp_path, coordinates=None)
+    with pytest.raises(ResumeMismatch, match=r"a run of version 0\.1, which trained by another method"):
+        Run(own(), ONE, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +173,7 @@ def test_one_process_at_a_time_and_the_dead_hold_nothing(tmp_path: Path) -> None
         assert os.read(ready, 1) == b"!"
         second = Run(gaussian(2), ONE, tmp_path)  # to look is allowed
         assert second.finished() == []
-        for work in (second.complete, lambda: second.flow([])):
+        for work in (second.complete, lambda: second.grow(0)):
             with pytest.raises(InUse, match=f"process {child} is at work there"):
                 work()
     finally:
@@ -206,13 +211,14 @@ def ending_at(number: int, error: BaseException) -> Iterator[list[str]]:
 def test_a_kill_at_any_write_leaves_a_folder_that_goes_on_to_the_same_model(tmp_path: Path) -> None:
     with ending_at(10_000, Killed()) as calls:
         whole = drawn(Run(own(), ONE, tmp_path / "whole").complete())
-    assert calls.count("replace") == 3 and calls.count("fsync") == 6  # config.json, the flow, stack.json; each twice
+    # config.json, the frame, the flow, stack.json; each twice
+    assert calls.count("replace") == 4 and calls.count("fsync") == 8
     for number in range(len(calls)):
         with ending_at(number, Killed()), pytest.raises(Killed):
             Run(own(), ONE, tmp_path / str(number)).complete()
         assert drawn(Run(own(), ONE, tmp_path / str(number)).complete()) == whole
         assert sorted(path.name for path in (tmp_path / str(number)).iterdir()) == [
-            "000-flow.safetensors", "config.json", "lock", "stack.json",
+            "000-flow.safetensors", "config.json", "frame.safetensors", "lock", "stack.json",
         ]  # fmt: skip
 
 

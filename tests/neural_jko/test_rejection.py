@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gsi_node.core import accept
 from gsi_node.core.accept import log_resampling_factor, replaced_law, weight_log_accept
 from gsi_node.errors import DegenerateWeights
-from gsi_node.neural_jko.rejection import Particles, Rejection, mean_accept, wanted_log_c
+from gsi_node.neural_jko.rejection import Particles, Rejection, WeightPool, fit_rejections, log_z_error, spread_after
 from gsi_node.types import Array
 
 GRID = 2000  # uniforms an atom: the law of the production code is then exact to 1/GRID
@@ -116,11 +116,42 @@ def test_gsi_and_the_layer_share_their_acceptance() -> None:
 def test_c_gives_the_wanted_rate_and_dead_particles_are_named() -> None:
     p = np.full(1000, 0.5)
     g = np.exp(np.random.default_rng(0).normal(size=1000) * 3)
-    particles = atoms(p, g)
-    assert mean_accept(particles, wanted_log_c(particles, 0.2)) == pytest.approx(0.8, abs=1e-9)
+    pool = WeightPool(np.log(g) - np.log(p))
+    assert pool.add(pool.wanted_log_c(0.2)).accept_prob == pytest.approx(0.8, abs=1e-9)
     g[:300] = 0.0
     with np.errstate(divide="ignore"), pytest.raises(DegenerateWeights, match="300 of 1000"):
-        wanted_log_c(atoms(p, g), 0.2)
+        WeightPool(np.log(g) - np.log(p)).wanted_log_c(0.2)
+
+
+def test_a_pool_of_all_atoms_gives_every_layer_its_exact_law() -> None:
+    """Atoms of equal mass under p_0, each once in the pool: E α is exact, and the laws are those of layer by layer."""
+    p = np.full(40, 1 / 40)
+    g = np.exp(2.0 * np.random.default_rng(1).normal(size=40))
+    pool = WeightPool(np.log(g) - np.log(p))
+    law = p
+    for layer in fit_rejections(WeightPool(pool.log_w.copy()), pool, 6, 0.2):
+        law = oracle(law, g, math.exp(layer.log_c))
+    assert p * np.exp(pool.log_h) == pytest.approx(law, abs=1e-12)
+    assert np.abs(law - g / g.sum()).sum() < 0.8 * np.abs(p - g / g.sum()).sum()
+
+
+def test_the_stated_error_of_log_z_is_what_pools_scatter_by() -> None:
+    """200 pools of 500 weights e^N(0, 1): ∫ p_5 of each, on 200,000 fresh weights, against the stated error."""
+    rng = np.random.default_rng(2)
+    fresh = rng.normal(size=200_000)
+    log_masses, errors = [], []
+    for _ in range(200):
+        layers = fit_rejections(WeightPool(rng.normal(size=500)), WeightPool(rng.normal(size=500)), 5, 0.2)
+        outside = WeightPool(fresh)
+        for layer in layers:
+            log_accept = weight_log_accept(outside.log_w - outside.log_h, layer.log_c)
+            outside.log_h = outside.log_h + log_resampling_factor(log_accept, layer.accept_prob)
+        log_masses.append(math.log(float(np.exp(outside.log_h).mean())))
+        errors.append(log_z_error([*layers]))
+    scatter = float(np.std(log_masses))
+    assert scatter == pytest.approx(float(np.mean(errors)), rel=0.2)
+    assert abs(float(np.mean(log_masses))) < 0.3 * scatter
+    assert spread_after(fresh, 5, 0.2) / math.sqrt(500) == pytest.approx(scatter, rel=0.2)
 
 
 def test_a_point_without_mass_loses_what_the_layer_takes() -> None:

@@ -16,8 +16,10 @@ from gsi_node.errors import ConfigError
 from gsi_node.neural_jko import stack as stack_module
 from gsi_node.neural_jko.check import CheckedTarget
 from gsi_node.neural_jko.flow import Flow
+from gsi_node.neural_jko.frame import round_frame
 from gsi_node.neural_jko.rejection import Rejection
-from gsi_node.neural_jko.stack import MANIFEST, Stack, load, save
+from gsi_node.neural_jko.saved import MANIFEST, load, save
+from gsi_node.neural_jko.stack import Stack
 from tests.neural_jko.small import gaussian, integral, trained, two_modes
 
 
@@ -88,14 +90,14 @@ def test_the_round_trip_kills_a_flow_that_is_inverted_with_the_wrong_sign(monkey
 def test_the_latent_is_where_the_settings_put_it() -> None:
     """A published implementation evaluated N(0, ·) while it sampled around another mean."""
     mean = torch.tensor([1.5, -0.5])
-    stack = Stack(CheckedTarget(two_modes(2)), mean=mean.tolist(), scale=0.7)
+    stack = Stack(CheckedTarget(two_modes(2)), frame=round_frame(2, mean.tolist(), 0.7))
     particles = stack.sample(4000, stream())
     assert particles.x.mean(0).tolist() == pytest.approx(mean.tolist(), abs=0.05)
     oracle = torch.distributions.Normal(mean, 0.7).log_prob(particles.x).sum(1)
     assert particles.log_prob.tolist() == pytest.approx(oracle.tolist(), abs=1e-4)
     assert integral(stack, -6.0, 6.0, 150) == pytest.approx(1.0, abs=1e-3)
     with pytest.raises(ConfigError, match="one number or 2, got 3"):
-        Stack(CheckedTarget(two_modes(2)), mean=[0.0, 1.0, 2.0])
+        round_frame(2, [0.0, 1.0, 2.0])
 
 
 def test_no_particle_is_used_twice_even_when_the_surplus_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:

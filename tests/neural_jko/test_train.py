@@ -13,14 +13,20 @@ import torch
 
 from gsi_node.errors import ConfigError, DegenerateWeights, InvalidLogProb, NotNormalisable, ResumeMismatch
 from gsi_node.neural_jko import flow, train
-from gsi_node.neural_jko.check import CheckedTarget
-from gsi_node.neural_jko.config import PRESETS, JKOConfig, configured
+from gsi_node.neural_jko.check import CheckedTarget, refuse_unnormalisable
+from gsi_node.neural_jko.config import JKOConfig
+from gsi_node.neural_jko.flow import Flow
+from gsi_node.neural_jko.frame import round_frame
 from gsi_node.neural_jko.metrics import log_z, log_z_lower
+from gsi_node.neural_jko.presets import PRESETS, configured
 from gsi_node.neural_jko.run import Run
-from gsi_node.neural_jko.targets import TARGETS, OwnTarget, Target
+from gsi_node.neural_jko.stack import Stack
+from gsi_node.neural_jko.targets import TARGETS, OwnTarget, Target, named
+from gsi_node.neural_jko.velocity import Velocity, VelocityShape
 from tests.neural_jko.small import LOG_Z, QUICK, gaussian, trained
 
 TINY = QUICK.model_copy(update={"steps": 12, "particles": 256, "weighing": 256, "calibration": 256})
+ONE_FLOW = TINY.model_copy(update={"first_rejections": 2, "blocks": 0})
 
 
 @pytest.mark.parametrize("dim", [1, 2])
@@ -37,7 +43,7 @@ def test_a_loss_without_the_divergence_does_not_find_the_width(monkeypatch: pyte
     """A mutant: minimising −log g + ω/τ alone draws every particle towards the mode."""
     right = flow.solve
 
-    def mutant(velocity: flow.Velocity, x: torch.Tensor, **how: Any) -> flow.OdeSolution:
+    def mutant(velocity: Velocity, x: torch.Tensor, **how: Any) -> flow.OdeSolution:
         out = right(velocity, x, **how)
         return out._replace(log_det=torch.zeros_like(out.log_det))
 
@@ -68,7 +74,7 @@ def test_a_killed_run_goes_on_to_the_same_model(tmp_path: Path) -> None:
     assert torch.equal(draws[0].log_prob, draws[1].log_prob)
     flows = [sorted((tmp_path / name).glob("*.safetensors")) for name in ("whole", "cut")]
     hashes = [[hashlib.sha256(path.read_bytes()).hexdigest() for path in paths] for paths in flows]
-    assert len(hashes[0]) == 3
+    assert len(hashes[0]) == 4  # three flows and the frame
     assert hashes[0] == hashes[1]
 
 
@@ -90,6 +96,14 @@ def test_misspelt_settings_are_refused() -> None:
         configured("gpu", "8modes")
 
 
+@pytest.mark.parametrize("latent", [{"latent_mean": (0.0, 1.0)}, {"latent_scale": 2.0}])
+def test_a_latent_that_the_pilot_would_not_read_is_refused(latent: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="coordinates=pilot finds its own; want coordinates=latent"):
+        configured("cpu", "8modes", latent)
+    own = configured("cpu", "8modes", {**latent, "coordinates": "latent", "likelihood_steps": 0})
+    assert own.coordinates == "latent"
+
+
 @pytest.mark.parametrize("preset", list(PRESETS))
 @pytest.mark.parametrize("target", list(TARGETS))
 def test_every_preset_is_valid(preset: str, target: str) -> None:
@@ -99,6 +113,45 @@ def test_every_preset_is_valid(preset: str, target: str) -> None:
     assert config.tau_of(plan.index("rejection")) == pytest.approx(
         config.tau * config.tau_growth ** plan.index("rejection")
     )
+    assert preset == "paper" or config == JKOConfig()  # one setting for every density
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("mustache", (0.05, 4.0, 6, 6, 54, 5000)),
+        ("8modes", (0.05, 4.0, 2, 4, 54, 5000)),
+        ("8peaky", (0.01, 4.0, 2, 4, 54, 5000)),
+        ("funnel", (5.0, 4.0, 4, 6, 256, 10_000)),
+        ("gmm10", (0.0025, 2.0, 4, 6, 70, 5000)),
+        ("gmm200", (0.001, 2.0, 5, 8, 512, 5000)),
+    ],
+)
+def test_the_preset_of_the_paper_is_the_paper_s(target: str, told: tuple[float, ...]) -> None:
+    """τ, its growth, flows, blocks, width, steps; no pilot, no likelihood, plain Adam, and every block is made."""
+    config = configured("paper", target)
+    settings = config.model_dump()
+    numbers = [settings[key] for key in ("tau", "tau_growth", "flows_first", "blocks", "width", "steps")]
+    assert numbers == list(told)
+    off = {"coordinates": "latent", "likelihood_steps": 0, "rounds": 0, "first_rejections": 0, "tempered": 0.0}
+    plain = {"optimizer": "adam", "activation": "tanh", "gate": 0, "proposal_ess": 1.0, "wanted_ess": None}
+    assert {key: settings[key] for key in off | plain} == off | plain
+    assert config.plan() == ["flow"] * config.flows_first + ["flow", *["rejection"] * 3] * config.blocks
+
+
+def test_the_preset_of_the_paper_runs(tmp_path: Path) -> None:
+    few = {
+        "steps": 2,
+        "particles": 64,
+        "batch_size": 32,
+        "calibration": 64,
+        "weighing": 64,
+        "blocks": 1,
+        "flows_first": 1,
+    }
+    stack = Run(named("8modes"), configured("paper", "8modes", few), tmp_path).complete()
+    assert torch.equal(stack.frame.to_x(torch.eye(2)), torch.eye(2).double())
+    assert stack.sample(10, torch.Generator().manual_seed(0)).x.shape == (10, 2)
 
 
 def run_on(target: Target, tmp_path: Path, **changes: object) -> None:
@@ -133,7 +186,8 @@ def test_a_density_without_a_finite_integral_is_refused(what: str, f, tmp_path: 
 
 
 def test_heavy_but_finite_tails_pass() -> None:
-    train.empty_stack(OwnTarget(lambda x: -torch.log1p(x[:, 0].square()), 1, "cauchy"), TINY)
+    cauchy = OwnTarget(lambda x: -torch.log1p(x[:, 0].square()), 1, "cauchy")
+    refuse_unnormalisable(cauchy, round_frame(1), torch.Generator().manual_seed(0))
 
 
 def test_a_model_that_misses_the_target_is_named(tmp_path: Path) -> None:
@@ -142,12 +196,13 @@ def test_a_model_that_misses_the_target_is_named(tmp_path: Path) -> None:
     with pytest.raises((DegenerateWeights, NotNormalisable)):
         run_on(target, tmp_path)
     with pytest.raises(DegenerateWeights, match="have weight zero"):
-        train.weigh(train.empty_stack(target, TINY), TINY)
+        train.reject(Stack(CheckedTarget(target), [Flow(Velocity(VelocityShape(1, 4, 1)), 1)]), ONE_FLOW)
 
 
 def test_the_record_of_a_run_is_plain_json(tmp_path: Path) -> None:
     Run(gaussian(1), TINY, tmp_path).complete()
     about = json.loads((tmp_path / "stack.json").read_text("utf-8"))
     assert [layer["kind"] for layer in about["layers"]] == TINY.plan()
-    assert all(layer["evaluations"] > 0 and layer["seconds"] > 0 for layer in about["layers"])
+    for first in (0, 1, 2):  # two flows, and the rejection layers of the second, which are made together
+        assert about["layers"][first]["evaluations"] > 0 and about["layers"][first]["seconds"] > 0
     assert JKOConfig.model_validate(TINY.model_dump(mode="json")) == TINY

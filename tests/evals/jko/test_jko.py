@@ -16,16 +16,18 @@ from evals.__main__ import main
 from evals.jko import mcmc
 from evals.jko.measurement import Measurement
 from evals.jko.table import table
-from gsi_node.neural_jko import config
+from gsi_node.neural_jko import presets
 from gsi_node.neural_jko.lock import held
-from gsi_node.neural_jko.targets import named
+from gsi_node.neural_jko.targets import named, with_truth
 
-QUICK = {"flows_first": 1, "blocks": 1, "rejections": 1, "steps": 5, "particles": 64, "weighing": 64, "calibration": 64}
+QUICK = {
+    "first_rejections": 2, "likelihood_steps": 5, "rounds": 0, "weighing": 64, "calibration": 64, "optimizer": "adam",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["8modes", "mustache", "funnel", "gmm10"])
 def test_the_twin_is_the_target(name: str) -> None:
-    target = named(name)
+    target = with_truth(named(name))
     x = target.sample(20, torch.Generator().manual_seed(0))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # jax and blackjax warn of their own accord
@@ -36,7 +38,7 @@ def test_the_twin_is_the_target(name: str) -> None:
 
 def test_chains_reach_an_easy_target() -> None:
     """A mixture wide enough for chains to cross: MALA's end states have its mean and variance."""
-    from gsi_node.neural_jko.targets import eight_modes
+    from gsi_node.neural_jko.known import eight_modes
 
     target = eight_modes(1.0, "wide")
     with warnings.catch_warnings():
@@ -49,14 +51,15 @@ def test_chains_reach_an_easy_target() -> None:
 
 
 def test_the_command_writes_its_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(config.PRESETS["cpu"], "8modes", QUICK)
+    monkeypatch.setitem(presets.PRESETS, "cpu", lambda target: QUICK)
     arguments = ["jko", "--targets", "8modes", "--out", str(tmp_path), "--seeds", "0,1", "--samples", "50"]
     assert main([*arguments, "--baselines", "none"]) == 0
     rows = json.loads((tmp_path / "jko.json").read_text("utf-8"))
-    assert [row["method"] for row in rows] == ["truth", "neural JKO", "neural JKO"]
+    assert [row["method"] for row in rows] == ["truth", *["neural JKO", "pilot"] * 2]
     text = (tmp_path / "jko.md").read_text("utf-8")
     assert text == table([Measurement(**row) for row in rows]).markdown()
-    assert "1.2e-05 (floor 2.6e-05)" in text
+    cells = [[cell.strip() for cell in line.split("|")] for line in text.splitlines()]
+    assert ["published, n = 50,000", "1.2e-05", "-1.1e-05"] in [line[2:5] for line in cells]
     assert "2 seeds" in text
 
 
@@ -81,12 +84,12 @@ def test_wrong_flags_are_named(
     "content", ["[]", "null", "{}", "[" * 100_000, '{"target": NaN}', "9" * 5000], ids=lambda c: c[:8]
 )
 def test_a_row_that_is_none_is_refused(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    kept = tmp_path / "8modes" / "floor-50.json"
+    kept = tmp_path / "8modes" / "noise-50.json"
     kept.parent.mkdir()
     kept.write_text(content)
     assert main(["jko", "--targets", "8modes", "--samples", "50", "--out", str(tmp_path)]) == 2
     error = capsys.readouterr().err
-    assert "floor-50.json: " in error
+    assert "noise-50.json: " in error
     assert error.count("\n") == 1
     assert kept.read_text() == content
 

@@ -1,0 +1,84 @@
+"""The first flow from the pilot's points: its losses, its rounds, and a default run on a density of one's own."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from gsi_node.neural_jko.check import CheckedTarget
+from gsi_node.neural_jko.config import JKOConfig
+from gsi_node.neural_jko.pilot import pilot
+from gsi_node.neural_jko.quality import model_numbers
+from gsi_node.neural_jko.rejection import Particles
+from gsi_node.neural_jko.run import Run
+from gsi_node.neural_jko.stack import Stack
+from gsi_node.neural_jko.start import first_flow
+from gsi_node.neural_jko.targets import named
+from gsi_node.neural_jko.train import Aim, PointBatches, forward_loss, generator_for, reverse_loss
+from gsi_node.neural_jko.velocity import Velocity
+from tests.neural_jko.own import OWN
+from tests.neural_jko.small import gaussian
+
+SMALL = JKOConfig(
+    width=32, gate=0, batch_size=128, likelihood_steps=120, round_steps=40, optimizer="adam", calibration=2048,
+    learning_rate=1e-2, first_rejections=6, log_z_error=0.02,
+)  # fmt: skip
+
+
+def test_the_loss_of_likelihood_is_the_mean_surprise_of_its_points() -> None:
+    points = torch.randn(500, 3, generator=torch.Generator().manual_seed(0)) + 1.0
+    identity = Velocity(SMALL.network(3))
+    loss = forward_loss(identity, points, SMALL, PointBatches(500, torch.Generator().manual_seed(1)))
+    values = [float(loss(3, 0.0).detach()) for _ in range(30)]
+    oracle = float(0.5 * points.double().square().sum(1).mean()) + 1.5 * math.log(2 * math.pi)
+    assert sum(values) / 30 == pytest.approx(oracle, abs=0.1)
+
+
+def test_the_tempered_loss_is_between_the_latent_and_the_power_of_the_target() -> None:
+    """Of an identity flow: E[−b β log g − (1 − b) log N + log N] over the latent's draws, b = 0.1^{1/2} half way."""
+    stack = Stack(CheckedTarget(gaussian(2)))
+    data = stack.draw(4000, torch.Generator().manual_seed(0))
+    batches = PointBatches(4000, torch.Generator().manual_seed(1))
+    loss = reverse_loss(Velocity(SMALL.network(2)), stack, data, Aim(0.7, 0.1, 0.5), SMALL, batches)
+    z = data.x.double()
+    for progress, b in ((0.0, 0.1), (0.25, 0.1**0.5), (0.5, 1.0), (0.9, 1.0)):
+        oracle = float((-b * 0.7 * gaussian(2).log_density(z) + b * data.log_prob).mean())
+        assert float(loss(3, progress).detach()) == pytest.approx(oracle, abs=0.15)
+
+
+def test_rounds_raise_the_share_of_effective_draws_or_are_dropped() -> None:
+    target = named("mustache")
+    known = pilot(target.log_density, 2, 0)
+    stack = Stack(CheckedTarget(target), frame=known.frame)
+    few = SMALL.model_copy(update={"likelihood_steps": 40})
+    shares = [
+        first_flow(stack, known, few.model_copy(update=changes)).ess
+        for changes in ({"rounds": 0}, {"wanted_ess": 1.0, "rounds": 1}, {"wanted_ess": 0.01})
+    ]
+    assert shares[0] < shares[1]
+    assert shares[0] == shares[2]  # it was enough
+
+
+def test_one_setting_serves_a_density_far_away_with_its_constant(tmp_path: Path) -> None:
+    """Two correlated modes of unequal weight, hundreds of units from the origin, scales from 1 to 30."""
+    target = OWN["two-modes"](1)
+    run = Run(target, SMALL, tmp_path)
+    stack = run.complete()
+    drawn = stack.sample(4000, generator_for(0, "test", 0), log_g=True)
+    numbers = model_numbers(drawn, stack.layers, target)
+    assert abs(numbers["log_z"]) < 3 * numbers["log_z_error"] + 0.02
+    truth = target.sample(20_000, torch.Generator().manual_seed(0))
+    spread = truth.std(0)
+    assert bool(((drawn.x.mean(0) - truth.mean(0)).abs() < 0.12 * spread).all())
+    assert run.finished()[0]["evaluations"] > 19_000  # the pilot's are counted
+
+
+def test_a_claimed_density_above_the_known_constant_is_a_warning() -> None:
+    x, log_g = torch.zeros(1000, 2), torch.randn(1000, generator=torch.Generator().manual_seed(0)).double()
+    right = Particles(x, log_g + 0.5, log_g)
+    assert "warning" not in model_numbers(right, [], named("mustache"))
+    wrong = Particles(x, log_g - 0.1, log_g)
+    assert "lies above log Z = 0" in model_numbers(wrong, [], named("mustache"))["warning"]
