@@ -14,7 +14,7 @@ class Phrases(StepModelBase):
     """Token i is phrase i, and every phrase is a step; the last one ends the response."""
 
     vocabulary = "three phrases"  # draft and base must agree on it
-    stop_ids = (0, 1, 2)
+    eos_ids = (2,)
 
     def __init__(self, *probabilities: float) -> None:
         self.probabilities = probabilities

@@ -15,7 +15,7 @@ from gsi_node.cancel import run_cancellable
 from gsi_node.errors import ConfigError, LawMismatch, shown
 from gsi_node.identity import own_fingerprint
 from gsi_node.protocols import Reward, StepModel, name_of
-from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
+from gsi_node.types import PARAGRAPH, Key, Prefix, SamplingLaw, Score, Step
 
 
 class Closing:
@@ -46,8 +46,8 @@ class AsyncTwins(Closing):
 class StepModelBase(AsyncTwins):
     """All that a StepModel needs beside `vocabulary`, `sample` and, for methods with a ratio, `score`."""
 
-    stop_ids: tuple[int, ...] = ()
-    """None: `sample` ends steps as it sees fit."""
+    eos_ids: tuple[int, ...] = ()
+    """None: no id of its own ends a response, as `finished` says alone."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -57,7 +57,11 @@ class StepModelBase(AsyncTwins):
         return own_fingerprint(self)
 
     def supports(self, law: SamplingLaw) -> None:
-        """Every law: raise LawMismatch for those that `sample` does not follow."""
+        """Every law whose steps are paragraphs: raise LawMismatch for those that `sample` does not follow."""
+        if law.ends != PARAGRAPH:
+            raise LawMismatch(
+                f"{name_of(self)} does not say that its steps end at {law.ends}: leave step_end out, or define supports"
+            )
 
     def encode(self, text: str) -> tuple[int, ...]:
         """ConfigError: define it to begin from `initial_steps` that are texts."""
@@ -87,7 +91,7 @@ class RewardBase(Closing):
 
 def require_model(role: str, model: object, *, score: bool) -> None:
     """ConfigError, which names the members that are missing, unless it is a StepModel. score: whether it is scored."""
-    members = ("vocabulary", "sample", "fingerprint", "stop_ids", "supports", "encode", *(["score"] if score else []))
+    members = ("vocabulary", "sample", "fingerprint", "eos_ids", "supports", "encode", *(["score"] if score else []))
     missing = _missing(role, model, members)
     if score and getattr(type(model), "score", None) is StepModelBase.score:
         missing.append("score")

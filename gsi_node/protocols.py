@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 from gsi_node.cancel import run_cancellable
+from gsi_node.ends import StepEnds
 from gsi_node.errors import BackendError, RewardOutOfRange, shown
 from gsi_node.types import Array, Key, Prefix, SamplingLaw, Score, Step
 
@@ -43,8 +44,8 @@ class StepModel(Protocol):
         ...
 
     @property
-    def stop_ids(self) -> tuple[int, ...]:
-        """Sorted ids that end a step: every id whose text contains "\\n\\n", and EOS."""
+    def eos_ids(self) -> tuple[int, ...]:
+        """Sorted ids that end a response, and with it a step."""
         ...
 
     def supports(self, law: SamplingLaw) -> None:
@@ -69,14 +70,18 @@ class DecodingModel(StepModel, Protocol):
     """A step model that also tells what token ids say; of one that cannot, the node takes `initial_steps` with ids only
     where they are what `encode` makes of the text."""
 
-    def step_of(self, token_ids: Sequence[int], log_prob: float) -> Step:
-        """The step of these token ids: its text, and whether it ends with EOS."""
+    def step_of(self, prefix: Prefix, token_ids: Sequence[int], log_prob: float) -> Step:
+        """The step of these token ids behind a prefix: its text, and whether it ends with EOS."""
         ...
 
 
 @runtime_checkable
 class TokenModel(DecodingModel, Protocol):
     """A step model that also gives whole next-token laws, as token-level speculative decoding needs them."""
+
+    def step_ends(self, law: SamplingLaw) -> StepEnds:
+        """Where steps end under `law`, over the model's token ids."""
+        ...
 
     def next_log_probs(
         self, prefix: Prefix, rows: Sequence[tuple[int, ...]], starts: Sequence[int], law: SamplingLaw

@@ -22,9 +22,10 @@ Plain = dict[str, Any]  # JSON-plain values by name
 class Step:
     """One reasoning step y: the tokens up to and including a step end.
 
-    text: the decoded tokens, the step end ("\\n\\n") included, EOS excluded. token_ids: what was sampled, the end
-    token included. log_prob: log π(y | x) in nats under the law it was sampled from, summed over token_ids.
-    finished: whether the step ends with EOS. log_prob_error: a certified bound on log_prob's error, in nats.
+    text: what its tokens add to the response's, the step end included, EOS excluded; a character that they leave
+    incomplete comes with the next step. token_ids: what was sampled, the end token included. log_prob: log π(y | x)
+    in nats under the law it was sampled from, summed over token_ids. finished: whether the step ends with EOS.
+    log_prob_error: a certified bound on log_prob's error, in nats.
     """
 
     text: str
@@ -63,17 +64,32 @@ class Prefix:
 
 
 @dataclass(frozen=True, slots=True)
+class Ends:
+    """Where a step ends, beside EOS: with the first token after which its own bytes hold one of `strings`.
+
+    after_text: only behind a byte of the step that is no blank, or with one.
+    """
+
+    strings: tuple[str, ...]
+    after_text: bool = False
+
+
+PARAGRAPH = Ends(("\n\n",))
+
+
+@dataclass(frozen=True, slots=True)
 class SamplingLaw:
     """The law all log-probabilities refer to: log-softmax of logits / temperature, nucleus top_p, and the step ends.
 
-    max_step_tokens: a step is cut there, in tokens. stop_ids: token ids that end a step, resolved once for draft and
-    base together; None lets each backend use its own `stop_ids`.
+    max_step_tokens: a step is cut there, in tokens. eos_ids: token ids that end a response, resolved once for draft and
+    base together; None lets each backend use its own `eos_ids`.
     """
 
     temperature: float = 0.7
     top_p: float = 1.0
     max_step_tokens: int = 512
-    stop_ids: Ids | None = None
+    ends: Ends = PARAGRAPH
+    eos_ids: Ids | None = None
 
 
 @dataclass(frozen=True, slots=True)

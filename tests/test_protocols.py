@@ -71,7 +71,7 @@ async def test_what_is_derived_from_the_bases_runs_with_three_members_and_one() 
     result = gsi.invoke({"problem": "p"})
     assert result["steps"] and result["stop_reason"] in ("eos", "max_steps")
     assert (await gsi.ainvoke({"problem": "p"}))["response"] == result["response"]
-    assert model.stop_ids == () and reward.range == (0.0, 1.0)
+    assert model.eos_ids == () and reward.range == (0.0, 1.0)
     with Uniform() as same, Length() as its_reward:
         close(same)
         close(its_reward)
@@ -87,7 +87,7 @@ async def test_what_is_derived_from_the_bases_runs_with_three_members_and_one() 
     [
         ({"draft": Unscored()}, "draft: Unscored lacks score; gsi_node.StepModelBase has all but vocabulary, sample"),
         ({"base": Unscored()}, "base: Unscored lacks score"),
-        ({"draft": Bare()}, "draft: Bare lacks fingerprint and stop_ids and supports and encode; gsi_node.StepModelB"),
+        ({"draft": Bare()}, "draft: Bare lacks fingerprint and eos_ids and supports and encode; gsi_node.StepModelB"),
         (
             {"base": "pocket:base"},
             "base: want an object with the StepModel protocol, got str 'pocket:base'; gsi_node.l",

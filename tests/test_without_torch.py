@@ -16,6 +16,7 @@ from gsi_node.models.servers.model import ServerModel
 from gsi_node.rewards.verifier.reward import VerifierReward
 from gsi_node.specs.load import load_model
 from gsi_node.text.tokens import Tokens
+from gsi_node.types import SamplingLaw
 from tests.miniature import miniature_tokenizer
 from tests.models.raw import RawServer, answered
 from tests.models.serving import MODEL, Bigram, Server
@@ -79,7 +80,9 @@ def specs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     miniature_tokenizer().save_pretrained(folder)
     tokens = Tokens.of_folder(str(folder), "test")
     assert tokens.format.shape[0] is not None  # there is a chat template
-    draft, base = (Bigram(tokens.size, tokens.stop_ids, seed=1, spread=spread) for spread in (2.0, 2.05))
+    draft, base = (
+        Bigram(tokens.size, tokens.step_ends(SamplingLaw()).sure_ids, seed=1, spread=spread) for spread in (2.0, 2.05)
+    )
     with ExitStack() as stack:
         urls = [stack.enter_context(Server(model, folder=str(folder))).url for model in (draft, base)]
         specs = dict(zip(("draft", "base"), (f"server:{url}/v1#{MODEL}" for url in urls), strict=True))

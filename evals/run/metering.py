@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from evals.run.cost import Size, Work, sizes_of
+from gsi_node.ends import StepEnds
 from gsi_node.protocols import Reward, StepModel, TokenModel, aask, ask, name_of, prompt_length
 from gsi_node.tools.timing import Span
 from gsi_node.types import Array, Ids, Key, Prefix, SamplingLaw, Score, Step
@@ -89,8 +90,8 @@ class MeteredModel(_Metered):
         return str(self.inner.vocabulary)
 
     @property
-    def stop_ids(self) -> tuple[int, ...]:
-        return tuple(self.inner.stop_ids)
+    def eos_ids(self) -> tuple[int, ...]:
+        return tuple(self.inner.eos_ids)
 
     def supports(self, law: SamplingLaw) -> None:
         self.inner.supports(law)
@@ -138,8 +139,11 @@ class MeteredTokenModel(MeteredModel):
             self.count(prefix, [row], fed_already=start)
         return laws
 
-    def step_of(self, token_ids: Sequence[int], log_prob: float) -> Step:
-        return self.inner.step_of(token_ids, log_prob)
+    def step_ends(self, law: SamplingLaw) -> StepEnds:
+        return self.inner.step_ends(law)
+
+    def step_of(self, prefix: Prefix, token_ids: Sequence[int], log_prob: float) -> Step:
+        return self.inner.step_of(prefix, token_ids, log_prob)
 
 
 class MeteredReward(_Metered):

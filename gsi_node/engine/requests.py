@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gsi_node.cancel import current_flag
 from gsi_node.core.rng import Stream
+from gsi_node.ends import StepEnds
 from gsi_node.engine.row import SampledRow
 from gsi_node.errors import BackendError, Cancelled
 from gsi_node.types import Ids, Key, SamplingLaw
@@ -91,16 +92,14 @@ class FeedRequest(Request[None]):
 
 
 class SampleRequest(Request[DrawnRows]):
-    """n rows of at most `limit` tokens from the law's softmax over `size` ids; a row ends with an id of `stops`.
+    """n rows of at most `limit` tokens from the law's softmax over `size` ids; a row ends as `ends` says.
 
     Row i draws from Stream(key, i) only.
     """
 
-    def __init__(
-        self, ids: Ids, n: int, key: Key, law: SamplingLaw, *, limit: int, stops: frozenset[int], size: int
-    ) -> None:
+    def __init__(self, ids: Ids, n: int, key: Key, law: SamplingLaw, *, limit: int, ends: StepEnds, size: int) -> None:
         super().__init__(ids)
-        self.n, self.key, self.limit, self.stops, self.size = n, key, limit, stops, size
+        self.n, self.key, self.limit, self.ends, self.size = n, key, limit, ends, size
         self.law = SamplingLaw(law.temperature, law.top_p)  # what the softmax depends on, equal where that is
         self._ended: dict[int, SampledRow] = {}
 
@@ -110,7 +109,7 @@ class SampleRequest(Request[DrawnRows]):
 
     def row(self, candidate: int) -> SampledRow:
         """A row at its beginning."""
-        return SampledRow(Stream(self.key, candidate), self.law, self.size, self.stops, self.limit, self.ids[-1])
+        return SampledRow(Stream(self.key, candidate), self.law, self.size, self.ends, self.limit, self.ids[-1])
 
     def ended(self, candidate: int, row: SampledRow) -> None:
         """A row is complete."""

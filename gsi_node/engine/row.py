@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gsi_node.core.rng import Stream
+from gsi_node.ends import END, START, StepEnds
 from gsi_node.types import SamplingLaw
 
 AHEAD = 64
@@ -15,19 +16,20 @@ AHEAD = 64
 class SampledRow:
     """One candidate of a request. ids, log_probs: the tokens drawn so far, and log π of each, in nats.
 
-    law, size: the softmax each is drawn from, over `size` ids. stops, limit: the row ends with one of these ids, or
-    with so many tokens. last: what is fed next, the last token of the prefix at first.
+    law, size: the softmax each is drawn from, over `size` ids. ends, limit: where the row ends, at the
+    latest with so many tokens. last: what is fed next, the last token of the prefix at first.
     """
 
     stream: Stream
     law: SamplingLaw
     size: int
-    stops: frozenset[int]
+    ends: StepEnds
     limit: int
     last: int
     ids: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
     ended: bool = False
+    _state: int = START
     _ahead: list[float] = field(default_factory=list)
 
     def uniform(self) -> float:
@@ -43,5 +45,6 @@ class SampledRow:
         self.last = token
         self.ids.append(token)
         self.log_probs.append(log_prob)
-        self.ended = token in self.stops or len(self.ids) == self.limit
+        self._state = int(self.ends.table[self._state, token])
+        self.ended = self._state == END or len(self.ids) == self.limit
         return self.ended

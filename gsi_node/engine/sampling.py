@@ -25,9 +25,9 @@ def check_law(law: SamplingLaw, vocabulary: int) -> None:
         raise LawMismatch(f"top_p is {law.top_p}; it must be above 0 and at most 1 (1 switches the nucleus off)")
     if law.max_step_tokens < 1:
         raise LawMismatch(f"max_step_tokens is {law.max_step_tokens}; a step needs room for at least one token")
-    foreign = [i for i in law.stop_ids or () if not 0 <= i < vocabulary]
+    foreign = [i for i in law.eos_ids or () if not 0 <= i < vocabulary]
     if foreign:
-        raise LawMismatch(f"stop ids {foreign[:5]} are outside of the model's {vocabulary} token ids")
+        raise LawMismatch(f"EOS ids {foreign[:5]} are outside of the model's {vocabulary} token ids")
 
 
 def log_probs(logits: Tensor, law: SamplingLaw) -> Tensor:

@@ -52,8 +52,8 @@ class RemoteModel(_Service, ModelClient):
         return self._health.vocabulary
 
     @property
-    def stop_ids(self) -> tuple[int, ...]:
-        return self._health.stop_ids
+    def eos_ids(self) -> tuple[int, ...]:
+        return self._health.eos_ids
 
     def supports(self, law: SamplingLaw) -> None:
         """What the served model supports; LawMismatch with its words."""
@@ -78,8 +78,8 @@ class RemoteModel(_Service, ModelClient):
             )
         )
 
-    def step_of(self, token_ids: Sequence[int], log_prob: float) -> Step:
-        """The step of these token ids, as the served model reads them."""
+    def step_of(self, prefix: Prefix, token_ids: Sequence[int], log_prob: float) -> Step:
+        """The step of these token ids behind a prefix, as the served model reads them."""
 
         def read(answer: Any) -> Step:
             text, finished = self._health.of(answer)["text"], answer["finished"]
@@ -88,16 +88,23 @@ class RemoteModel(_Service, ModelClient):
             return Step(text, tuple(token_ids), log_prob, finished)
 
         return self.transport.wait(
-            self.transport.ask("/decode", {"token_ids": list(token_ids)}, read, f"decoding {len(token_ids)} tokens")
+            self.transport.ask(
+                "/decode",
+                {"prefix": pack_prefix(prefix), "token_ids": list(token_ids)},
+                read,
+                f"decoding {len(token_ids)} tokens",
+            )
         )
 
     async def _sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
         body = {"prefix": pack_prefix(prefix), "n": n, "key": asdict(key), "law": asdict(law)}
 
-        stops = {*self.stop_ids, *(law.stop_ids or ())}
+        eos_ids = {*self.eos_ids, *(law.eos_ids or ())}
 
         def read(answer: Any) -> list[Step]:
-            return [read_step(step, law.max_step_tokens, stops) for step in expect(self._health.of(answer)["steps"], n)]
+            return [
+                read_step(step, law.max_step_tokens, eos_ids) for step in expect(self._health.of(answer)["steps"], n)
+            ]
 
         what, entries = f"sampling {n} steps after {len(prefix.steps)}", n * law.max_step_tokens
         return await self.transport.ask("/sample", body, read, what, entries=entries)

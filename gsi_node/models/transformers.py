@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from math import fsum, isnan, nan
+from math import fsum, inf, isnan, nan
 from pathlib import Path
 from typing import Self
 
@@ -99,7 +99,7 @@ class TransformersModel(Tokenized, AsyncTwins):
     def fingerprint(self) -> str:
         """A digest of config, dtype, prompt settings and weights (`model_digest` says how weights are sampled), of the
         whole tokenizer, and of the rendered prompt, which a template may date. Devices differ by rounding alone."""
-        first = model_digest(self.engine.model, (self.vocabulary, self.tokens.format.shape, self.stop_ids))
+        first = model_digest(self.engine.model, (self.vocabulary, self.tokens.format.shape, self.eos_ids))
         return fingerprint_of(first, {"tokenizer": self.tokens.codec.content, "prompt": self.tokens.format.rendered})
 
     def supports(self, law: SamplingLaw) -> None:
@@ -120,9 +120,9 @@ class TransformersModel(Tokenized, AsyncTwins):
             raise ConfigError(f"n is {n}; ask for at least one candidate")
         ids = self.prefix_ids(prefix)
         limit = min(law.max_step_tokens, self._room(ids, 1))
-        stops = frozenset(self.stop_ids if law.stop_ids is None else law.stop_ids)
-        drawn = self.engine.draw(ids, n, key, law, limit=limit, stops=stops, size=self.tokens.size)
-        return [self._step(tokens, values) for tokens, values in drawn]
+        ends = self.step_ends(law)
+        drawn = self.engine.draw(ids, n, key, law, limit=limit, ends=ends, size=self.tokens.size)
+        return [self._step(prefix, tokens, values) for tokens, values in drawn]
 
     def score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
         """log π(y_i | x) under `law`, in nats, in one forward pass; −inf where a step lies outside of the law."""
@@ -145,7 +145,8 @@ class TransformersModel(Tokenized, AsyncTwins):
         for i, row in enumerate(rows):
             if isnan(known[row]):
                 raise self._no_number(f"the log-probability of candidate {i}")
-        return [Score(known[row]) for row in rows]
+        ends = self.step_ends(law)
+        return [Score(-inf if ends.beyond(row) else known[row]) for row in rows]
 
     def next_log_probs(
         self, prefix: Prefix, rows: Sequence[Ids], starts: Sequence[int], law: SamplingLaw
@@ -170,11 +171,11 @@ class TransformersModel(Tokenized, AsyncTwins):
         """Free the prefix cache. The weights go with the object."""
         self.engine.cache.clear()
 
-    def _step(self, tokens: list[int], values: list[float]) -> Step:
+    def _step(self, prefix: Prefix, tokens: list[int], values: list[float]) -> Step:
         log_prob = fsum(values)
         if isnan(log_prob):
             raise self._no_number("the log-probability of a sampled step")
-        return self.step_of(tokens, log_prob)
+        return self.step_of(prefix, tokens, log_prob)
 
     def _room(self, ids: Ids, needed: int) -> int:
         """Tokens left in the model's context after `ids`; ConfigError if fewer than `needed`."""

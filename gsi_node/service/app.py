@@ -47,7 +47,7 @@ class Service:
             "role": "model" if reward is None else "reward",
             "fingerprint": self._fingerprint,
             "vocabulary": model.vocabulary if reward is None else "",
-            "stop_ids": list(model.stop_ids) if reward is None else [],
+            "eos_ids": list(model.eos_ids) if reward is None else [],
             "range": None if reward is None else list(reward.range),
         }
         work: list[tuple[str, type[bodies.Body], Callable[[Any], dict[str, Any]]]]
@@ -100,7 +100,7 @@ class Service:
     def _decode(self, body: bodies.DecodeBody) -> dict[str, Any]:
         if not isinstance(self._model, DecodingModel):
             raise ConfigError("the served model has no step_of, which would read token ids; leave token_ids out")
-        step = self._model.step_of(body.token_ids, 0.0)
+        step = self._model.step_of(body.prefix.prefix(), body.token_ids, 0.0)
         return {"text": step.text, "finished": step.finished}
 
     def _supports(self, body: bodies.SupportsBody) -> dict[str, Any]:

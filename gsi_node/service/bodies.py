@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gsi_node.types import Key, Prefix, SamplingLaw, Step
+from gsi_node.types import Ends, Key, Prefix, SamplingLaw, Step
 
 # fail_fast: a list of a million wrong items is one error, not a million.
 Id = Annotated[int, Field(ge=0, lt=1 << 31)]
@@ -41,14 +41,23 @@ class PrefixBody(Body):
         return Prefix(self.problem, tuple(step.step() for step in self.steps))
 
 
+class EndsBody(Body):
+    strings: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=64)], ...], Field(max_length=8)]
+    after_text: bool
+
+    def ends(self) -> Ends:
+        return Ends(self.strings, self.after_text)
+
+
 class LawBody(Body):
     temperature: Annotated[float, Field(gt=0, le=100)]
     top_p: Annotated[float, Field(gt=0, le=1)]
     max_step_tokens: Annotated[int, Field(ge=1, le=1 << 14)]
-    stop_ids: Annotated[tuple[Id, ...], Field(max_length=1 << 17, fail_fast=True)] | None
+    ends: EndsBody
+    eos_ids: Annotated[tuple[Id, ...], Field(max_length=1 << 10, fail_fast=True)] | None
 
     def law(self) -> SamplingLaw:
-        return SamplingLaw(self.temperature, self.top_p, self.max_step_tokens, self.stop_ids)
+        return SamplingLaw(self.temperature, self.top_p, self.max_step_tokens, self.ends.ends(), self.eos_ids)
 
 
 class KeyBody(Body):
@@ -84,6 +93,7 @@ class EncodeBody(Body):
 
 
 class DecodeBody(Body):
+    prefix: PrefixBody
     token_ids: Annotated[BoundedIds, Field(min_length=1)]
 
 

@@ -33,7 +33,7 @@ def check_models(models: Models, config: GSIConfig) -> None:
         _check_tokens(models, config)
     asked = [getattr(models, role) for role in ("draft", "base") if role in rule.models]
     for model in asked:
-        law = config.law(stop_ids=models.stop_ids)
+        law = config.law(eos_ids=models.eos_ids)
         model.supports(law)
         if rule.uses_ratio:
             check_ratio(model, law)  # a server may sample what it cannot score

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from pydantic import model_validator
 
+from gsi_node.step.endings import step_ends
 from gsi_node.step.fields import Settings
 from gsi_node.step.methods import METHODS, Method
 from gsi_node.types import SamplingLaw
@@ -23,6 +24,10 @@ class GSIConfig(Settings):
     def _consistent(self) -> Self:
         if self.method not in METHODS:
             raise ValueError(f"method: unknown {self.method!r}; known: {', '.join(METHODS)}")
+        if self.step_end is not None:
+            _, most = step_ends(self.step_end)
+            if most is not None and most > self.max_step_tokens:
+                raise ValueError(f"step_end: {self.step_end} is beyond max_step_tokens, {self.max_step_tokens}")
         if self.allow_degraded and METHODS[self.method].fallback is None:
             raise ValueError(
                 f"allow_degraded: method {self.method} has no fallback that the base could decide its steps by; set it "
@@ -43,10 +48,13 @@ class GSIConfig(Settings):
         """The method as a value."""
         return METHODS[self.method]
 
-    def law(self, *, tokens_so_far: int = 0, stop_ids: tuple[int, ...] | None = None) -> SamplingLaw:
+    def law(self, *, tokens_so_far: int = 0, eos_ids: tuple[int, ...] | None = None) -> SamplingLaw:
         """The sampling law of the next step: a step is also cut where the response would exceed max_tokens."""
+        ends, most = step_ends(self.rule.step_end if self.step_end is None else self.step_end)
         room = max(1, self.max_tokens - tokens_so_far)
-        return SamplingLaw(self.temperature, self.top_p, min(self.max_step_tokens, room), stop_ids)
+        return SamplingLaw(
+            self.temperature, self.top_p, min(most or self.max_step_tokens, self.max_step_tokens, room), ends, eos_ids
+        )
 
 
 DEFAULT = GSIConfig()

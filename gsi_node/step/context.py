@@ -34,9 +34,9 @@ class Models:
         return [model for model in (self.draft, self.base) if model is not None]
 
     @cached_property
-    def stop_ids(self) -> tuple[int, ...]:
-        """The step ends of the sampling law: those of both models together."""
-        return tuple(sorted({i for model in self.language_models() for i in model.stop_ids}))
+    def eos_ids(self) -> tuple[int, ...]:
+        """The ids that end a response under the sampling law: those of both models together."""
+        return tuple(sorted({i for model in self.language_models() for i in model.eos_ids}))
 
 
 @dataclass(frozen=True, slots=True)

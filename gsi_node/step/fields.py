@@ -51,6 +51,10 @@ class Settings(BaseModel):
         Finite, Field(gt=0), About("sampling temperature of both models", option=True, override=False)
     ] = 0.7
     top_p: Annotated[Finite, Field(gt=0, le=1), About("nucleus of both models' sampling", override=False)] = 1.0
+    step_end: Annotated[
+        str | tuple[str, ...] | None,
+        About("where a step ends: paragraph, line, tokens:K, or a list of strings (default: paragraph)", option=True),
+    ] = None
     max_steps: Annotated[AtLeastOne, About("steps at most", option=True)] = 64
     max_step_tokens: Annotated[AtLeastOne, About("tokens a step at most")] = 512
     max_tokens: Annotated[AtLeastOne, About("tokens a response at most")] = 4096

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gsi_node.core.accept import joined_law
 from gsi_node.core.choose import Chooser
@@ -32,7 +32,7 @@ class StepTables:
     reward: Mapping[str, float]
 
     def models(self, rule: Method, choosers: Callable[[Key, int], Chooser]) -> Models:
-        """Those that a method asks; of one that drafts tokens, over steps of one token each, which ends the step."""
+        """Those that a method asks; of one that drafts tokens, over steps of one token each."""
         reward = TableReward(self.reward, range=(min(self.reward.values()), max(self.reward.values())))
         if rule.propose == "specdec":
             return Models(self._tokens(self.draft), self._tokens(self.base), reward)
@@ -42,9 +42,7 @@ class StepTables:
 
     def _tokens(self, table: Mapping[str, float]) -> TokenTable:
         texts = sorted({*self.draft, *self.base})
-        one_token = TokenTable(texts, lambda prefix, ids: [table.get(text, 0.0) for text in texts])
-        one_token.stop_ids = tuple(range(len(texts)))
-        return one_token
+        return TokenTable(texts, lambda prefix, ids: [table.get(text, 0.0) for text in texts])
 
 
 def exact_step_law(
@@ -84,6 +82,7 @@ def _half(config: GSIConfig, tables: StepTables, *, falls_back: bool = False) ->
             return chooser
 
         models, law = tables.models(config.rule, choosers), config.law()
+        law = replace(law, max_step_tokens=1) if config.rule.propose == "specdec" else law
         context = StepContext(models, config, "", _PREFIX, law, falls_back=falls_back, choosers=choosers)
         judging, verdict = run(_settled(context))[0]
         return judging.steps[verdict.chosen].text if isinstance(verdict, Commit) else None

@@ -47,6 +47,7 @@ class Method:
     fallback: Method | None = None
     _: KW_ONLY
     single: bool = False
+    step_end: str = "paragraph"
     source: str = ""
 
     def __post_init__(self) -> None:

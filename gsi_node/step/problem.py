@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from gsi_node.errors import ConfigError, shown
 from gsi_node.protocols import DecodingModel, StepModel
 from gsi_node.step.records import initial_record
-from gsi_node.types import Plain, default_id
+from gsi_node.types import Plain, Prefix, Step, default_id
 
 
 def read_text(problem: object, where: str) -> str:
@@ -40,7 +40,7 @@ def read_initial_steps(given: object, models: Sequence[StepModel]) -> tuple[list
         return [], False
     if not isinstance(given, Sequence) or isinstance(given, str | bytes):
         raise ConfigError(f"initial_steps: want a list of dicts with 'text', got {shown(given)}")
-    records, finished = [], False
+    records, before, finished = [], Prefix(""), False
     for i, step in enumerate(given):
         where = f"initial_steps[{i}]"
         if finished:
@@ -54,12 +54,13 @@ def read_initial_steps(given: object, models: Sequence[StepModel]) -> tuple[list
             text = text if text.endswith("\n\n") else text.rstrip("\n") + "\n\n"
             ids = models[0].encode(text)
         else:
-            finished = _checked(text, ids, models, where)
+            finished = _checked(text, ids, before, models, where)
         records.append(initial_record(text, ids))
+        before = before.extended(Step(text, tuple(ids), 0.0, finished))
     return records, finished
 
 
-def _checked(text: str, ids: object, models: Sequence[StepModel], where: str) -> bool:
+def _checked(text: str, ids: object, before: Prefix, models: Sequence[StepModel], where: str) -> bool:
     """Whether the step of these ids, which must say the text, ends the response."""
     if not isinstance(ids, Sequence) or isinstance(ids, str | bytes) or not ids:
         raise ConfigError(f"{where}: want token_ids as a list of integers, got {shown(ids)}")
@@ -74,11 +75,10 @@ def _checked(text: str, ids: object, models: Sequence[StepModel], where: str) ->
                 "text to; leave token_ids out"
             )
         return False
-    ends = set(model.stop_ids)
-    inside = [i for i in ids[:-1] if i in ends and model.step_of((i,), 0.0).finished]
+    inside = [i for i in ids[:-1] if i in model.eos_ids]
     if inside:
         raise ConfigError(f"{where}: token id {inside[0]} ends the response, but others come after it; leave them out")
-    step = model.step_of(tuple(ids), 0.0)
+    step = model.step_of(before, tuple(ids), 0.0)
     if step.text != text:
         raise ConfigError(
             f"{where}: its token_ids say {shown(step.text)}, its text is {shown(text)}; give both of one step, or the "

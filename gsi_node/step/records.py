@@ -34,7 +34,7 @@ def next_context(
 ) -> StepContext:
     """Where a run stands after the records of its committed steps, none of which ends the response."""
     prefix = Prefix(problem, tuple(Step(r["text"], tuple(r["token_ids"]), 0.0, False) for r in done))
-    law = config.law(tokens_so_far=_tokens(done), stop_ids=models.stop_ids)
+    law = config.law(tokens_so_far=_tokens(done), eos_ids=models.eos_ids)
     return StepContext(models, config, problem_id, prefix, law, lost=lost_draft(done))
 
 

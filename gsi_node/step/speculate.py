@@ -19,6 +19,7 @@ import numpy as np
 
 from gsi_node.bases import AsyncTwins
 from gsi_node.core.choose import Chooser, KeyedChooser
+from gsi_node.ends import StepEnds
 from gsi_node.errors import ConfigError, InvalidLogProb
 from gsi_node.protocols import TokenModel, name_of
 from gsi_node.step.calls import Call, Stage, run
@@ -41,8 +42,8 @@ def speculate(
     the base's verified ones (scored), and one token of its own a verification (generated) unless the draft had ended
     the step: these are the positions of the forwards. Raises InvalidLogProb.
     """
-    stops = frozenset(base.stop_ids if law.stop_ids is None else law.stop_ids)
-    rows = [_Row(chooser_of(i), stops, law.max_step_tokens) for i in range(n)]
+    ends = base.step_ends(law)
+    rows = [_Row(chooser_of(i), ends, law.max_step_tokens) for i in range(n)]
     while live := [row for row in rows if not row.ended(row.tokens)]:
         for _ in range(gamma):
             going = [row for row in live if not row.ended(row.ids)]
@@ -59,7 +60,7 @@ def speculate(
         laws = yield Call("base", base, "next_log_probs", arguments, tokens=(own, proposed))
         for row, p in zip(live, laws, strict=True):
             row.verify(_checked(p, "base", base))
-    return [base.step_of(row.tokens, math.fsum(row.log_probs)) for row in rows]
+    return [base.step_of(prefix, row.tokens, math.fsum(row.log_probs)) for row in rows]
 
 
 @dataclass(slots=True)
@@ -67,7 +68,7 @@ class _Row:
     """One candidate: its committed tokens with their log p, and the drafted ones with their q."""
 
     chooser: Chooser
-    stops: frozenset[int]
+    ends: StepEnds
     limit: int
     tokens: tuple[int, ...] = ()
     log_probs: list[float] = field(default_factory=list)
@@ -84,7 +85,7 @@ class _Row:
         return self.ids[:-1] if self.ended(self.ids) else self.ids
 
     def ended(self, ids: tuple[int, ...]) -> bool:
-        return len(ids) == self.limit or (bool(ids) and ids[-1] in self.stops)
+        return len(ids) == self.limit or self.ends.length(ids) is not None
 
     def propose(self, q: Array) -> None:
         self.drafted.append(self.chooser.choose(q))
@@ -138,8 +139,8 @@ class SpeculativeModel(AsyncTwins):
         return f"speculative:{self.gamma}:{self.draft.fingerprint}:{self.base.fingerprint}"
 
     @property
-    def stop_ids(self) -> tuple[int, ...]:
-        return self.base.stop_ids
+    def eos_ids(self) -> tuple[int, ...]:
+        return self.base.eos_ids
 
     def supports(self, law: SamplingLaw) -> None:
         self.draft.supports(law)
@@ -148,8 +149,8 @@ class SpeculativeModel(AsyncTwins):
     def encode(self, text: str) -> tuple[int, ...]:
         return self.base.encode(text)
 
-    def step_of(self, token_ids: Sequence[int], log_prob: float) -> Step:
-        return self.base.step_of(token_ids, log_prob)
+    def step_of(self, prefix: Prefix, token_ids: Sequence[int], log_prob: float) -> Step:
+        return self.base.step_of(prefix, token_ids, log_prob)
 
     def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
         """n steps of π_B's law; candidate i decides by Stream(key, i) only."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
 
 from gsi_node.bases import AsyncTwins
 from gsi_node.core.choose import Chooser, KeyedChooser
-from gsi_node.errors import ConfigError, VocabularyMismatch
+from gsi_node.ends import END, START, StepEnds
+from gsi_node.errors import ConfigError, LawMismatch, VocabularyMismatch
 from gsi_node.identity import described, fingerprint_of
-from gsi_node.types import Array, Key, Prefix, SamplingLaw, Score, Step
+from gsi_node.types import PARAGRAPH, Array, Ends, Key, Prefix, SamplingLaw, Score, Step
 
 Table = Mapping[str, float]
 EOS_ID = 0x110000  # the first integer that is no Unicode code point
@@ -21,13 +23,13 @@ EOS_ID = 0x110000  # the first integer that is no Unicode code point
 class TableModel(AsyncTwins):
     """π(y | x) from {step text: probability}, already under the sampling law: temperature is not applied again.
 
-    table: one for every prefix, or a function of the prefix. A step whose text does not end in a blank line ends the
-    response. Token ids are Unicode code points, then EOS_ID where the step ends the response. Probabilities must sum
-    to 1 within 1e-9.
+    table: one for every prefix, or a function of the prefix. A step whose text holds no step end ends the response; one
+    that goes on behind an end is refused (LawMismatch). Token ids are Unicode code points, then EOS_ID where the step
+    ends the response. Probabilities must sum to 1 within 1e-9.
     """
 
     vocabulary = "unicode code points"
-    stop_ids = (EOS_ID,)
+    eos_ids = (EOS_ID,)
 
     def __init__(
         self,
@@ -49,12 +51,16 @@ class TableModel(AsyncTwins):
         return fingerprint_of(first, {"function": described(self._table)}) if callable(self._table) else first
 
     def supports(self, law: SamplingLaw) -> None:
-        """Every law: the table is the law."""
+        """Every law whose step ends are those of the table; else LawMismatch."""
+        if not law.ends.strings:
+            raise LawMismatch(f"table model {self.name!r} has whole steps, which no number of tokens ends; name an end")
+        if not callable(self._table):
+            self._at(Prefix(""), law)
 
     def encode(self, text: str) -> tuple[int, ...]:
         return tuple(map(ord, text))
 
-    def step_of(self, token_ids: Sequence[int], log_prob: float) -> Step:
+    def step_of(self, prefix: Prefix, token_ids: Sequence[int], log_prob: float) -> Step:
         finished = token_ids[-1] == EOS_ID
         points = token_ids[:-1] if finished else token_ids
         if not all(0 <= i < EOS_ID for i in points):
@@ -62,33 +68,40 @@ class TableModel(AsyncTwins):
         return Step("".join(map(chr, points)), tuple(token_ids), log_prob, finished)
 
     def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
-        texts, log_probs = zip(*_logs(self._at(prefix)).items(), strict=True)
+        texts, log_probs = zip(*_logs(self._at(prefix, law)).items(), strict=True)
         chosen = [self._chooser(key, i).choose(log_probs) for i in range(n)]
-        return [table_step(texts[index], log_probs[index]) for index in chosen]
+        return [table_step(texts[index], log_probs[index], law.ends) for index in chosen]
 
     def score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
-        logs = _logs(self._at(prefix))
+        logs = _logs(self._at(prefix, law))
         return [Score(logs.get(step.text, -math.inf)) for step in steps]
 
-    def _at(self, prefix: Prefix) -> Table:
-        if not callable(self._table):
-            return self._table
-        table = self._table(prefix)
-        _check(table, self.name)
+    def _at(self, prefix: Prefix, law: SamplingLaw) -> Table:
+        table = self._table(prefix) if callable(self._table) else self._table
+        if callable(self._table):
+            _check(table, self.name)
+        beyond = [text for text in table if _byte_ends(law.ends).beyond(text.encode())]
+        if beyond:
+            raise LawMismatch(f"table model {self.name!r}: step {beyond[0]!r:.60} goes on behind an end of {law.ends}")
         return table
 
 
-def table_step(text: str, log_prob: float) -> Step:
+@lru_cache
+def _byte_ends(ends: Ends) -> StepEnds:
+    return StepEnds(ends, [bytes((byte,)) for byte in range(256)], ())
+
+
+def table_step(text: str, log_prob: float, ends: Ends = PARAGRAPH) -> Step:
     """The step a table model makes of a text; log_prob in nats."""
-    finished = not text.endswith("\n\n")
+    finished = _byte_ends(ends).length(text.encode()) is None
     return Step(text, tuple(map(ord, text)) + ((EOS_ID,) if finished else ()), log_prob, finished)
 
 
 class TokenTable(AsyncTwins):
     """π(token | x, tokens of the step so far) from a function to probabilities, one a token id, under the sampling law.
 
-    tokens: the text of each id. A token whose text contains a blank line ends the step, and so does the id `eos`, which
-    also ends the response and has no text. The probabilities must sum to 1 within 1e-9.
+    tokens: the text of each id. The id `eos`, which ends the response, has no text. The probabilities must sum to
+    1 within 1e-9.
     """
 
     def __init__(
@@ -102,13 +115,23 @@ class TokenTable(AsyncTwins):
     ) -> None:
         self.name = name
         self._tokens, self._table, self._eos, self._chooser = tuple(tokens), table, eos, chooser
-        self.stop_ids = tuple(i for i, text in enumerate(tokens) if i == eos or "\n\n" in text)
+        self.eos_ids = () if eos is None else (eos,)
+        self._ends = lru_cache(16)(self._ends_under)
         self.vocabulary = f"{self._tokens} {eos}"
         first = "tokens:" + blake2b(f"{name} {self.vocabulary}".encode(), digest_size=8).hexdigest()
         self.fingerprint = fingerprint_of(first, {"function": described(table)})
 
     def supports(self, law: SamplingLaw) -> None:
-        """Every law: the table is the law; it only cuts steps at max_step_tokens and at the stop ids."""
+        """Every law: the table is the law; it only cuts steps at max_step_tokens and at their ends."""
+
+    def step_ends(self, law: SamplingLaw) -> StepEnds:
+        """Where steps end under `law`."""
+        return self._ends(law.ends, self.eos_ids if law.eos_ids is None else law.eos_ids)
+
+    def _ends_under(self, ends: Ends, eos_ids: tuple[int, ...]) -> StepEnds:
+        return StepEnds(
+            ends, [b"" if i == self._eos else text.encode() for i, text in enumerate(self._tokens)], eos_ids
+        )
 
     def encode(self, text: str) -> tuple[int, ...]:
         ids: list[int] = []
@@ -120,7 +143,7 @@ class TokenTable(AsyncTwins):
             text = text[len(self._tokens[ids[-1]]) :]
         return tuple(ids)
 
-    def step_of(self, token_ids: Sequence[int], log_prob: float) -> Step:
+    def step_of(self, prefix: Prefix, token_ids: Sequence[int], log_prob: float) -> Step:
         if not all(0 <= i < len(self._tokens) for i in token_ids):
             raise VocabularyMismatch(
                 f"token table {self.name!r} knows ids below {len(self._tokens)}, got {max(token_ids)}"
@@ -137,20 +160,23 @@ class TokenTable(AsyncTwins):
         ]
 
     def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
-        stops = self.stop_ids if law.stop_ids is None else law.stop_ids
-        steps = []
+        after, steps = self.step_ends(law).table, []
         for candidate in range(n):
-            chooser, log_prob = self._chooser(key, candidate), 0.0
+            chooser, log_prob, state = self._chooser(key, candidate), 0.0, START
             ids: tuple[int, ...] = ()
-            while len(ids) < law.max_step_tokens and not (ids and ids[-1] in stops):
+            while len(ids) < law.max_step_tokens and state != END:
                 logs = self._at(prefix, ids)
                 token = chooser.choose(logs)
-                ids, log_prob = (*ids, token), log_prob + float(logs[token])
-            steps.append(self.step_of(ids, log_prob))
+                ids, log_prob, state = (*ids, token), log_prob + float(logs[token]), after[state, token]
+            steps.append(self.step_of(prefix, ids, log_prob))
         return steps
 
     def score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
+        ends = self.step_ends(law)
+
         def log_prob(ids: tuple[int, ...]) -> float:
+            if ends.beyond(ids):
+                return -math.inf
             return float(sum(self._at(prefix, ids[:j])[token] for j, token in enumerate(ids)))
 
         return [Score(log_prob(step.token_ids)) for step in steps]

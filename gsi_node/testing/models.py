@@ -24,7 +24,7 @@ _SIGMAS = 5.0
 class Subject:
     """A backend under contract. make: a new one, with nothing cached. tolerance: nats a token, between two ways to the
     same number. law: one under which candidates differ. eos: the id that ends a response, where it is known. cuts:
-    whether it obeys max_step_tokens and its stop ids."""
+    whether it obeys max_step_tokens and the step ends."""
 
     make: Callable[[], StepModel]
     tolerance: float = 1e-6
@@ -93,11 +93,11 @@ def check_shape(subject: Subject) -> None:
     """The members are there, two equal models have one identity, and n candidates are n steps of token ids."""
     model, other = subject.make(), subject.make()
     require_model("the model", model, score=True)
-    for member in ("vocabulary", "fingerprint", "stop_ids"):
+    for member in ("vocabulary", "fingerprint", "eos_ids"):
         here, there = getattr(model, member), getattr(other, member)
         told = member != "fingerprint" or "+instance:" not in here  # the default of a model that nobody can tell
         require(here == there or not told, f"{member}: two models made alike have {here!r:.80} and {there!r:.80}")
-    require(list(model.stop_ids) == sorted(set(model.stop_ids)), "stop_ids are not sorted, or one stands twice")
+    require(list(model.eos_ids) == sorted(set(model.eos_ids)), "eos_ids are not sorted, or one stands twice")
     model.supports(subject.law)
     steps = _asked(model, "sample", Prefix(subject.problem), 3, KEY, subject.law)
     require(len(steps) == 3, f"{len(steps)} steps where 3 were asked for")
@@ -192,22 +192,23 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def check_step_ends(subject: Subject) -> None:
-    """Steps end at the first stop id, which belongs to them, or are cut at max_step_tokens; EOS is no text."""
-    model = subject.make()
-    stops, ended = set(model.stop_ids), 0
+    """Steps end at their first end, which belongs to them, or are cut at max_step_tokens; EOS is no text."""
+    model, ended = subject.make(), 0
+    ends = getattr(model, "step_ends", lambda law: None)(subject.law)
     for position, prefix in enumerate(walk(model, subject, 2)):
         for step in model.sample(prefix, 16, Key(1, "ends", position, "draft"), subject.law):
-            *inner, last = step.token_ids
+            last = step.token_ids[-1]
             if subject.eos is not None:
                 require(step.finished == (last == subject.eos), f"finished={step.finished}, but it ends with id {last}")
-            if subject.cuts:
-                require(not stops.intersection(inner), f"{step} goes on after a stop id")
+            if subject.cuts and ends is not None:
+                length = ends.length(step.token_ids)
+                require(length in (None, len(step.token_ids)), f"{step} goes on after a step end")
                 full = len(step.token_ids) == subject.law.max_step_tokens
-                require(last in stops or full or not stops, f"{step} ends before its end: no stop id, and not cut")
-                ended += last in stops
+                require(length is not None or full, f"{step} ends before its end, and is not cut")
+                ended += length is not None
             require(not (step.finished and step.text.endswith("\n\n")), f"{step} ends the response with a blank line")
-    required = subject.cuts and bool(stops)
-    require(ended > 0 or not required, "no step came to a stop id: give a law with more tokens a step")
+    required = subject.cuts and ends is not None
+    require(ended > 0 or not required, "no step came to its end: give a law with more tokens a step")
 
 
 def check_cut(subject: Subject) -> None:

@@ -5,6 +5,7 @@ Control tokens are the tokenizer's special tokens, and further added tokens that
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from functools import cached_property
@@ -19,7 +20,6 @@ from gsi_node.types import Ids
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-STEP_END = "\n\n"
 _MARKUP = re.compile(r"<\S.*>|\[\S.*\]", re.DOTALL)
 
 
@@ -71,11 +71,18 @@ class Codec:
         head = self._plain.decode(self._anchor, skip_special_tokens=False)
         return self._plain.decode([*self._anchor, *kept], skip_special_tokens=False)[len(head) :]
 
-    def ids_containing(self, text: str, rows: int) -> Ids:
-        """Sorted ids below `rows` whose own text contains `text`, control tokens excepted."""
-        known = sorted(i for i in self.tokens if i < rows)
-        decoded = self._plain.decode_batch([[i] for i in known], skip_special_tokens=False)
-        return tuple(i for i, word in zip(known, decoded, strict=True) if text in word and i not in self.control_ids)
+    @property
+    def decoder(self) -> str:
+        """What turns tokens into text, as the tokenizer's file describes it."""
+        return repr(json.loads(self._plain.to_str()).get("decoder")).replace("'", '"')
+
+    @cached_property
+    def texts(self) -> dict[int, str]:
+        """Token id → what it writes in the middle of a text."""
+        known = list(self.tokens)
+        head = self._plain.decode(self._anchor, skip_special_tokens=False) if self._anchor else ""
+        rows = self._plain.decode_batch([[*self._anchor, i] for i in known], skip_special_tokens=False)
+        return {i: text[len(head) :] for i, text in zip(known, rows, strict=True)}
 
     def fingerprint(self, rows: int) -> str:
         """A digest of the id → token map over the ids a model with `rows` output rows can emit as tokens."""

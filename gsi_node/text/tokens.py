@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Self
 
+from gsi_node.ends import StepEnds
 from gsi_node.errors import ConfigError, VocabularyMismatch
-from gsi_node.text.codec import STEP_END, Codec
+from gsi_node.text.codec import Codec
 from gsi_node.text.prompt import USUAL, PromptSettings, prompt_format
+from gsi_node.text.spelling import spelled
 from gsi_node.text.tokenizers import eos_beside, served_tokenizer
-from gsi_node.types import Ids, Prefix, Step
+from gsi_node.types import Ends, Ids, Prefix, SamplingLaw, Step
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -20,8 +23,7 @@ if TYPE_CHECKING:
 class Tokens:
     """name: of the model, for messages. size: ids below it can be emitted, and no other takes part in a softmax.
 
-    eos_ids: sorted, the tokenizer's EOS and the model's. stop_ids: sorted, every id whose text contains "\\n\\n", and
-    those of eos_ids.
+    eos_ids: sorted, the tokenizer's EOS and the model's. bytes_of: what each id writes; EOS nothing.
     """
 
     def __init__(
@@ -44,10 +46,13 @@ class Tokens:
         own = tokenizer.eos_token_id
         added = {i for i in model_eos if i is not None and i in self.codec.added_ids}
         self.eos_ids: Ids = tuple(sorted(int(i) for i in added | {own} if i is not None and i < self.size))
-        self.stop_ids: Ids = tuple(sorted({*self.codec.ids_containing(STEP_END, self.size), *self.eos_ids}))
-        self.format = prompt_format(self.codec, prompt, ending=STEP_END)
+        self.bytes_of = spelled(self.codec)[: self.size]
+        self.format = prompt_format(self.codec, prompt, ending="\n\n")
         self._prompt_ids = lru_cache(256)(self.format.ids)
         self._eos = frozenset(self.eos_ids)
+        for i in self.eos_ids:
+            self.bytes_of[i] = b""
+        self._ends = lru_cache(16)(self._ends_under)
 
     @classmethod
     def of_folder(cls, source: str, name: str, prompt: PromptSettings = USUAL) -> Self:
@@ -67,10 +72,28 @@ class Tokens:
             chain(self._prompt_ids(prefix.problem, prefix.earlier), *(step.token_ids for step in prefix.steps))
         )
 
-    def step(self, ids: Ids, log_prob: float, error: float = 0.0) -> Step:
-        """The step of these ids. Raises VocabularyMismatch for ids without a token."""
+    def step(self, prefix: Prefix, ids: Ids, log_prob: float, error: float = 0.0) -> Step:
+        """The step of these ids behind a prefix. Raises VocabularyMismatch for ids without a token."""
         self.check(ids)
-        return Step(self.codec.decode(ids, drop=self._eos), ids, log_prob, ids[-1] in self._eos, error)
+        finished = ids[-1] in self._eos
+        reader = codecs.getincrementaldecoder("utf-8")("replace")
+        reader.decode(self._left(prefix))
+        text = reader.decode(b"".join(self.bytes_of[i] for i in ids), final=finished)
+        return Step(text, ids, log_prob, finished, error)
+
+    def _left(self, prefix: Prefix) -> bytes:
+        """The last bytes of the response, which may be the beginning of a character."""
+        before = chain.from_iterable(reversed(step.token_ids) for step in reversed(prefix.steps))
+        last = list(islice((i for i in before if self.bytes_of[i]), 3))
+        return b"".join(self.bytes_of[i] for i in reversed(last))
+
+    def step_ends(self, law: SamplingLaw) -> StepEnds:
+        """Where steps end under `law`."""
+        return self._ends(law.ends, self.eos_ids if law.eos_ids is None else law.eos_ids)
+
+    def _ends_under(self, ends: Ends, eos_ids: Ids) -> StepEnds:
+        control = self.codec.control_ids
+        return StepEnds(ends, [None if i in control else text for i, text in enumerate(self.bytes_of)], eos_ids)
 
     def rows(self, steps: Sequence[Step]) -> list[Ids]:
         """The ids of steps to score. Raises ConfigError for a step without ids, VocabularyMismatch."""
@@ -100,14 +123,18 @@ class Tokenized:
         return self.tokens.vocabulary
 
     @property
-    def stop_ids(self) -> Ids:
-        """Sorted: every id whose text contains "\\n\\n", the tokenizer's EOS, and the generation config's."""
-        return self.tokens.stop_ids
+    def eos_ids(self) -> Ids:
+        """Sorted: the tokenizer's EOS, and the generation config's."""
+        return self.tokens.eos_ids
+
+    def step_ends(self, law: SamplingLaw) -> StepEnds:
+        """Where steps end under `law`."""
+        return self.tokens.step_ends(law)
 
     def encode(self, text: str) -> Ids:
         """Token ids of plain text; control tokens stay text; ConfigError for characters the model cannot represent."""
         return self.tokens.codec.encode(text)
 
-    def step_of(self, token_ids: Sequence[int], log_prob: float) -> Step:
-        """The step of these token ids. Raises VocabularyMismatch for ids without a token."""
-        return self.tokens.step(tuple(token_ids), log_prob)
+    def step_of(self, prefix: Prefix, token_ids: Sequence[int], log_prob: float) -> Step:
+        """The step of these token ids behind a prefix. Raises VocabularyMismatch for ids without a token."""
+        return self.tokens.step(prefix, tuple(token_ids), log_prob)

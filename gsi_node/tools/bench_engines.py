@@ -100,7 +100,7 @@ def table(device: str, n: int, quick: bool) -> Table:
         )
     made.add_row("(a) throughput of 16 at a time to one", f"{rates[16] / rates[1]:.2f} ×", "≥ 3 ×")
     few = 2 if quick else 8
-    obvious = ObviousGSI(config, list(parts["draft"].stop_ids), device)
+    obvious = ObviousGSI(config, list(parts["draft"].step_ends(config.law()).sure_ids), device)
     slow = twelve_obvious_steps(obvious, few) / few
     made.add_row("(b) 12 steps the obvious way, s a problem", f"{slow:.2f}", "")
     for at_once, count in ((1, few), (16, 16)):

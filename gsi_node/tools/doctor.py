@@ -54,9 +54,9 @@ class Doctor:
         if len(models) == 2:
             same = len({model.vocabulary for model in models.values()}) == 1
             self._say("vocabulary", "draft and base share one" if same else "draft and base DIFFER")
-        stops = tuple(sorted({i for model in models.values() for i in model.stop_ids}))
+        eos_ids = tuple(sorted({i for model in models.values() for i in model.eos_ids}))
         for role, model in models.items():
-            self._try(f"{role} noise", partial(self._noise, role, model, stops))
+            self._try(f"{role} noise", partial(self._noise, role, model, eos_ids))
         if all(part is not None for part in found.values()):
             self._try("one problem", lambda: self._solve({"draft": None, "base": None, "reward": None, **found}))
         self._say("verdict", "all is well" if not self.changes else "change this:")
@@ -73,9 +73,9 @@ class Doctor:
                 self._say("", finding)
         return part
 
-    def _noise(self, role: str, model: StepModel, stops: tuple[int, ...]) -> None:
+    def _noise(self, role: str, model: StepModel, eos_ids: tuple[int, ...]) -> None:
         """Mean |log π(y) scored − log π(y) sampled| a step, over the candidates of two steps."""
-        law: SamplingLaw = self.config.law(stop_ids=stops)
+        law: SamplingLaw = self.config.law(eos_ids=eos_ids)
         prefix, gaps, bounds = Prefix(self.problem), [], []
         for place in range(2):
             steps = model.sample(prefix, 8, Key(0, "doctor", place, "draft"), law)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from gsi_node.models.transformers import TransformersModel
 from gsi_node.rewards.prm.in_process import TransformersPRM
-from gsi_node.types import Key, Prefix, SamplingLaw, Step
+from gsi_node.types import Ends, Key, Prefix, SamplingLaw, Step
 from tests.miniature import Miniatures
 
 T = TypeVar("T")
@@ -17,8 +18,8 @@ Work = Callable[[], Any]
 LAWS = (
     SamplingLaw(max_step_tokens=24),
     SamplingLaw(temperature=1.5, max_step_tokens=9),
-    SamplingLaw(temperature=1.3, top_p=0.8, max_step_tokens=16, stop_ids=(3, 20, 30)),
-    SamplingLaw(max_step_tokens=70, stop_ids=(3,)),  # longer than the ring of uniforms and the first columns
+    SamplingLaw(temperature=1.3, top_p=0.8, max_step_tokens=16, ends=Ends(()), eos_ids=(3, 20, 30)),
+    SamplingLaw(max_step_tokens=70, ends=Ends(()), eos_ids=(3,)),  # longer than the ring of uniforms, the first columns
 )
 
 
@@ -38,7 +39,9 @@ def requests(model: TransformersModel, prm: TransformersPRM) -> list[Work]:
         ]
 
     def score(number: int, steps: Sequence[Step], law: SamplingLaw) -> Work:
-        return lambda: [value.log_prob for value in model.score(prefix(number), steps, law)]
+        return lambda: [
+            value.log_prob for value in model.score(prefix(number), steps, replace(law, ends=Ends(()), eos_ids=()))
+        ]
 
     def reward(number: int, steps: Sequence[Step]) -> Work:
         return lambda: prm(prefix(number), steps)

@@ -11,15 +11,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from gsi_node.ends import StepEnds
 from gsi_node.engine.batch import Batch
 from gsi_node.engine.runner import Runner
 from gsi_node.errors import BackendError, Cancelled
 from gsi_node.models.transformers import TransformersModel
-from gsi_node.types import Key, Prefix, SamplingLaw, Step
+from gsi_node.types import Ends, Key, Prefix, SamplingLaw, Step
 from tests.engine.company import models, requests, same, together
 from tests.miniature import Miniatures
 
 LAW = SamplingLaw(max_step_tokens=20)
+ENDLESS = StepEnds(Ends(()), [b"x"] * 20, ())
 POISON = 40
 
 
@@ -155,7 +157,7 @@ def test_nan_in_one_row_stays_there(miniatures: Miniatures) -> None:
 
 async def test_a_cancelled_request_leaves_and_the_others_stay(miniatures: Miniatures) -> None:
     model, _ = models(miniatures, "llama")
-    long = SamplingLaw(max_step_tokens=200, stop_ids=())
+    long = SamplingLaw(max_step_tokens=200, ends=Ends(()), eos_ids=())
     wanted = drawn(model, 1)
     goes = asyncio.create_task(model.asample(Prefix("1"), 8, Key(0, "goes", 0, "draft"), long))
     while not model.engine.schedule.decoder.parts:
@@ -187,7 +189,11 @@ def test_joining_and_leaving_between_tokens(miniatures: Miniatures, monkeypatch:
     monkeypatch.setattr(Runner, "feed", feed)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(
-            model.sample, Prefix("1"), 3, Key(0, "long", 0, "draft"), SamplingLaw(max_step_tokens=150, stop_ids=())
+            model.sample,
+            Prefix("1"),
+            3,
+            Key(0, "long", 0, "draft"),
+            SamplingLaw(max_step_tokens=150, ends=Ends(()), eos_ids=()),
         )
         assert begun.wait(10)
         second = pool.submit(drawn, model, 2)
@@ -228,7 +234,7 @@ def test_a_caller_that_was_cancelled_in_the_queue_is_told(miniatures: Miniatures
     from gsi_node.engine.requests import SampleRequest
 
     engine = models(miniatures, "llama")[0].engine
-    request = SampleRequest((3, 4), 2, Key(0, "q", 0, "draft"), LAW, limit=4, stops=frozenset(), size=20)
+    request = SampleRequest((3, 4), 2, Key(0, "q", 0, "draft"), LAW, limit=4, ends=ENDLESS, size=20)
     request.left = True
     engine.worker.submit(request)
     with pytest.raises(Cancelled):

@@ -116,7 +116,7 @@ def test_a_gguf_file_gives_the_numbers_of_its_model(folder: Path, original: Llam
         assert (
             model.prefix_ids(prefix)[0] == 1 and model.prefix_ids(prefix).count(2) == 1
         )  # text opens no control token
-        assert [model.tokens.codec.tokens[i] for i in model.stop_ids] == ["<|im_end|>", "ĊĊ"]
+        assert [model.tokens.codec.tokens[i] for i in model.step_ends(SamplingLaw()).sure_ids] == ["<|im_end|>", "ĊĊ"]
         steps = model.sample(prefix, 4, Key(0, "p", 0, "draft"), LAW)
         for step, score in zip(steps, model.score(prefix, steps, LAW), strict=True):
             ids = torch.tensor([[*model.prefix_ids(prefix), *step.token_ids]])

@@ -14,24 +14,26 @@ import pytest
 import torch
 from torch import Tensor
 
+from gsi_node.ends import StepEnds
 from gsi_node.engine import budget
 from gsi_node.engine.batch import Batch
 from gsi_node.engine.decode import Decoder
 from gsi_node.engine.requests import SampleRequest
 from gsi_node.engine.runner import Runner
 from gsi_node.models.transformers import TransformersModel
-from gsi_node.types import Key, Prefix, SamplingLaw, Step
+from gsi_node.types import Ends, Key, Prefix, SamplingLaw, Step
 from tests.miniature import Miniatures
 
 LAW = SamplingLaw(max_step_tokens=20)
+ENDLESS = StepEnds(Ends(()), [b"x"] * 20, ())
 STEPS = [Step("", (9, 10 + i, 11, 6), 0.0, False) for i in range(8)]
 CHILD = """
 import asyncio, os, signal, sys, threading, time
 from gsi_node.models.transformers import TransformersModel
-from gsi_node.types import Key, Prefix, SamplingLaw
+from gsi_node.types import Ends, Key, Prefix, SamplingLaw
 
 model = TransformersModel.from_pretrained(sys.argv[1])
-endless = SamplingLaw(max_step_tokens=230, stop_ids=())
+endless = SamplingLaw(max_step_tokens=230, ends=Ends(()), eos_ids=())
 
 def drawn():
     asked = model.asample(Prefix("1"), 2, Key(0, "x", 0, "draft"), SamplingLaw(max_step_tokens=5))
@@ -64,7 +66,7 @@ def test_a_forked_child_works_and_an_exit_in_the_middle_is_clean(miniatures: Min
 
 def asked(model: TransformersModel) -> SampleRequest:
     """A request that waits in the queue."""
-    request = SampleRequest((3, 4), 2, Key(0, "q", 0, "draft"), LAW, limit=4, stops=frozenset(), size=20)
+    request = SampleRequest((3, 4), 2, Key(0, "q", 0, "draft"), LAW, limit=4, ends=ENDLESS, size=20)
     model.engine.worker.submit(request)
     return request
 

@@ -147,7 +147,7 @@ class Own:
     """A user's own model, with what StepModel asks for and no step_of."""
 
     def __init__(self, inner: Any) -> None:
-        for name in ("vocabulary", "fingerprint", "stop_ids", "supports", "encode", "sample", "score"):
+        for name in ("vocabulary", "fingerprint", "eos_ids", "supports", "encode", "sample", "score"):
             setattr(self, name, getattr(inner, name))
 
 
@@ -163,7 +163,7 @@ def test_a_model_without_step_of_takes_the_ids_it_encodes() -> None:
         )
     assert compiled(parts={**own, "base": parts["base"]}).invoke(good)["steps"]  # either of the two can read them
     (step,) = parts["draft"].sample(Prefix("p"), 1, Key(0, "p", 0, "draft"), SamplingLaw())
-    assert parts["draft"].step_of(step.token_ids, step.log_prob) == step
+    assert parts["draft"].step_of(Prefix("p"), step.token_ids, step.log_prob) == step
 
 
 # --- anything at all ------------------------------------------------------------------------------------------------

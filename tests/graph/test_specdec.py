@@ -35,12 +35,12 @@ async def test_steps_carry_the_bases_log_probs_and_both_models_are_paid(method: 
     base, steps = parts()["base"], out["steps"]
     prefix = Prefix("p")
     for record in steps:
-        (step,) = base.score(prefix, [base.step_of(record["token_ids"], 0.0)], SamplingLaw())
+        (step,) = base.score(prefix, [base.step_of(prefix, record["token_ids"], 0.0)], SamplingLaw())
         assert record["log_prob_base"] == pytest.approx(step.log_prob, abs=1e-12)
         assert (record["source"], record["accepted"], record["log_prob_draft"]) == ("specdec", True, None)
         assert (record["reward"] is None) == (method == "specdec")
         assert record["n_candidates"] == (1 if method == "specdec" else 3)
-        prefix = prefix.extended(base.step_of(record["token_ids"], 0.0))
+        prefix = prefix.extended(base.step_of(prefix, record["token_ids"], 0.0))
     assert set(out["usage"]) == {"draft", "base"} | ({"reward"} if method == "specdec-sbon" else set())
     usage = out["usage"]
     assert usage["draft"]["generated_tokens"] == usage["base"]["scored_tokens"] > 0
@@ -50,7 +50,7 @@ async def test_steps_carry_the_bases_log_probs_and_both_models_are_paid(method: 
 def test_without_rewards_the_graph_draws_the_models_own_steps() -> None:
     out = graph("specdec").invoke({"problem": "p", "problem_id": "p"})
     draft, base = tables(7)
-    law = SamplingLaw(max_step_tokens=4, stop_ids=base.stop_ids)
+    law = SamplingLaw(max_step_tokens=4)
     (step,) = SpeculativeModel(draft, base, 2).sample(Prefix("p"), 1, Key(0, "p", 0, "draft"), law)
     assert out["steps"][0]["token_ids"] == list(step.token_ids)
 

@@ -105,8 +105,8 @@ def solve(tokens: Tokens, draft: Server, base: Server, workers: int, problems: S
 def solve_twice(tokens: Tokens, count: int) -> tuple[list[Any], list[Any], Any]:
     """`count` solves without faults, the same with a fifth of all attempts failing, and how often which fault came."""
     problems = [f"{i}+1" for i in range(count)]
-    draft_model = Bigram(tokens.size, tokens.stop_ids, seed=1)
-    base_model = Bigram(tokens.size, tokens.stop_ids, seed=1, spread=2.05)
+    draft_model = Bigram(tokens.size, tokens.step_ends(SamplingLaw()).sure_ids, seed=1)
+    base_model = Bigram(tokens.size, tokens.step_ends(SamplingLaw()).sure_ids, seed=1, spread=2.05)
     with Server(draft_model) as draft, Server(base_model) as base:
         wanted = solve(tokens, draft, base, 16, problems)
         for server in (draft, base):
@@ -116,7 +116,10 @@ def solve_twice(tokens: Tokens, count: int) -> tuple[list[Any], list[Any], Any]:
 
 
 def _row(fault: str, tokens: Tokens) -> list[str]:
-    with Server(Bigram(tokens.size, tokens.stop_ids)) as server, reach(tokens, server) as model:
+    with (
+        Server(Bigram(tokens.size, tokens.step_ends(SamplingLaw()).sure_ids)) as server,
+        reach(tokens, server) as model,
+    ):
         wanted = both(model)
         passing, calls = "–", [lambda: model.sample(PREFIX, 4, KEY, LAW), lambda: model.score(PREFIX, wanted[0], LAW)]
         if fault not in FINAL:

@@ -136,7 +136,7 @@ class Fuzzed:
         tokens = Tokens.of_folder(str(folder / "tokenizer"), "test", PromptSettings(template="{problem}"))
         self.transport = Transport([self.server.url], Reach(timeout=30.0, attempts=1, deadline=30.0))
         vllm, sglang = (ServerModel(self.transport, kind, tokens, model="m", top_k=2) for kind in (VLLM(), SGLang()))
-        health = {"name": "r", "fingerprint": "f", "vocabulary": "v", "stop_ids": [2]}
+        health = {"name": "r", "fingerprint": "f", "vocabulary": "v", "eos_ids": [2]}
         self.say({**health, "role": "model", "range": None})
         model = RemoteModel(self.transport)
         self.say({**health, "role": "reward", "range": [0.0, 1.0]})

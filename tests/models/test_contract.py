@@ -70,7 +70,7 @@ def test_backend_has_the_protocol(backend: Backend, miniatures: Miniatures) -> N
     model = backend.make(miniatures)
     assert isinstance(model, StepModel)
     assert model.fingerprint == backend.make(miniatures).fingerprint
-    assert list(model.stop_ids) == sorted(set(model.stop_ids))
+    assert list(model.eos_ids) == sorted(set(model.eos_ids))
     model.supports(backend.law)
     steps = model.sample(Prefix("12 + 3 ="), 16, contract.KEY, backend.law)
     assert all("<eos>" not in step.text for step in steps)
@@ -121,7 +121,9 @@ def _stream_ignores_the_key(patch: pytest.MonkeyPatch) -> None:
 def _stop_token_left_out(patch: pytest.MonkeyPatch) -> None:
     real = module.TransformersModel._step
     patch.setattr(
-        module.TransformersModel, "_step", lambda self, ids, values: real(self, ids[:-1] or ids, values[:-1] or values)
+        module.TransformersModel,
+        "_step",
+        lambda self, prefix, ids, values: real(self, prefix, ids[:-1] or ids, values[:-1] or values),
     )
 
 

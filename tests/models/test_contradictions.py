@@ -35,7 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     target = tmp_path_factory.mktemp("tokenizer")
     miniature_tokenizer().save_pretrained(target)
     tokens = Tokens.of_folder(str(target), "test")
-    with Server(Bigram(tokens.size, tokens.stop_ids), folder=str(target)) as running:
+    with Server(Bigram(tokens.size, tokens.step_ends(SamplingLaw()).sure_ids), folder=str(target)) as running:
         yield running
 
 
@@ -127,7 +127,7 @@ def test_a_sampled_answer_that_contradicts_itself_is_refused(
     model = models[kind]
     wanted = model.sample(PREFIX, 8, KEY, LAW)
     if case == "stop":  # the last row must be one that stopped
-        assert wanted[-1].token_ids[-1] in model.stop_ids
+        assert wanted[-1].token_ids[-1] in model.step_ends(SamplingLaw()).sure_ids
     server.edit = lambda path, answer: edit(answer)
     with pytest.raises(error, match=message):
         model.sample(PREFIX, 8, KEY, LAW)

@@ -25,7 +25,7 @@ from gsi_node.step.config import GSIConfig
 from gsi_node.tables.rewards import TableReward
 from gsi_node.text.prompt import PromptSettings
 from gsi_node.text.tokens import Tokens
-from gsi_node.types import Key
+from gsi_node.types import Key, SamplingLaw
 from tests.miniature import miniature_tokenizer
 from tests.models.campaign import FINAL, KEY, LAW, NAMES, PREFIX, QUICK, both, reach, solve_twice
 from tests.models.serving import KINDS, Bigram, Faults, Server
@@ -40,7 +40,7 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
 
 @pytest.fixture
 def server(tokens: Tokens) -> Iterator[Server]:
-    with Server(Bigram(tokens.size, tokens.stop_ids)) as running:
+    with Server(Bigram(tokens.size, tokens.step_ends(SamplingLaw()).sure_ids)) as running:
         yield running
 
 
@@ -136,7 +136,7 @@ def test_a_server_dies_and_comes_back_after_five_seconds(server: Server, tokens:
 
 
 def test_replicas_share_the_load_and_one_that_fails_is_set_aside(tokens: Tokens) -> None:
-    bigram = Bigram(tokens.size, tokens.stop_ids)
+    bigram = Bigram(tokens.size, tokens.step_ends(SamplingLaw()).sure_ids)
     with Server(bigram) as first, Server(bigram) as second, reach(tokens, first, second) as model:
         wanted = both(model)
         for server in (first, second):

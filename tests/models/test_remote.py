@@ -23,8 +23,8 @@ from tests.service.running import running as serving
 LAW = SamplingLaw(max_step_tokens=4)
 KEY = Key(0, "p", 0, "draft")
 STEP = Step("a\n\n", (97, 10, 10), -1.0, False)
-MODEL = {"name": "m", "role": "model", "fingerprint": "F", "vocabulary": "V", "stop_ids": [10], "range": None}
-REWARD = {**MODEL, "role": "reward", "vocabulary": "", "stop_ids": [], "range": [0.0, 1.0]}
+MODEL = {"name": "m", "role": "model", "fingerprint": "F", "vocabulary": "V", "eos_ids": [10], "range": None}
+REWARD = {**MODEL, "role": "reward", "vocabulary": "", "eos_ids": [], "range": [0.0, 1.0]}
 SAMPLED = {"text": "a\n\n", "token_ids": [97, 10], "log_prob": -1.0, "finished": False}
 
 
@@ -83,7 +83,7 @@ def running(health: dict[str, Any], **changes: Any) -> Iterator[Service]:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"fingerprint": "G"}, {"vocabulary": "W"}, {"stop_ids": [10, 11]}, {"fingerprint": "G", "name": "other"}],
+    [{"fingerprint": "G"}, {"vocabulary": "W"}, {"eos_ids": [10, 11]}, {"fingerprint": "G", "name": "other"}],
 )
 def test_services_of_different_models_are_no_replicas(changes: dict[str, Any]) -> None:
     with (
@@ -160,12 +160,12 @@ def test_a_service_that_rewards_by_another_model_now_is_noticed() -> None:
         ("sample", {"steps": [{**SAMPLED, "token_ids": [97.5]}]}, BackendError, "97.5 as a token id"),
         ("sample", {"steps": [{**SAMPLED, "token_ids": []}]}, BackendError, "with 0 tokens"),
         ("sample", {"steps": [{**SAMPLED, "token_ids": [97] * 5}]}, BackendError, "5 tokens where 4 were asked for"),
-        ("sample", {"steps": [{**SAMPLED, "token_ids": [97, 10, 97]}]}, BackendError, "goes on after the step end 10"),
+        ("sample", {"steps": [{**SAMPLED, "token_ids": [97, 10, 97]}]}, BackendError, "goes on after EOS 10"),
         (
             "sample",
             {"steps": [{**SAMPLED, "token_ids": [97], "finished": True}]},
             BackendError,
-            "last token 97 is no step end",
+            "last token 97 is no EOS",
         ),
         ("sample", {"steps": [{**SAMPLED, "finished": 1}]}, BackendError, "finished 1"),
         ("sample", {"steps": [{**SAMPLED, "text": None}]}, BackendError, "text None"),
@@ -193,7 +193,7 @@ def test_what_is_no_answer_is_refused(call: str, answer: Any, error: type[GSIErr
         {"range": [1.0, 0.0]},
         {"range": [0.0]},
         {"range": None},
-        {"stop_ids": ["a"]},
+        {"eos_ids": ["a"]},
     ],
 )
 def test_a_service_must_say_what_it_serves(changes: dict[str, Any]) -> None:

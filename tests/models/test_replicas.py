@@ -35,7 +35,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bigrams(folder: Path) -> tuple[Bigram, Bigram]:
     """The model, and another one."""
     tokens = Tokens.of_folder(str(folder), "test")
-    return Bigram(tokens.size, tokens.stop_ids), Bigram(tokens.size, tokens.stop_ids, seed=9)
+    return Bigram(tokens.size, tokens.step_ends(SamplingLaw()).sure_ids), Bigram(
+        tokens.size, tokens.step_ends(SamplingLaw()).sure_ids, seed=9
+    )
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def bigram(folder: Path) -> Bigram:
     tokens = Tokens.of_folder(str(folder), "test")
-    return Bigram(tokens.size, tokens.stop_ids)
+    return Bigram(tokens.size, tokens.step_ends(SamplingLaw()).sure_ids)
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_every_sampling_parameter_is_set_in_every_request(server: Server) -> Non
         assert body["repetition_penalty"] == 1.0 and body["presence_penalty"] == body["frequency_penalty"] == 0.0
         assert body["return_token_ids"] is True and body["stop"] is None
     assert sampled["n"] == 4 and sampled["temperature"] == 0.7 and 0 <= sampled["seed"] < 2**53
-    assert set(sampled["stop_token_ids"]) == set(model.stop_ids)
+    assert set(sampled["stop_token_ids"]) == set(model.step_ends(SamplingLaw()).sure_ids)
     assert all(isinstance(i, int) for i in sampled["prompt"])
     assert scored["prompt_logprobs"] == 20
 
@@ -124,10 +124,10 @@ def test_the_probe_says_what_it_found(server: Server) -> None:
 def test_a_model_that_is_sure_of_its_answer_is_asked_elsewhere(processed: bool, bigram: Bigram, folder: Path) -> None:
     """Where every token is certain, log-probabilities with and without temperature are one; found with a real vLLM."""
     tokens = Tokens.of_folder(str(folder), "test")
-    sure, certain = Bigram(tokens.size, tokens.stop_ids), tokens.prefix_ids(Prefix("1"))[-1]
+    sure, certain = Bigram(tokens.size, tokens.step_ends(SamplingLaw()).sure_ids), tokens.prefix_ids(Prefix("1"))[-1]
     last = sure.log_p.copy()
     last[certain] = -60.0
-    last[certain, tokens.stop_ids[0]] = 0.0
+    last[certain, tokens.step_ends(SamplingLaw()).sure_ids[0]] = 0.0
     sure.log_p, sure.order = last, np.argsort(-last, axis=-1, kind="stable")
     with Server(sure, folder=str(folder), processed=processed) as server, reach(server) as model:
         assert model.reported == ("processed" if processed else "raw")

@@ -49,7 +49,7 @@ def test_samples_carry_the_bases_log_prob_and_do_not_depend_on_company(pair: Any
     steps = model.sample(prefix, 5, KEY, LAW)
     for step, score in zip(steps, base.score(prefix, steps, LAW), strict=True):
         assert step.log_prob == pytest.approx(score.log_prob, abs=1e-9)
-        assert len(step.token_ids) == 9 or step.token_ids[-1] in base.stop_ids
+        assert len(step.token_ids) == 9 or step.token_ids[-1] in base.step_ends(SamplingLaw()).sure_ids
     assert [step.token_ids for step in model.sample(prefix, 2, KEY, LAW)] == [step.token_ids for step in steps[:2]]
 
 

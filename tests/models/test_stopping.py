@@ -45,7 +45,7 @@ class Silent:
         if self.holding and asked.head.startswith("POST"):
             self.held += 1
             self.over.wait(120)
-        about = {"name": "r", "role": "reward", "vocabulary": "", "stop_ids": [], "range": [0.0, 1.0]}
+        about = {"name": "r", "role": "reward", "vocabulary": "", "eos_ids": [], "range": [0.0, 1.0]}
         asked.say({**about, **answered(asked), "fingerprint": "f", "rewards": [0.5]})
 
     def wait(self, requests: int = 1) -> None:

@@ -16,7 +16,7 @@ from gsi_node.core.rng import Stream
 from gsi_node.errors import ConfigError, InvalidLogProb, LawMismatch, VocabularyMismatch
 from gsi_node.models.transformers import TransformersModel
 from gsi_node.text.prompt import PromptSettings
-from gsi_node.types import Key, Prefix, SamplingLaw, Step
+from gsi_node.types import Ends, Key, Prefix, SamplingLaw, Step
 from tests.miniature import CONTEXT, PADDED_ROWS, Miniatures
 
 KEY = Key(5, "p", 0, "draft")
@@ -59,7 +59,9 @@ def test_two_steps_in_one_cost_the_sum(miniatures: Miniatures) -> None:
     y = model.sample(x, 1, KEY, LAW)[0]
     z = model.sample(x.extended(y), 1, KEY.at("z"), LAW)[0]
     both = Step(y.text + z.text, y.token_ids + z.token_ids, 0.0, z.finished)
-    assert abs(model.score(x, [both], LAW)[0].log_prob - (y.log_prob + z.log_prob)) < 1e-9
+    endless = SamplingLaw(ends=Ends(()), eos_ids=())
+    assert model.score(x, [both], LAW)[0].log_prob == -math.inf  # a step ends at its first end
+    assert abs(model.score(x, [both], endless)[0].log_prob - (y.log_prob + z.log_prob)) < 1e-9
 
 
 @pytest.mark.parametrize("top_p", [1.0, 0.6])
@@ -140,9 +142,10 @@ def test_fingerprints(miniatures: Miniatures) -> None:
 
 def test_stop_ids_are_the_step_ends_and_eos(miniatures: Miniatures) -> None:
     model = miniatures.language()
-    assert [model.tokens.codec.tokens[i] for i in model.stop_ids] == ["<eos>", "\n\n", ".\n\n", "\n\n\n"]
+    sure = model.step_ends(SamplingLaw()).sure_ids
+    assert [model.tokens.codec.tokens[i] for i in sure] == ["<eos>", "\n\n", ".\n\n", "\n\n\n"]
     assert model.tokens.eos_ids == (3,)
-    law = SamplingLaw(max_step_tokens=30, stop_ids=(7,))
+    law = SamplingLaw(max_step_tokens=30, ends=Ends(()), eos_ids=(7,))
     steps = model.sample(Prefix("1"), 32, KEY, law)
     assert any({3, 6, 8}.intersection(step.token_ids[:-1]) for step in steps)  # the law's stop ids replace the model's
 
@@ -150,7 +153,7 @@ def test_stop_ids_are_the_step_ends_and_eos(miniatures: Miniatures) -> None:
 def test_the_context_ends(miniatures: Miniatures) -> None:
     model = miniatures.language()
     room = CONTEXT - len(model.prefix_ids(Prefix("")))
-    law = SamplingLaw(max_step_tokens=500, stop_ids=())
+    law = SamplingLaw(max_step_tokens=500, ends=Ends(()), eos_ids=())
     steps = model.sample(Prefix("1" * (room - 5)), 2, KEY, law)
     assert [len(step.token_ids) for step in steps] == [5, 5]
     assert model.score(Prefix("1" * (room - 5)), steps, law)
@@ -165,8 +168,8 @@ def test_refusals(miniatures: Miniatures) -> None:
     for law in (SamplingLaw(temperature=0), SamplingLaw(top_p=0), SamplingLaw(max_step_tokens=0)):
         with pytest.raises(LawMismatch):
             model.sample(Prefix("1"), 1, KEY, law)
-    with pytest.raises(LawMismatch, match="stop ids"):
-        model.supports(SamplingLaw(stop_ids=(10**6,)))
+    with pytest.raises(LawMismatch, match="EOS ids"):
+        model.supports(SamplingLaw(eos_ids=(10**6,)))
     with pytest.raises(ConfigError, match="'é' '∑'"):
         model.sample(Prefix("é∑1"), 1, KEY, LAW)
     with pytest.raises(ConfigError, match="'\\\\t'"):

@@ -107,7 +107,7 @@ def test_a_key_that_no_header_can_hold_is_refused_at_start(key: str, monkeypatch
 
 ESCAPES = "\x1b[2J\u202e"
 CARD = {"id": f"m{ESCAPES}", "root": "r", "max_model_len": 9}
-HEALTH = {"name": "r", "role": "model", "fingerprint": "f", "vocabulary": "v", "stop_ids": [2], "range": None}
+HEALTH = {"name": "r", "role": "model", "fingerprint": "f", "vocabulary": "v", "eos_ids": [2], "range": None}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gsi_node.engine.runner import Runner
 from gsi_node.models.transformers import TransformersModel
-from gsi_node.types import Key, Prefix, SamplingLaw
+from gsi_node.types import Ends, Key, Prefix, SamplingLaw
 from tests.miniature import Miniatures
 
 KEY = Key(5, "p", 0, "draft")
@@ -29,7 +29,7 @@ def test_work_per_step_does_not_grow(miniatures: Miniatures, monkeypatch: pytest
         return real(self, rows, ids, last=last)
 
     monkeypatch.setattr(Runner, "feed", feed)
-    law = SamplingLaw(max_step_tokens=6, stop_ids=(3,))
+    law = SamplingLaw(max_step_tokens=6, ends=Ends(()), eos_ids=(3,))
     prefix = Prefix("1+2+3+4+5+6+7+8+9")
     for position in range(6):
         fed.clear()
@@ -55,7 +55,7 @@ def test_a_step_of_another_model_is_fed_once(miniatures: Miniatures, monkeypatch
         fed.append((ids.shape[0], ids.shape[1]))
         return real(self, rows, ids, last=last)
 
-    law = SamplingLaw(max_step_tokens=6, stop_ids=(3,))
+    law = SamplingLaw(max_step_tokens=6, ends=Ends(()), eos_ids=(3,))
     prefix = Prefix("1+2+3")
     base.score(prefix, draft.sample(prefix, 4, KEY, law), law)
     monkeypatch.setattr(Runner, "feed", feed)
@@ -109,7 +109,7 @@ async def test_cancelling_stops_the_forwards(miniatures: Miniatures) -> None:
     model = miniatures.language()
     intervals: list[tuple[float, float]] = []
     model.engine.runner.forward_intervals = intervals
-    law = SamplingLaw(max_step_tokens=200, stop_ids=())
+    law = SamplingLaw(max_step_tokens=200, ends=Ends(()), eos_ids=())
     task = asyncio.create_task(model.asample(Prefix("1"), 8, KEY, law))
     while len(intervals) < 3:
         await asyncio.sleep(0.001)

@@ -50,7 +50,13 @@ ASK = json.dumps(
         "prefix": {"problem": "p", "steps": []},
         "n": 64,
         "key": {"seed": 0, "problem_id": "p", "step": 0, "phase": "draft"},
-        "law": {"temperature": 0.7, "top_p": 1.0, "max_step_tokens": 12, "stop_ids": None},
+        "law": {
+            "temperature": 0.7,
+            "top_p": 1.0,
+            "max_step_tokens": 12,
+            "ends": {"strings": ["\n\n"], "after_text": False},
+            "eos_ids": None,
+        },
     }
 ).encode()
 

@@ -21,14 +21,20 @@ from tests.miniature import Miniatures
 from tests.service.running import read_all, running
 
 PREFIX = {"problem": "1+1", "steps": [{"text": "a\n\n", "token_ids": [9, 7], "finished": False}]}
-LAW = {"temperature": 0.7, "top_p": 1.0, "max_step_tokens": 4, "stop_ids": [1, 2]}
+LAW = {
+    "temperature": 0.7,
+    "top_p": 1.0,
+    "max_step_tokens": 4,
+    "ends": {"strings": ["\n\n"], "after_text": False},
+    "eos_ids": [1, 2],
+}
 KEY = {"seed": 0, "problem_id": "p", "step": 0, "phase": "draft"}
 STEPS = [{"text": "1+1=2\n\n", "token_ids": [9], "finished": True}]
 GOOD: dict[str, Any] = {
     "/sample": {"prefix": PREFIX, "n": 2, "key": KEY, "law": LAW},
     "/score": {"prefix": PREFIX, "steps": STEPS, "law": LAW},
     "/encode": {"text": "1 so"},
-    "/decode": {"token_ids": [97, 9]},
+    "/decode": {"prefix": PREFIX, "token_ids": [97, 9]},
     "/supports": {"law": LAW},
     "/reward": {"prefix": PREFIX, "steps": STEPS},
 }
@@ -123,7 +129,7 @@ def test_any_body(services: tuple[httpx.Client, ...], route: str, body: bytes) -
         assert check(client, route, body) in (404, 422)
 
 
-LAW_OF = b'{"law":{"temperature":1,"top_p":1,"max_step_tokens":1,"stop_ids":['
+LAW_OF = b'{"law":{"temperature":1,"top_p":1,"max_step_tokens":1,"ends":{"strings":[],"after_text":false},"eos_ids":['
 HOSTILE = {
     "deep lists": ("/encode", b'{"text":' + b"[" * 2_000_000),
     "deep objects": ("/encode", b'{"text":' * 400_000),

@@ -32,22 +32,22 @@ def test_a_transformer_behind_the_service_is_the_transformer(tmp_path_factory: p
     inside = Miniatures(tmp_path_factory.mktemp("miniatures")).language(dtype="float64")
     with running(model=inside) as url:
         model: Any = load_model(f"remote:{url}?attempts=2")
-        assert (model.vocabulary, model.fingerprint, model.stop_ids) == (
+        assert (model.vocabulary, model.fingerprint, model.eos_ids) == (
             inside.vocabulary,
             inside.fingerprint,
-            inside.stop_ids,
+            inside.eos_ids,
         )
         prefix = Prefix("1+2").extended(inside.sample(Prefix("1+2"), 1, KEY, LAW)[0])
         steps = model.sample(prefix, 4, KEY, LAW)
         assert steps == inside.sample(prefix, 4, KEY, LAW)
         assert model.score(prefix, steps, LAW) == inside.score(prefix, steps, LAW)
         assert model.encode("3 so") == inside.encode("3 so")
-        assert [model.step_of(step.token_ids, step.log_prob) for step in steps] == steps
+        assert [model.step_of(prefix, step.token_ids, step.log_prob) for step in steps] == steps
         with pytest.raises(GSIError, match="token id 99999"):
-            model.step_of((1, 99999), 0.0)
+            model.step_of(prefix, (1, 99999), 0.0)
         model.supports(LAW)
-        with pytest.raises(LawMismatch, match="stop ids"):
-            model.supports(SamplingLaw(stop_ids=(99999,)))
+        with pytest.raises(LawMismatch, match="EOS ids"):
+            model.supports(SamplingLaw(eos_ids=(99999,)))
         with pytest.raises(ConfigError, match="does not fit|context"):
             model.sample(Prefix("1" * 400), 1, KEY, LAW)
         model.close()
@@ -156,7 +156,7 @@ def test_every_answer_carries_the_fingerprint() -> None:
         "/sample": {"prefix": prefix, "n": 1, "key": asdict(KEY), "law": asdict(LAW)},
         "/score": {"prefix": prefix, "steps": [step], "law": asdict(LAW)},
         "/encode": {"text": "a"},
-        "/decode": {"token_ids": [97]},
+        "/decode": {"prefix": {"problem": "1", "steps": []}, "token_ids": [97]},
         "/supports": {"law": asdict(LAW)},
         "/nothing": {},
     }

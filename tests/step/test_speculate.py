@@ -91,7 +91,7 @@ def test_log_probs_are_the_bases_and_keys_name_the_steps() -> None:
     steps = model.sample(X, 5, KEY, LAW)
     for step, score in zip(steps, base.score(X, steps, LAW), strict=True):
         assert step.log_prob == pytest.approx(score.log_prob, abs=1e-12)
-        assert step == base.step_of(step.token_ids, step.log_prob)
+        assert step == base.step_of(X, step.token_ids, step.log_prob)
         assert math.exp(step.log_prob) == pytest.approx(own_law(chain(2))[step.token_ids])
     assert model.sample(X, 2, KEY, LAW) == steps[:2]  # whoever shares the batch
     assert model.sample(X, 5, KEY.at("other"), LAW) != steps
@@ -104,7 +104,7 @@ async def test_it_is_a_step_model() -> None:
     assert all(isinstance(thing, StepModel) for thing in (model, base))
     assert [isinstance(thing, TokenModel) for thing in (model, base)] == [False, True]
     assert await model.asample(X, 2, KEY, LAW) == model.sample(X, 2, KEY, LAW)
-    assert (model.vocabulary, model.stop_ids) == (base.vocabulary, base.stop_ids)
+    assert (model.vocabulary, model.eos_ids) == (base.vocabulary, base.eos_ids)
     assert model.encode("ab.\n\n") == (0, 1, 2)
     assert model.fingerprint != SpeculativeModel(draft, base, 5).fingerprint
     model.supports(LAW)

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from gsi_node import StepModelBase
+from gsi_node.ends import StepEnds
 from gsi_node.errors import ConfigError, ContractBroken, GSIError
 from gsi_node.tables.models import TokenTable
 from gsi_node.testing import CHECKS, Subject, check_step_model
 from gsi_node.testing import models as checks
-from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
+from gsi_node.types import Ends, Key, Prefix, SamplingLaw, Score, Step
 
 TOKENS = ("a", "b", ".\n\n", "<eos>")
 
@@ -28,10 +29,13 @@ class Sound(StepModelBase):
     """A token table with nothing wrong; mutants change one method."""
 
     vocabulary = str(TOKENS)
-    stop_ids = (2, 3)
+    eos_ids = (3,)
 
     def __init__(self) -> None:
         self.table = TokenTable(TOKENS, table, eos=3)
+
+    def step_ends(self, law: SamplingLaw) -> StepEnds:
+        return self.table.step_ends(law)
 
     def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
         return self.table.sample(prefix, n, key, law)
@@ -124,7 +128,7 @@ class NeverAlike(Sound):
 
 class GoesOn(Sound):
     def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
-        return super().sample(prefix, n, key, replace(law, stop_ids=(3,)))
+        return super().sample(prefix, n, key, replace(law, ends=Ends(())))
 
 
 class NotCut(Sound):
@@ -183,7 +187,7 @@ MUTANTS: list[tuple[type[Sound], Callable[[Subject], None], str]] = [
     (OneStreamForAll, checks.check_keys, "16 candidates are all alike"),
     (PairsAlike, checks.check_independent, r"alike \+.* too often for independent ones"),
     (NeverAlike, checks.check_independent, r"alike -.* too often for independent ones"),
-    (GoesOn, checks.check_step_ends, "goes on after a stop id"),
+    (GoesOn, checks.check_step_ends, "goes on after a step end"),
     (EosForgotten, checks.check_step_ends, "finished=False, but it ends with id 3"),
     (NotCut, checks.check_cut, "the longest of 16 steps has .* tokens where max_step_tokens is 1"),
     (OneMissing, checks.check_shape, "2 steps where 3 were asked for"),

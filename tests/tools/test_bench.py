@@ -29,7 +29,7 @@ def test_the_graph_is_timed_in_microseconds() -> None:
 def test_the_obvious_way_is_gsi_too() -> None:
     """The yardstick of --engines: on one candidate its log-probabilities are the engine's, its steps are steps."""
     model: Any = load_model("pocket:draft")
-    obvious = ObviousGSI(GSIConfig(n=4, max_step_tokens=24), list(model.stop_ids), "cpu")
+    obvious = ObviousGSI(GSIConfig(n=4, max_step_tokens=24), list(model.step_ends(SamplingLaw()).sure_ids), "cpu")
     step = obvious.step("What is 12 * (7 + 5)?", "", 0)
     assert step.strip()
     prefix = Prefix("What is 12 * (7 + 5)?")

@@ -27,7 +27,7 @@ class Health:
     role: str
     fingerprint: str
     vocabulary: str
-    stop_ids: tuple[int, ...]
+    eos_ids: tuple[int, ...]
     range: tuple[float, float] | None
 
     def of(self, answer: Any) -> Mapping[str, Any]:
@@ -56,7 +56,7 @@ def health_of(transport: Transport, role: str) -> Health:
         return health
 
     def same(kept: Health, found: Health, url: str) -> None:
-        for name in ("range", "stop_ids", "vocabulary", "fingerprint"):
+        for name in ("range", "eos_ids", "vocabulary", "fingerprint"):
             here, there = getattr(found, name), getattr(kept, name)
             if here != there:
                 raise SpecError(
@@ -78,22 +78,22 @@ def _health(answer: Any) -> Health:
         raise Failed(f"it says that its rewards lie in {ends}")
     if (ends is None) != (role != "reward"):
         raise Failed(f"it says that it serves a {role} with the range {low_high!r:.60}")
-    return Health(*texts, tuple(map(token_id, answer["stop_ids"])), ends)
+    return Health(*texts, tuple(map(token_id, answer["eos_ids"])), ends)
 
 
-def read_step(found: Any, most: int, stops: Collection[int]) -> Step:
-    """A step of an answer: it has tokens, `most` at most, and ends at the first of `stops`; the log-probability of what
-    was drawn is that of something possible."""
+def read_step(found: Any, most: int, eos_ids: Collection[int]) -> Step:
+    """A step of an answer: it has tokens, `most` at most, and goes on behind none of `eos_ids`; the log-probability of
+    what was drawn is that of something possible."""
     text, finished = found["text"], found["finished"]
     ids = tuple(map(token_id, found["token_ids"]))
     if not isinstance(text, str) or not isinstance(finished, bool) or not ids:
         raise Failed(f"it returned a step of text {text!r:.40}, finished {finished!r:.20}, with {len(ids)} tokens")
     if len(ids) > most:
         raise Failed(f"a step has {len(ids)} tokens where {most} were asked for at most")
-    if inside := [i for i in ids[:-1] if i in stops]:
-        raise Failed(f"a step goes on after the step end {inside[0]}")
-    if finished and ids[-1] not in stops:
-        raise Failed(f"a step is said to end the response, but its last token {ids[-1]} is no step end")
+    if inside := [i for i in ids[:-1] if i in eos_ids]:
+        raise Failed(f"a step goes on after EOS {inside[0]}")
+    if finished and ids[-1] not in eos_ids:
+        raise Failed(f"a step is said to end the response, but its last token {ids[-1]} is no EOS")
     value = log_prob(found["log_prob"])
     if value == -inf:
         raise Failed("it drew a step that it gives probability zero", InvalidLogProb)

@@ -13,6 +13,7 @@ from math import fsum, inf
 from typing import Literal
 
 from gsi_node.core.rng import Stream
+from gsi_node.ends import StepEnds
 from gsi_node.errors import ConfigError, InvalidLogProb, LawMismatch
 from gsi_node.identity import fingerprint_of
 from gsi_node.models.servers.client import ModelClient
@@ -65,9 +66,9 @@ class ServerModel(Tokenized, ModelClient):
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of the served name, stop ids and top_k, and of how prompts are encoded and rendered, and what
+        """A digest of the served name, EOS and top_k, and of how prompts are encoded and rendered, and what
         sampled log-probabilities are. The weights are the server's; addresses may change."""
-        content = repr((self.model, self.vocabulary, self.tokens.format.shape, self.stop_ids, self.top_k))
+        content = repr((self.model, self.vocabulary, self.tokens.format.shape, self.eos_ids, self.top_k))
         return fingerprint_of(
             f"{self.dialect.kind}:" + blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest(),
             {
@@ -103,16 +104,16 @@ class ServerModel(Tokenized, ModelClient):
             )
 
     async def draw(self, ids: Ids, n: int, key: Key, law: SamplingLaw) -> list[list[TopK]]:
-        """n rows of sampled tokens, each up to its first stop id, as the server reports them."""
+        """n rows of sampled tokens, each up to its first END, as the server reports them."""
         limit = min(law.max_step_tokens, self._room(ids, 1))
-        stops = self.stop_ids if law.stop_ids is None else law.stop_ids
+        ends = self.step_ends(law)
         k = 1 if law.temperature == 1.0 or self.reported == "processed" else self.top_k
-        draw = DrawRequest(ids, [seed(key, i) for i in range(n)], law.temperature, limit, stops, k)
+        draw = DrawRequest(ids, [seed(key, i) for i in range(n)], law.temperature, limit, ends.sure_ids, k)
         what = f"sampling {n} steps after {len(ids)} tokens (seed {draw.seeds[0]})"
 
         def read(answer: object) -> list[list[TopK]]:
             rows = self.dialect.read_samples(answer, self.names, draw)
-            return [_until_stop(tokens, stopped, draw) for tokens, stopped in rows]
+            return [_until_stop(tokens, stopped, draw, ends) for tokens, stopped in rows]
 
         entries = n * (len(ids) + limit * (k + 2))
         body = self.dialect.sampling(self.model, draw)
@@ -134,7 +135,7 @@ class ServerModel(Tokenized, ModelClient):
         if n < 1:
             raise ConfigError(f"n is {n}; ask for at least one candidate")
         drawn = await self.draw(self.tokens.prefix_ids(prefix), n, key, law)
-        return [self._step(tokens, law) for tokens in drawn]
+        return [self._step(prefix, tokens, law) for tokens in drawn]
 
     async def _score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
         self.supports(law)
@@ -149,16 +150,17 @@ class ServerModel(Tokenized, ModelClient):
         k = 1 if law.temperature == 1.0 else self.top_k
         given = await self.list_given(ids, unique, k)
         known = {row: self._under(tokens, k, law.temperature) for row, tokens in zip(unique, given, strict=True)}
-        return [known[row] for row in rows]
+        ends = self.step_ends(law)
+        return [Score(-inf) if ends.beyond(row) else known[row] for row in rows]
 
-    def _step(self, tokens: list[TopK], law: SamplingLaw) -> Step:
+    def _step(self, prefix: Prefix, tokens: list[TopK], law: SamplingLaw) -> Step:
         if self.reported == "processed" or law.temperature == 1.0:
             score = Score(fsum(token.listed[token.id] for token in tokens))
         else:
             score = self._under(tokens, self.top_k, law.temperature)
         if score.log_prob == -inf:
             raise InvalidLogProb(f"{self.name}: it sampled a step that it gives probability zero")
-        return self.tokens.step(tuple(token.id for token in tokens), *score)
+        return self.tokens.step(prefix, tuple(token.id for token in tokens), *score)
 
     def _under(self, tokens: list[TopK], k: int, temperature: float) -> Score:
         try:
@@ -184,13 +186,13 @@ def seed(key: Key, candidate: int) -> int:
     return int(Stream(key, candidate).uniform() * 2**53)
 
 
-def _until_stop(tokens: list[TopK], stopped: bool, draw: DrawRequest) -> list[TopK]:
-    """The tokens up to the first stop id: a server that does not stop there has drawn from the same law further."""
+def _until_stop(tokens: list[TopK], stopped: bool, draw: DrawRequest, ends: StepEnds) -> list[TopK]:
+    """The tokens up to the first END: a server that does not stop there has drawn from the same law further."""
     if len(tokens) > draw.limit:
         raise Failed(f"a step has {len(tokens)} tokens where {draw.limit} were asked for at most")
-    end = next((i for i, token in enumerate(tokens) if token.id in draw.stops), None)
-    if end is not None:
-        return tokens[: end + 1]
+    length = ends.length(token.id for token in tokens)
+    if length is not None:
+        return tokens[:length]
     if stopped:
         last = tokens[-1].id if tokens else None
         raise Failed(
