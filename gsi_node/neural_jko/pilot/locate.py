@@ -21,7 +21,7 @@ CENTRES = 4  # rounds of ascents at most
 PARTICLES, LEAPFROGS, ESS_A_STEP = 64, 2, 0.5
 
 
-class Ends(NamedTuple):
+class Ascents(NamedTuple):
     """Of ascents: the points (n, dim), log g there, and the inverse of −∇² log g as BFGS has built it (n, dim, dim)."""
 
     x: Tensor
@@ -63,7 +63,7 @@ def radius_of(
     return float(scores[best]), radii[best]
 
 
-def ascend(probe: Probe, x: Tensor, radius: float, iterations: int) -> Ends:
+def ascend(probe: Probe, x: Tensor, radius: float, iterations: int) -> Ascents:
     """BFGS on log g from every row of x (n, dim), the step quartered where it does not climb. radius: of a first step.
 
     Where log g is convex along a step its inverse Hessian is stretched by 4 instead: it goes on faster.
@@ -96,7 +96,7 @@ def ascend(probe: Probe, x: Tensor, radius: float, iterations: int) -> Ends:
         gain = (slope * (metric @ slope[:, :, None])[:, :, 0]).sum(1).abs()
         if bool(((length < 1e-12) | (gain < 1e-6)).all()):
             break
-    return Ends(x, log_g, metric)
+    return Ascents(x, log_g, metric)
 
 
 def centre_of(probe: Probe, dim: int, generator: torch.Generator) -> tuple[Tensor, float]:
