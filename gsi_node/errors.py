@@ -3,6 +3,7 @@
 GSIError
 ├── ConfigError              a setting, an input or a spec is wrong: change the call      (also a ValueError)
 │   ├── SpecError            a model or reward spec that nothing can load
+│   ├── UnreadArgument       an argument of a chat template that the template never reads
 │   ├── LawMismatch          a backend cannot sample or score under the asked sampling law
 │   ├── VocabularyMismatch   draft and base do not share one token map
 │   ├── ResumeMismatch       a checkpoint was written under other settings or models
@@ -30,6 +31,10 @@ class ConfigError(GSIError, ValueError):
 
 
 class SpecError(ConfigError):
+    pass
+
+
+class UnreadArgument(ConfigError):
     pass
 
 

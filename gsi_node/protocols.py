@@ -12,6 +12,7 @@ protocol of this file and nowhere else:
     step_of                     the step that token ids make (DecodingModel)
     next_log_probs              whole next-token laws (TokenModel)
     check_ratio(law)            raises LawMismatch where it cannot take part in π_B/π_S (check_ratio)
+    prompt_date                 the day that its prompts tell, a text; None for none (other_dates)
     findings                    what the doctor prints of it, a line each (findings_of)
     close()                     frees what it holds (close)
     prefix_ids(prefix)          the token ids it reads, which are counted (prompt_length)
@@ -203,6 +204,17 @@ def check_ratio(model: object, law: SamplingLaw) -> None:
     """LawMismatch where a model says that it cannot take part in π_B/π_S under `law`."""
     if (check := getattr(model, "check_ratio", None)) is not None:
         check(law)
+
+
+def other_dates(draft: object, base: object) -> str | None:
+    """What to tell of a draft and a base whose prompts tell different days; None where there is nothing to tell."""
+    days = [getattr(model, "prompt_date", None) for model in (draft, base)]
+    if None in days or days[0] == days[1]:
+        return None
+    return (
+        f"the chat templates of draft and base write different dates: {days[0]} in {name_of(draft)}, {days[1]} in "
+        f"{name_of(base)}; give both the same ?date=YYYY-MM-DD, or load them on one day"
+    )
 
 
 def close(model: object) -> None:

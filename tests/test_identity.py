@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -23,41 +24,86 @@ from gsi_node.specs.load import load_model, load_reward
 from gsi_node.step.config import GSIConfig
 from gsi_node.tables.models import TableModel, TokenTable
 from gsi_node.tables.rewards import TableReward
+from gsi_node.text import chat_template
 from gsi_node.types import Prefix
 from tests import held
 from tests.held import MAKERS
-from tests.miniature import TEMPLATE, build_miniature
+from tests.miniature import build_miniature
+from tests.text import templates
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model whose template writes the time, to the microsecond."""
+    """A model whose template writes the day."""
     folder = build_miniature(tmp_path_factory.mktemp("dated"))
-    dated = TEMPLATE.replace("{{ bos_token }}", "{{ bos_token }}{{ strftime_now('%f') }}")
-    (folder / "chat_template.jinja").write_text(dated, "utf-8")
+    (folder / "chat_template.jinja").write_text(templates.DATED, "utf-8")
     return folder
 
 
-def test_a_template_that_writes_the_time_is_another_prompt_each_time(folder: Path) -> None:
-    one, other = (load_model(f"hf:{folder}") for _ in range(2))
-    assert one.prefix_ids(Prefix("1")) != other.prefix_ids(Prefix("1"))  # type: ignore[attr-defined]
+def test_a_template_that_writes_the_day_is_another_prompt_each_day(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = (on(monkeypatch, day, f"hf:{folder}") for day in (1, 2))
+    assert one.prefix_ids(Prefix("1")) != other.prefix_ids(Prefix("1"))
     assert one.fingerprint != other.fingerprint
     assert differing_parts(one.fingerprint, other.fingerprint) == ", which differ in prompt"
 
 
-def test_a_resume_under_another_rendering_is_refused_naming_it(folder: Path) -> None:
-    saver, config = InMemorySaver(), GSIConfig(n=2, max_steps=2, max_step_tokens=6)
+def test_a_resume_under_another_rendering_is_refused_naming_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     thread: Any = {"configurable": {"thread_id": "t"}}
-    reward = TableReward(lambda prefix, step: 0.5, name="half")
-
-    def graph(model: Any) -> Any:
-        return compile_gsi(draft=model, base=model, reward=reward, config=config, checkpointer=saver)
-
-    model = load_model(f"hf:{folder}")
-    graph(model).invoke({"problem": "1+2"}, thread, interrupt_before=["tilt_and_accept"])
+    model = on(monkeypatch, 1, f"hf:{folder}")
+    saver = begun(model, thread)
     with pytest.raises(ResumeMismatch, match="models.base: .* here, which differ in prompt"):
-        graph(load_model(f"hf:{folder}")).invoke(None, thread)
-    assert graph(model).invoke(None, thread)["steps"]
+        graph(on(monkeypatch, 2, f"hf:{folder}"), saver).invoke(None, thread)
+    assert graph(model, saver).invoke(None, thread)["steps"]
+
+
+def test_a_pinned_date_resumes_on_another_day(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    thread: Any = {"configurable": {"thread_id": "t"}}
+    saver = begun(on(monkeypatch, 1, f"hf:{folder}?date=2026-01-01"), thread)
+    with pytest.raises(ResumeMismatch, match="models.base: .* here, which differ in prompt"):
+        graph(on(monkeypatch, 2, f"hf:{folder}?date=2026-01-02"), saver).invoke(None, thread)
+    assert graph(on(monkeypatch, 2, f"hf:{folder}?date=2026-01-01"), saver).invoke(None, thread)["steps"]
+    saver = begun(on(monkeypatch, 1, f"hf:{folder}"), thread)  # the day of loading, pinned afterwards
+    assert graph(on(monkeypatch, 2, f"hf:{folder}?date=2026-01-01"), saver).invoke(None, thread)["steps"]
+
+
+def test_another_source_with_the_same_rendering_resumes(tmp_path: Path) -> None:
+    thread: Any = {"configurable": {"thread_id": "t"}}
+    folder = build_miniature(tmp_path / "model")
+    file = folder / "chat_template.jinja"
+    saver = begun(load_model(f"hf:{folder}"), thread)
+    written = file.read_text("utf-8")
+    for old, new in (
+        ("['content'] }}", "['content'] | trim }}"),
+        ("assistant\n", "assistant"),
+        ("['role'] }}", "['role'].replace('system', 'developer') }}"),
+    ):
+        assert old in written
+        file.write_text(written.replace(old, new), "utf-8")
+        with pytest.raises(ResumeMismatch, match="which differ in prompt"):
+            graph(load_model(f"hf:{folder}"), saver).invoke(None, thread)
+    file.write_text("{# another source #}" + written.replace("message", "turn").replace("turns", "messages"), "utf-8")
+    assert graph(load_model(f"hf:{folder}"), saver).invoke(None, thread)["steps"]
+
+
+def on(monkeypatch: pytest.MonkeyPatch, day: int, spec: str) -> Any:
+    """A model loaded on a day of January 2026."""
+    monkeypatch.setattr(chat_template, "today", lambda: date(2026, 1, day))
+    return load_model(spec)
+
+
+def graph(model: Any, saver: InMemorySaver) -> Any:
+    reward = TableReward(lambda prefix, step: 0.5, name="half")
+    config = GSIConfig(n=2, max_steps=2, max_step_tokens=6)
+    return compile_gsi(draft=model, base=model, reward=reward, config=config, checkpointer=saver)
+
+
+def begun(model: Any, thread: Any) -> InMemorySaver:
+    """A run that stopped in the middle of its first step."""
+    saver = InMemorySaver()
+    graph(model, saver).invoke({"problem": "1+2"}, thread, interrupt_before=["tilt_and_accept"])
+    return saver
 
 
 @pytest.mark.parametrize("spec", ["hf:{}", "prm:{}@trl"])

@@ -79,7 +79,7 @@ def specs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     folder = root / "tokenizer"
     miniature_tokenizer().save_pretrained(folder)
     tokens = Tokens.of_folder(str(folder), "test")
-    assert tokens.format.shape[0] is not None  # there is a chat template
+    assert tokens.format.chat is not None  # there is a chat template
     draft, base = (
         Bigram(tokens.size, tokens.step_ends(SamplingLaw()).sure_ids, seed=1, spread=spread) for spread in (2.0, 2.05)
     )

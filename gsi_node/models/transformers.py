@@ -93,13 +93,13 @@ class TransformersModel(Tokenized, AsyncTwins):
     @property
     def findings(self) -> tuple[str, ...]:
         """What the doctor prints of it."""
-        return (self.tokens.format.shown,)
+        return self.tokens.format.findings
 
     @cached_property
     def fingerprint(self) -> str:
         """A digest of config, dtype, prompt settings and weights (`model_digest` says how weights are sampled), of the
         whole tokenizer, and of the rendered prompt, which a template may date. Devices differ by rounding alone."""
-        first = model_digest(self.engine.model, (self.vocabulary, self.tokens.format.shape, self.eos_ids))
+        first = model_digest(self.engine.model, (self.vocabulary, self.eos_ids))
         return fingerprint_of(first, {"tokenizer": self.tokens.codec.content, "prompt": self.tokens.format.rendered})
 
     def supports(self, law: SamplingLaw) -> None:

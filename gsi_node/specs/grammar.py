@@ -6,13 +6,15 @@ and their like stand for "&", "|" and so on.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 from urllib.parse import quote, unquote
 
-from gsi_node.errors import SpecError
+from gsi_node.errors import ConfigError, SpecError
+from gsi_node.host.strict_json import parsed
 
 LONGEST = 1 << 16
 """Characters of a spec; what is longer belongs into a prompt file."""
@@ -145,3 +147,11 @@ def size(value: str) -> int:
     if not found:
         raise ValueError("a number of bytes such as 512M or 4G")
     return int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[found[2]]
+
+
+def json_value(value: str) -> object:
+    """A value as JSON writes it."""
+    try:
+        return parsed(value, "")
+    except ConfigError as error:
+        raise ValueError(f"a JSON value; a text needs quotes: {json.dumps(value, ensure_ascii=False)}") from error

@@ -42,11 +42,11 @@ class Grouped:
 
     keyword: str
     place: str
-    types: Types
+    names: tuple[str, ...]
 
     def taken(self, options: Options) -> Any:
         """The record, whose options are taken out of `options`."""
-        return placed(self.place)(**{key: options.pop(key) for key in self.types if key in options})
+        return placed(self.place)(**{key: options.pop(key) for key in self.names if key in options})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ class SpecKind:
 
     families: the place of a table whose names may follow "@"; load gets the one given as option `family`. wraps: the
     target is itself a spec; which ones to load, and load gets those rewards, and of the last spec's options its own.
+    templated: load gets further options as `arguments` of a chat template, JSON values.
     """
 
     example: str
@@ -64,6 +65,7 @@ class SpecKind:
     targets: tuple[str, ...] | None = None  # None: any text, but some; (): none at all
     many: bool = False
     wraps: Callable[[Specs, Options], list[str]] | None = None
+    templated: bool = False
 
 
 def _nothing(specs: Specs) -> tuple[()]:
@@ -119,12 +121,12 @@ _WHERE: Types = {
     "cache_bytes": size,
     "batch_bytes": size,
 }
-_CHAT: Types = {"system_prompt": text, "use_chat_template": flag}
+_CHAT: Types = {"system_prompt": text, "use_chat_template": flag, "date": name}
 _TEXTS: Types = {**_CHAT, "template": name, "prompt": name}
 _HOW: Types = {"timeout": number, "attempts": integer, "deadline": number, "api_key_env": name}
-_PROMPT = Grouped("prompt", "text.prompt:told_prompt", _TEXTS)
-_WISH = Grouped("wish", "rewards.prm.layout:LayoutOptions", {**_CHAT, "separator": name})
-_REACH = Grouped("reach", "models.servers.reach:Reach", _HOW)
+_PROMPT = Grouped("prompt", "text.prompt_file:told_prompt", (*_TEXTS, "arguments"))
+_WISH = Grouped("wish", "rewards.prm.layout:LayoutOptions", (*_CHAT, "separator", "arguments"))
+_REACH = Grouped("reach", "models.servers.reach:Reach", tuple(_HOW))
 _FAMILIES = "rewards.prm.families:FAMILIES"
 
 _LANGUAGE_MODEL = "models.transformers:TransformersModel.from_pretrained"
@@ -141,6 +143,7 @@ MODELS: dict[str, SpecKind] = {
         "hf:/models/base?device=cpu&dtype=float32",
         Loader(_LANGUAGE_MODEL, _target, (_PROMPT,)),
         {**_WHERE, **_TEXTS, "logits_bytes": size, "gguf": name},
+        templated=True,
     ),
     **{
         kind: SpecKind(
@@ -148,6 +151,7 @@ MODELS: dict[str, SpecKind] = {
             Loader("models.servers.probe:connect", lambda specs: (specs[0].kind, *_replicas(specs)), (_PROMPT, _REACH)),
             {**_TEXTS, **_HOW, "tokenizer": name, "top_k": integer, "sampled": name},
             many=True,
+            templated=True,
         )
         for kind, dialect in DIALECTS.items()
     },
@@ -166,8 +170,9 @@ REWARDS: dict[str, SpecKind] = {
     "prm": SpecKind(
         "prm:/models/prm@trl",
         Loader(_REWARD_MODEL, _target, (_WISH,)),
-        {**_WHERE, **_WISH.types},
+        {**_WHERE, **_CHAT, "separator": name},
         families=_FAMILIES,
+        templated=True,
     ),
     "server": SpecKind(
         "server:http://HOST:8000/v1#MODEL@qwen?tokenizer=/models/prm",
@@ -175,6 +180,7 @@ REWARDS: dict[str, SpecKind] = {
         {**_CHAT, **_HOW, "tokenizer": name, "separator": name, "api": name, "raw": flag},
         families=_FAMILIES,
         many=True,
+        templated=True,
     ),
     "remote": SpecKind(
         "remote:http://HOST:8100", Loader("models.remote:RemoteReward.connect", _addresses, (_REACH,)), _HOW, many=True

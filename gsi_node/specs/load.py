@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from gsi_node.errors import BackendUnavailable, SpecError
-from gsi_node.specs.grammar import Spec, parse_one, parse_spec, quoted
+from gsi_node.errors import BackendUnavailable, SpecError, UnreadArgument
+from gsi_node.specs.grammar import Spec, json_value, parse_one, parse_spec, quoted
 from gsi_node.specs.kinds import MODELS, REWARDS, SpecKind, placed
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ def _load(whole: str, kinds: Mapping[str, SpecKind], role: str) -> Any:
     options = _typed(checked[0], kind) | ({} if kind.families is None else {"family": checked[0].family})
     try:
         return kind.load(checked, options)
+    except UnreadArgument as error:
+        known = ", ".join(kind.options)
+        raise SpecError(f"{role} spec {quoted(whole)}: {error}; options of {specs[0].kind}: {known}") from error
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
@@ -95,14 +99,30 @@ def _check(spec: Spec, kind: SpecKind, role: str) -> Spec:
 
 
 def _typed(spec: Spec, kind: SpecKind) -> dict[str, Any]:
+    """The options' values; those that are none of the kind's own as `arguments` of a chat template."""
     values: dict[str, Any] = {}
     for key, value in spec.options:
         if key not in kind.options:
-            known = ", ".join(kind.options) or "none"
-            told = f"spec {quoted(spec)}: option {quoted(key)} is unknown"
-            raise SpecError(f"{told}; known options of {spec.kind}: {known}")
+            values.setdefault("arguments", {})[key] = _argument(spec, kind, key, value)
+            continue
         try:
             values[key] = kind.options[key](value)
         except ValueError as error:
             raise SpecError(f"spec {quoted(spec)}: option {key}={quoted(value)} should be {error}") from error
     return values
+
+
+def _argument(spec: Spec, kind: SpecKind, key: str, value: str) -> object:
+    """The value of an argument of the chat template. SpecError for a name like one of the kind's own options, too."""
+    known = ", ".join(kind.options) or "none"
+    unknown = f"spec {quoted(spec)}: option {quoted(key)} is unknown; known options of {spec.kind}: {known}"
+    if near := get_close_matches(key, kind.options, 1, 0.8):
+        raise SpecError(f"{unknown}; is {near[0]} meant?")
+    if not kind.templated:
+        raise SpecError(unknown)
+    try:
+        return json_value(value)
+    except ValueError as error:
+        raise SpecError(
+            f"{unknown}; as an argument of the chat template, {key}={value:.80} should be {error}"
+        ) from error

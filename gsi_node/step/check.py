@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 from gsi_node.bases import require_model, require_reward
 from gsi_node.errors import ConfigError, VocabularyMismatch
-from gsi_node.protocols import TokenModel, check_ratio
+from gsi_node.protocols import TokenModel, check_ratio, other_dates
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.context import Models
 from gsi_node.step.judging import log_envelope
 
 
 def check_models(models: Models, config: GSIConfig) -> None:
-    """Raises ConfigError, LawMismatch (a model cannot work under the sampling law), VocabularyMismatch."""
+    """Raises ConfigError, LawMismatch (a model cannot work under the sampling law), VocabularyMismatch.
+
+    Warns of a draft and a base whose prompts tell different days.
+    """
     rule = config.rule
     for role in sorted(rule.models):
         model = getattr(models, role)
@@ -42,6 +46,8 @@ def check_models(models: Models, config: GSIConfig) -> None:
             f"draft and base have different vocabularies ({' and '.join(model.vocabulary for model in asked)}): they "
             "must share one token map; take two models of one family"
         )
+    if len(asked) == 2 and (told := other_dates(*asked)) is not None:
+        warnings.warn(told, stacklevel=3)
 
 
 def _check_tokens(models: Models, config: GSIConfig) -> None:

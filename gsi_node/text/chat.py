@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 
-from jinja2 import TemplateError
-
 from gsi_node.errors import ConfigError
+from gsi_node.text.chat_template import ChatTemplate
 from gsi_node.text.codec import Codec
-from gsi_node.text.reading import BROKEN, first_line
 from gsi_node.types import Ids, Turn
 
 _PLACE = "GSITEXT{}7F3A"
@@ -34,10 +32,11 @@ class Frame:
         return self.pieces[0] + "".join(texts[i] + piece for i, piece in zip(self.order, self.pieces[1:], strict=True))
 
 
-class ChatTemplate:
-    """The chat template of a tokenizer, with a generation prompt after the last turn."""
+class Chat:
+    """A chat template as token ids, with a generation prompt after the last turn."""
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: Codec, template: ChatTemplate) -> None:
+        self.template = template
         self._codec = codec
         self._frames = lru_cache(64)(self._frame)
 
@@ -56,27 +55,27 @@ class ChatTemplate:
         return tuple(chain(*ids[:at])), ids[at], tuple(chain(*ids[at + 1 :]))
 
     def _frame(self, placed: tuple[Turn, ...]) -> Frame:
-        text = self._rendered(placed)
+        text = self.template.written(placed)
         pieces, order = _PLACES.split(text)[::2], tuple(map(int, _PLACES.findall(text)))
         for i, turn in enumerate(placed):
             times = order.count(i)
             if times != 1 and turn.content == _PLACE.format(i):
                 raise ConfigError(
                     f"the chat template of {self._codec.name} writes the text of a {turn.role} turn {times} times "
-                    f"instead of once, in a conversation of {_roles(placed)}"
+                    f"instead of once, in a conversation of {', '.join(turn.role for turn in placed)}"
                 )
         return Frame(tuple(pieces), order)
 
     def _texts(self, frame: Frame, turns: Sequence[Turn]) -> list[str]:
         """What the template writes of each turn's text: all of it, but for templates that trim it, or drop what an
         assistant thought."""
-        whole, texts = self._rendered(turns), [turn.content for turn in turns]
+        whole, texts = self.template.written(turns), [turn.content for turn in turns]
         if frame.filled(texts) == whole:
             return texts
         placed = _placed(turns)
         for i in frame.order:
             turn, places = turns[i], [turn.content for turn in placed]
-            text = self._rendered([*placed[:i], turn, *placed[i + 1 :]])
+            text = self.template.written([*placed[:i], turn, *placed[i + 1 :]])
             start, end = frame.filled(places).split(places[i])
             if len(text) < len(start) + len(end) or not (text.startswith(start) and text.endswith(end)):
                 raise self._reacts(turn)
@@ -94,18 +93,6 @@ class ChatTemplate:
             "change that text, or write a completion prompt (template=…)"
         )
 
-    def _rendered(self, turns: Sequence[Turn]) -> str:
-        try:
-            text = self._codec.tokenizer.apply_chat_template(
-                [turn._asdict() for turn in turns], tokenize=False, add_generation_prompt=True
-            )
-        except (TemplateError, *BROKEN) as error:
-            raise ConfigError(
-                f"the chat template of {self._codec.name} cannot be rendered for a conversation of "
-                f"{_roles(turns)}: {first_line(error)}"
-            ) from error
-        return str(text)
-
 
 def _placed(turns: Sequence[Turn]) -> tuple[Turn, ...]:
     """The turns with places for their texts. Blank ones stay: templates may leave out a system turn that says nothing,
@@ -114,7 +101,3 @@ def _placed(turns: Sequence[Turn]) -> tuple[Turn, ...]:
     return tuple(
         Turn(turn.role, _PLACE.format(i)) if turn.content.strip() or i == last else turn for i, turn in enumerate(turns)
     )
-
-
-def _roles(turns: Sequence[Turn]) -> str:
-    return ", ".join(turn.role for turn in turns)

@@ -131,6 +131,11 @@ class Tokenized:
         """Where steps end under `law`."""
         return self.tokens.step_ends(law)
 
+    @property
+    def prompt_date(self) -> str | None:
+        """The day that the prompt of a lone problem tells; None where it tells none."""
+        return self.tokens.format.date
+
     def encode(self, text: str) -> Ids:
         """Token ids of plain text; control tokens stay text; ConfigError for characters the model cannot represent."""
         return self.tokens.codec.encode(text)

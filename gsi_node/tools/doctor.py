@@ -7,13 +7,14 @@ solves one problem.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TextIO, TypeVar
 
 from gsi_node.errors import GSIError
 from gsi_node.host.escapes import one_line
-from gsi_node.protocols import StepModel, close, findings_of
+from gsi_node.protocols import StepModel, close, findings_of, other_dates
 from gsi_node.specs.load import load_model, load_reward
 from gsi_node.step.config import GSIConfig
 from gsi_node.types import Key, Prefix, SamplingLaw
@@ -54,6 +55,9 @@ class Doctor:
         if len(models) == 2:
             same = len({model.vocabulary for model in models.values()}) == 1
             self._say("vocabulary", "draft and base share one" if same else "draft and base DIFFER")
+            if (told := other_dates(*models.values())) is not None:
+                self._say("dates", told)
+                self.changes.append(told)
         eos_ids = tuple(sorted({i for model in models.values() for i in model.eos_ids}))
         for role, model in models.items():
             self._try(f"{role} noise", partial(self._noise, role, model, eos_ids))
@@ -100,7 +104,10 @@ class Doctor:
         from gsi_node.graph.build import compile_gsi
 
         started = time.perf_counter()
-        result = compile_gsi(**parts, config=self.config).invoke({"problem": self.problem})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of dates, which were told above
+            graph = compile_gsi(**parts, config=self.config)
+        result = graph.invoke({"problem": self.problem})
         steps, seconds = result["steps"], time.perf_counter() - started
         ratios = [abs(step["log_ratio"]) for step in steps if step["log_ratio"] is not None]
         self._say("one problem", f"{self.problem!r}: {len(steps)} steps in {seconds:.1f} s, answer {result['answer']}")

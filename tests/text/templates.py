@@ -42,3 +42,10 @@ LATE_SYSTEM = (
 """Writes the system text into the last human turn, as Mistral does."""
 DROPPING = "{% for turn in messages if turn.role != 'system' %}{{ turn.role }}: {{ turn.content }}\n{% endfor %}"
 """Leaves system turns out without a word, as the pocket models do."""
+DATED = TEMPLATE.replace("{{ bos_token }}", "{{ bos_token }}Day: {{ strftime_now('%d %b %Y') }}\n")
+"""Writes the day it is rendered on."""
+DATED_BY_DEFAULT = (
+    "{% if date_string is not defined %}{% set date_string = '26 Jul 2024' %}{% endif %}"
+    "{{ bos_token }}Day: {{ date_string }}\n" + TEMPLATE.removeprefix("{{ bos_token }}")
+)
+"""Writes a day of its own unless it is given one, as Llama 3.1 does; 3.2 and 3.3 do both."""

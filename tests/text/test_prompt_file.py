@@ -12,7 +12,8 @@ from gsi_node.errors import ConfigError
 from gsi_node.models.transformers import TransformersModel
 from gsi_node.specs.load import load_model
 from gsi_node.text.codec import Codec
-from gsi_node.text.prompt import PromptSettings, prompt_format, read_prompt
+from gsi_node.text.prompt import PromptSettings, prompt_format
+from gsi_node.text.prompt_file import read_prompt
 from gsi_node.types import Prefix
 from tests.miniature import Miniatures, miniature_tokenizer
 
@@ -49,7 +50,7 @@ def test_turns_and_the_system_prompt_stand_in_the_fingerprint(miniatures: Miniat
         ({"messages": ["hi"]}, "want {"),
         ({"messages": SHOTS, "use_chat_template": False}, "no place for messages"),
         ({"system_prompt": "x", "use_chat_template": False}, "no place for system_prompt"),
-        ({"messages": SHOTS, "template": "{problem}"}, "no place for system_prompt or messages"),
+        ({"messages": SHOTS, "template": "{problem}"}, "no place for messages"),
         ({"template": "{problem} {problem}"}, "write it once"),
     ],
 )

@@ -68,7 +68,7 @@ class ServerModel(Tokenized, ModelClient):
     def fingerprint(self) -> str:
         """A digest of the served name, EOS and top_k, and of how prompts are encoded and rendered, and what
         sampled log-probabilities are. The weights are the server's; addresses may change."""
-        content = repr((self.model, self.vocabulary, self.tokens.format.shape, self.eos_ids, self.top_k))
+        content = repr((self.model, self.vocabulary, self.eos_ids, self.top_k))
         return fingerprint_of(
             f"{self.dialect.kind}:" + blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest(),
             {

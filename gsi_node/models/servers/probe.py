@@ -130,7 +130,7 @@ async def _examine(model: ServerModel, findings: list[str]) -> Reference:
     findings += [
         f"model {model.model or model.served}, {model.context or 'unknown'} tokens of context",
         await _vocabulary(model, model.transport),
-        tokens.format.shown,
+        *tokens.format.findings,
     ]
     ids = tokens.prefix_ids(Prefix("12 + 3 ="))
     model.reported, model.unscored = "unknown", None

@@ -221,8 +221,9 @@ def checked_wish(family: Family, wish: LayoutOptions) -> LayoutOptions:
     if wish.separator is not None and "separator" not in family.wishes:
         raise ConfigError(f"family {family.name!r} has its own separator; leave separator={wish.separator!r} out")
     untemplated = "system_prompt" not in family.wishes or (family.plain and not wish.use_chat_template)
-    if wish.system_prompt is not None and untemplated:
-        raise ConfigError(f"family {family.name!r} uses no chat template, so there is no place for system_prompt")
+    asked = {"system_prompt": wish.system_prompt, "date": wish.date, "arguments of one": wish.arguments or None}
+    if untemplated and (found := [name for name, value in asked.items() if value is not None]):
+        raise ConfigError(f"family {family.name!r} uses no chat template, so there is no place for {found[0]}")
     if wish.use_chat_template is not None and "use_chat_template" not in family.wishes:
         raise ConfigError(f"family {family.name!r} fixes its prompt; leave use_chat_template out")
     return wish

@@ -6,26 +6,29 @@ holds. The ids of a candidate end with the token at which the model is read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from itertools import chain
-
-from jinja2 import TemplateError
+from typing import Any
 
 from gsi_node.errors import ConfigError
+from gsi_node.text.chat_template import ChatTemplate
 from gsi_node.text.codec import Codec
 from gsi_node.text.prompt import PromptSettings, prompt_format
-from gsi_node.types import Ids
+from gsi_node.types import Ids, Turn
 
 _TEXTS = ("GSIFIRSTTEXT7F3A", "GSISECONDTEXT7F3A", "GSITHIRDTEXT7F3A")
 
 
 @dataclass(frozen=True, slots=True)
 class LayoutOptions:
-    """What the user asks of a layout, None where the family decides."""
+    """What the user asks of a layout, None where the family decides. arguments, date: as in PromptSettings."""
 
     separator: str | None = None
     system_prompt: str | None = None
     use_chat_template: bool | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    date: str | None = None
 
 
 NONE = LayoutOptions()
@@ -136,7 +139,10 @@ def plain_layout(codec: Codec, separator: str) -> StepLayout:
 
 def chat_layout(codec: Codec, wish: LayoutOptions, mark: Ids, separator: str) -> StepLayout:
     """The chat template with a generation prompt (BOS, problem and "\\n" without one), then steps with marks."""
-    prompt = prompt_format(codec, PromptSettings(wish.system_prompt, wish.use_chat_template is not False), ending="\n")
+    settings = PromptSettings(
+        wish.system_prompt, wish.use_chat_template is not False, arguments=wish.arguments, date=wish.date
+    )
+    prompt = prompt_format(codec, settings, ending="\n")
     return StepLayout(codec, prompt.before, mark, prompt.after, ends=_ends(codec, separator))
 
 
@@ -157,7 +163,7 @@ def tagged_layout(codec: Codec, tag: str) -> StepLayout:
 def turns_layout(codec: Codec, wish: LayoutOptions, answer: str) -> StepLayout:
     """RLHFlow's: a user turn a step, the first one "problem step1"; the assistant's answers so far are all `answer`."""
     first, _, third = _TEXTS
-    turns = [("user", first), ("assistant", answer), ("user", third)]
+    turns = [Turn("user", first), Turn("assistant", answer), Turn("user", third)]
     before, middle, opening = _rendered(codec, wish, turns, (first, third), opened=True)
     if not middle.startswith(opening + answer):
         raise ConfigError(f"the chat template of {codec.name} opens a turn of the assistant in two ways; use Llama 3's")
@@ -168,7 +174,7 @@ def turns_layout(codec: Codec, wish: LayoutOptions, answer: str) -> StepLayout:
 def response_layout(codec: Codec, wish: LayoutOptions) -> StepLayout:
     """An outcome model's: user and assistant turn; steps joined by "\\n\\n"; a candidate closes the turn."""
     first, second, _ = _TEXTS
-    turns = [("user", first), ("assistant", second)]
+    turns = [Turn("user", first), Turn("assistant", second)]
     before, after, closing = map(codec.encode_marked, _rendered(codec, wish, turns, (first, second), opened=False))
     return StepLayout(codec, before, closing, after, joined="\n\n", ends=_ends(codec, ""))
 
@@ -179,20 +185,17 @@ def _ends(codec: Codec, separator: str) -> tuple[str, ...]:
 
 
 def _rendered(
-    codec: Codec, wish: LayoutOptions, turns: list[tuple[str, str]], cuts: tuple[str, str], *, opened: bool
+    codec: Codec, wish: LayoutOptions, turns: list[Turn], cuts: tuple[str, str], *, opened: bool
 ) -> tuple[str, str, str]:
     """The chat template around the two placeholders `cuts`: before, between, after."""
-    messages = [{"role": role, "content": text} for role, text in turns]
-    if wish.system_prompt is not None:
-        messages.insert(0, {"role": "system", "content": wish.system_prompt})
+    system = [] if wish.system_prompt is None else [Turn("system", wish.system_prompt)]
     if codec.tokenizer.chat_template is None or wish.use_chat_template is False:
         raise ConfigError(
             f"reward model {codec.name} is read through a chat template, and its tokenizer has none in use"
         )
-    try:
-        text = str(codec.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=opened))
-    except (TemplateError, ValueError) as error:
-        raise ConfigError(f"the chat template of {codec.name} cannot be rendered: {error}") from error
+    template = ChatTemplate(codec, wish.arguments, wish.date)
+    template.date_in([*system, *turns])  # refuses a date that is never read
+    text = template.written([*system, *turns], opened=opened)
     before, *rest = text.split(cuts[0])
     between, *after = rest[0].split(cuts[1]) if len(rest) == 1 else ("",)
     if len(after) != 1:
