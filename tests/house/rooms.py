@@ -80,7 +80,7 @@ ROOMS = (
         "specs",
         ("gsi_node.specs",),
         "the grammar of specs, and what each loads",
-        ("ground", "text", "pocket", "models", "rewards"),
+        ("ground", "gsi_node.host.strict_json", "text", "pocket", "models", "rewards"),
     ),
     Room(
         "graph",
