@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from gsi_node.neural_jko import start
 from gsi_node.neural_jko.check import CheckedTarget
 from gsi_node.neural_jko.config import JKOConfig
 from gsi_node.neural_jko.pilot import pilot
@@ -60,6 +61,26 @@ def test_rounds_raise_the_share_of_effective_draws_or_are_dropped() -> None:
     ]
     assert shares[0] < shares[1]
     assert shares[0] == shares[2]  # it was enough
+
+
+def test_a_round_that_does_harm_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = named("mustache")
+    known = pilot(target.log_density, 2, 0)
+    stack = Stack(CheckedTarget(target), frame=known.frame)
+    few = SMALL.model_copy(update={"likelihood_steps": 40, "wanted_ess": 1.0})
+    rounds = []
+
+    def harm(velocity: Velocity, stack: Stack, now: start.Round, *rest: object) -> None:
+        rounds.append(now.turn)
+        with torch.no_grad():
+            velocity.linears[-1].bias += 0.5
+
+    monkeypatch.setattr(start, "_refit", harm)
+    kept = first_flow(stack, known, few)
+    plain = first_flow(stack, known, few.model_copy(update={"rounds": 0}))
+    assert rounds == [1]
+    assert kept.ess == plain.ess
+    assert torch.equal(kept.velocity.linears[-1].bias, plain.velocity.linears[-1].bias)
 
 
 def test_one_setting_serves_a_density_far_away_with_its_constant(tmp_path: Path) -> None:
