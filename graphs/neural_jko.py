@@ -225,8 +225,8 @@ def command(options: argparse.Namespace, console: Console) -> int:
     warning = numbers.pop("warning", None)
     for key, value in numbers.items():
         shown = ", ".join(f"{v:.4f}" for v in value) if isinstance(value, list) else f"{value:.5g}"
-        console.print(f"{key:18} {shown}", highlight=False)
-    console.print(f"{'picture':18} {picture}", highlight=False, soft_wrap=True)
+        console.print(f"{key:21} {shown}", highlight=False)
+    console.print(f"{'picture':21} {picture}", highlight=False, soft_wrap=True)
     if warning:
         complain(warning)
     return 0

@@ -22,8 +22,13 @@ def configured(preset: str, target: str, changes: Mapping[str, Any] | None = Non
     try:
         return JKOConfig.model_validate({**PRESETS[preset](target), **(changes or {})})
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        told = "; ".join(_mistake(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors())
         raise ConfigError(f"settings of neural JKO: {told}") from None
+
+
+def _mistake(where: str, message: str) -> str:
+    """where: empty for what several settings are together."""
+    return f"{where}: {message}" if where else message.removeprefix("Value error, ")
 
 
 _PAPER: Plain = {

@@ -98,7 +98,9 @@ def test_misspelt_settings_are_refused() -> None:
 
 @pytest.mark.parametrize("latent", [{"latent_mean": (0.0, 1.0)}, {"latent_scale": 2.0}])
 def test_a_latent_that_the_pilot_would_not_read_is_refused(latent: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="coordinates=pilot finds its own; want coordinates=latent"):
+    with pytest.raises(
+        ConfigError, match="^settings of neural JKO: latent_mean, latent_scale: coordinates=pilot finds its own"
+    ):
         configured("cpu", "8modes", latent)
     own = configured("cpu", "8modes", {**latent, "coordinates": "latent", "likelihood_steps": 0})
     assert own.coordinates == "latent"
