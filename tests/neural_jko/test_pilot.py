@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gsi_node.errors import ConfigError, InvalidLogProb
 from gsi_node.neural_jko.metrics import energy_distance
-from gsi_node.neural_jko.pilot import BUDGET, Pilot, WeightedPoints, pilot
+from gsi_node.neural_jko.pilot import BUDGET, Pilot, WeightedPoints, coordinates, pilot
 from gsi_node.neural_jko.pilot.locate import ascend
 from gsi_node.neural_jko.pilot.mixture import StudentMixture, adapt
 from gsi_node.neural_jko.pilot.probe import Probe, ess_share, largest
@@ -113,6 +113,15 @@ def test_the_coordinates_map_there_and_back() -> None:
     x = found.points.resampled(50, torch.Generator().manual_seed(1))
     assert torch.allclose(found.frame.to_x(found.frame.to_z(x)), x)
     assert found.frame.log_volume == pytest.approx(float(torch.linalg.det(found.frame.matrix).abs().log()))
+
+
+def test_the_coordinates_are_round_where_points_are_correlated() -> None:
+    z = torch.randn(20_000, 2, generator=torch.Generator().manual_seed(0)).double()
+    x = z @ torch.tensor([[30.0, 0.9], [0.0, 0.3]], dtype=torch.float64) + 50.0
+    even = torch.zeros(len(x), dtype=torch.float64)
+    round_again = coordinates(WeightedPoints(x, even, even), torch.Generator().manual_seed(1)).to_z(x)
+    assert torch.allclose(torch.cov(round_again.t()), torch.eye(2).double(), atol=0.1)
+    assert bool((round_again.mean(0).abs() < 0.1).all())
 
 
 def test_an_ascent_ends_on_the_maximum_of_a_quadratic() -> None:

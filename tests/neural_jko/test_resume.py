@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gsi_node.errors import ConfigError, ResumeMismatch
+from gsi_node.neural_jko import start, train
 from gsi_node.neural_jko.config import JKOConfig
 from gsi_node.neural_jko.run import Run
 from gsi_node.neural_jko.targets import OwnTarget
@@ -61,6 +62,22 @@ def test_thirty_interrupts_at_random_leave_equal_stacks(tmp_path: Path) -> None:
         again = Run(OwnTarget(Asked(), 2), SMALL, folder).complete()
         assert files(folder) == files(tmp_path / "whole"), number
         assert torch.equal(again.sample(50, torch.Generator().manual_seed(0)).x, draws.x)
+
+
+def test_no_two_stages_draw_from_one_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, keys = train.generator_for, []
+
+    def recorded(seed: int, phase: str, index: int, device: str | torch.device = "cpu") -> torch.Generator:
+        if phase != "settle":  # every round of the first flow is looked at on the same points
+            keys.append((phase, index))
+        return real(seed, phase, index, device)
+
+    for module in (train, start):
+        monkeypatch.setattr(module, "generator_for", recorded)
+    Run(OwnTarget(Asked(), 2), SMALL, tmp_path).complete()
+    assert {"flow", "reject"} <= {phase for phase, _ in keys}
+    assert len(keys) == len(set(keys))
+    assert real(0, "flow", 0).initial_seed() != real(0, "flow", 1).initial_seed() != real(0, "weigh", 1).initial_seed()
 
 
 def test_a_density_with_the_same_values_and_another_gradient_is_refused(tmp_path: Path) -> None:

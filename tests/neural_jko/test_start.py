@@ -73,7 +73,7 @@ def test_a_round_that_does_harm_is_dropped(monkeypatch: pytest.MonkeyPatch) -> N
     def harm(velocity: Velocity, stack: Stack, now: start.Round, *rest: object) -> None:
         rounds.append(now.turn)
         with torch.no_grad():
-            velocity.linears[-1].bias += 0.5
+            velocity.linears[-1].bias.add_(0.5)
 
     monkeypatch.setattr(start, "_refit", harm)
     kept = first_flow(stack, known, few)
