@@ -12,7 +12,7 @@ protocol of this file and nowhere else:
     step_of                     the step that token ids make (DecodingModel)
     next_log_probs              whole next-token laws (TokenModel)
     check_ratio(law)            raises LawMismatch where it cannot take part in π_B/π_S (check_ratio)
-    prompt_date                 the day that its prompts tell, a text; None for none (other_dates)
+    prompt_date                 the day that its prompts tell, a text; None for none (date_of)
     findings                    what the doctor prints of it, a line each (findings_of)
     close()                     frees what it holds (close)
     prefix_ids(prefix)          the token ids it reads, which are counted (prompt_length)
@@ -206,9 +206,15 @@ def check_ratio(model: object, law: SamplingLaw) -> None:
         check(law)
 
 
+def date_of(model: object) -> str | None:
+    """The day that its prompts tell; None where they tell none, or it does not say."""
+    found: str | None = getattr(model, "prompt_date", None)
+    return found
+
+
 def other_dates(draft: object, base: object) -> str | None:
     """What to tell of a draft and a base whose prompts tell different days; None where there is nothing to tell."""
-    days = [getattr(model, "prompt_date", None) for model in (draft, base)]
+    days = [date_of(model) for model in (draft, base)]
     if None in days or days[0] == days[1]:
         return None
     return (

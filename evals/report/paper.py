@@ -22,6 +22,7 @@ class Preset:
     """Two models of one family and what was published about them, all at n = 16.
 
     acceptance: share of accepted steps. gsi, base: seconds a step of gsi and of sbon-base. device: of those seconds.
+    asked: what the specs of draft and base say beside the system prompt.
     """
 
     draft: str
@@ -31,6 +32,7 @@ class Preset:
     base_seconds: float
     device: str
     caution: str = ""
+    asked: str = ""
 
 
 PRESETS = {
@@ -44,8 +46,9 @@ PRESETS = {
         1.21,
         1.82,
         "A100",
-        "The sizes of the two Qwen3 models are our assumption: the paper's text was not at hand to check them, "
-        "nor whether they think before they answer. Look it up there, and give --draft and --base where they differ.",
+        "The sizes of the two Qwen3 models are our assumption: the paper's text was not at hand to check them. Look "
+        "them up there, and give --draft and --base where they differ.",
+        "&enable_thinking=false",
     ),
 }
 
@@ -75,9 +78,9 @@ def main(options: argparse.Namespace) -> int:
     return 0
 
 
-def specs(draft: str, base: str, addresses: list[str] | None) -> list[str]:
-    """--draft, --base and --reward: one GPU each, or one server each."""
-    asked = f"system_prompt={PROMPT}"
+def specs(draft: str, base: str, addresses: list[str] | None, further: str) -> list[str]:
+    """--draft, --base and --reward: one GPU each, or one server each. further: options of draft and base."""
+    asked = f"system_prompt={PROMPT}{further}"
     if addresses is None:
         where = [f"?device=cuda:{i}&dtype=bfloat16" for i in range(3)]
         found = [f"hf:{draft}{where[0]}&{asked}", f"hf:{base}{where[1]}&{asked}", f"prm:{REWARD}@qwen{where[2]}"]
@@ -90,7 +93,7 @@ def specs(draft: str, base: str, addresses: list[str] | None) -> list[str]:
 
 def text(name: str, preset: Preset, draft: str, base: str, addresses: list[str] | None) -> str:
     """Everything that is printed: a command a data set, one for latencies, the published figures."""
-    models = specs(draft, base, addresses)
+    models = specs(draft, base, addresses, preset.asked)
     settings = ["--set", "beta=20", "--set", "threshold=0.5", "--set", "delta=0.7", "--set", "temperature=0.7"]
     settings += ["--set", "max_step_tokens=512"]
     folder = f"runs/paper-{name}"

@@ -55,6 +55,11 @@ class RemoteModel(_Service, ModelClient):
     def eos_ids(self) -> tuple[int, ...]:
         return self._health.eos_ids
 
+    @property
+    def prompt_date(self) -> str | None:
+        """The day that the served model's prompts tell."""
+        return self._health.prompt_date
+
     def supports(self, law: SamplingLaw) -> None:
         """What the served model supports; LawMismatch with its words."""
 

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from gsi_node.cancel import run_cancellable
 from gsi_node.errors import BackendUnavailable, ConfigError, GSIError, InvalidLogProb
-from gsi_node.protocols import DecodingModel, name_of
+from gsi_node.protocols import DecodingModel, date_of, name_of
 from gsi_node.service import bodies
 from gsi_node.service.door import Door, Guard, refuse
 
@@ -48,6 +48,7 @@ class Service:
             "fingerprint": self._fingerprint,
             "vocabulary": model.vocabulary if reward is None else "",
             "eos_ids": list(model.eos_ids) if reward is None else [],
+            "prompt_date": date_of(served),
             "range": None if reward is None else list(reward.range),
         }
         work: list[tuple[str, type[bodies.Body], Callable[[Any], dict[str, Any]]]]

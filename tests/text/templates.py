@@ -42,6 +42,14 @@ LATE_SYSTEM = (
 """Writes the system text into the last human turn, as Mistral does."""
 DROPPING = "{% for turn in messages if turn.role != 'system' %}{{ turn.role }}: {{ turn.content }}\n{% endfor %}"
 """Leaves system turns out without a word, as the pocket models do."""
+REACTING = (
+    "{% set quiet = messages[0].role == 'system' and '/quiet' in messages[0].content %}"
+    "{% for turn in messages %}<|im_start|>{{ turn.role }}\n{{ turn.content | replace('/quiet', '') }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% if quiet %}<eos>{% endif %}{% endif %}"
+)
+"""Ends otherwise after some system texts, as SmolLM3's does after "/no_think"."""
+REWRITING = TEMPLATE.replace("message['content']", "message['content'] | replace('!', '<eos>')")
+"""Writes a control token into a text."""
 DATED = TEMPLATE.replace("{{ bos_token }}", "{{ bos_token }}Day: {{ strftime_now('%d %b %Y') }}\n")
 """Writes the day it is rendered on."""
 DATED_BY_DEFAULT = (

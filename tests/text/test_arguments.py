@@ -6,12 +6,12 @@ import json
 import warnings
 from collections.abc import Callable
 from datetime import date
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gsi_node.cli.__main__ import main
 from gsi_node.errors import ConfigError, GSIError, SpecError
 from gsi_node.graph.build import compile_gsi
 from gsi_node.models.transformers import TransformersModel
@@ -19,9 +19,10 @@ from gsi_node.specs.load import load_model, load_reward
 from gsi_node.step.config import GSIConfig
 from gsi_node.tables.rewards import TableReward
 from gsi_node.text import chat_template
-from gsi_node.tools.doctor import Doctor
 from gsi_node.types import Prefix
-from tests.miniature import build_miniature
+from tests.miniature import build_miniature, miniature_tokenizer
+from tests.models.serving import MODEL, Bigram, Server
+from tests.service.running import running
 from tests.text import templates
 
 Folders = Callable[[str], Path]
@@ -201,15 +202,45 @@ def test_draft_and_base_of_different_days_are_told(folders: Folders, clock: Call
         compile_gsi(draft=draft, base=same, reward=reward, config=config)  # a warning would be an error
 
 
-def test_the_doctor_tells_the_days(folders: Folders, clock: Callable[[int], None]) -> None:
-    folder, out = folders(templates.DATED), StringIO()
+def test_services_tell_the_days_of_what_they_serve(folders: Folders, clock: Callable[[int], None]) -> None:
+    config, reward = GSIConfig(n=1, max_steps=1, max_step_tokens=4), TableReward(lambda prefix, step: 0.5, name="half")
+    clock(1)
+    draft = load_model(f"hf:{folders(templates.DATED)}")
     clock(2)
-    doctor = Doctor(GSIConfig(n=2, max_steps=2, max_step_tokens=4, max_log_ratio_error=50.0), "1", out)
-    assert not doctor.examine(f"hf:{folder}", f"hf:{folder}?date=1999-12-31", "verifier")
-    said = out.getvalue()
+    with running(model=load_model(f"hf:{folders(templates.DATED)}")) as url:
+        base: Any = load_model(f"remote:{url}")
+        with base, pytest.warns(UserWarning, match="write different dates: 2026-01-01 in .*, 2026-01-02 in remote:"):
+            compile_gsi(draft=draft, base=base, reward=reward, config=config)
+
+
+def test_the_doctor_tells_the_days(
+    folders: Folders, clock: Callable[[int], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = folders(templates.DATED)
+    clock(2)
+    models = ["--draft", f"hf:{folder}", "--base", f"hf:{folder}?date=1999-12-31", "--reward", "verifier"]
+    settings = [part for setting in ("n=2", "max_steps=2", "max_step_tokens=4") for part in ("--set", setting)]
+    assert main(["doctor", *models, "--problem", "1", *settings]) == 1
+    said = capsys.readouterr().out
     assert "its template writes a date, 2026-01-02; ?date= pins it" in said
     assert "its template writes a date, 1999-12-31" in said
     assert said.count("write different dates: 2026-01-02 in") == 2  # a finding, and what to change
+
+
+def test_a_served_model_is_given_arguments_and_a_date(tmp_path: Path) -> None:
+    tokenizer = miniature_tokenizer()
+    tokenizer.chat_template = templates.FORGETFUL.replace("assistant\n", "assistant {{ strftime_now('%Y') }}\n")
+    tokenizer.save_pretrained(tmp_path)
+    with Server(Bigram(len(tokenizer), (6, 7, 8)), folder=str(tmp_path)) as server:
+        model: Any = load_model(f"server:{server.url}/v1#{MODEL}?enable_thinking=false&date=1999-12-31")
+        with model:
+            text = model.tokens.codec.decode(model.tokens.prefix_ids(Prefix("7")))
+            assert text.endswith("assistant 1999\n" + NO_THOUGHT)
+            assert "its template writes a date, 1999-12-31; ?date= pins it" in model.findings
+        with pytest.raises(
+            SpecError, match="never reads 'tone'; it reads enable_thinking; options of server"
+        ):
+            load_model(f"server:{server.url}/v1#{MODEL}?tone=1")
 
 
 def test_a_reward_model_renders_with_arguments_and_a_date(rewards: Folders) -> None:

@@ -85,6 +85,30 @@ def test_turns_that_have_no_place_are_refused(template: str | None, earlier: tup
         form.ids("7", earlier)
 
 
+def test_a_text_that_changes_what_stands_around_it_is_refused() -> None:
+    words = "mini writes something else around the system turn 'be /quiet' than around other texts"
+    with pytest.raises(ConfigError, match=words):
+        formatted(templates.REACTING).ids("7", (Turn("system", "be /quiet"),))
+    with pytest.raises(ConfigError, match=words):
+        formatted(templates.REACTING, PromptSettings(system_prompt="be /quiet"))
+    form = formatted(templates.REACTING)
+    turns = (Turn("system", "be"), Turn("user", "a/quiet/quietb"))
+    assert text_of(form, form.ids("7", turns)) == written(templates.REACTING, (*turns, Turn("user", "7")))
+
+
+def test_a_template_that_writes_control_tokens_into_a_text_is_refused() -> None:
+    form = formatted(templates.REWRITING)
+    assert form.ids("7", (Turn("user", "7"),))
+    with pytest.raises(ConfigError, match="mini writes something else around the user turn '7!'"):
+        form.ids("7!")
+
+
+def test_a_system_turn_that_says_nothing() -> None:
+    template = "{% if messages[0].content %}" + templates.CHATML + "{% else %}{{ messages[-1].content }}{% endif %}"
+    form = formatted(template, PromptSettings(system_prompt=""))
+    assert text_of(form, form.ids("7")) == "7"
+
+
 def test_the_settings_turns_stand_before_the_conversations_and_its_system_turn_first() -> None:
     shots = [{"role": "user", "content": "2+2"}, {"role": "assistant", "content": "is 4."}]
     form = formatted(templates.CHATML, PromptSettings(messages=shots))

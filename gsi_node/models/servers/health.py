@@ -21,7 +21,8 @@ MINUS_INFINITY = "-inf"  # JSON has no −inf, and null would look like a missin
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a service says of itself: one model or one reward. range: the reward's; None for a model."""
+    """What a service says of itself: one model or one reward. range: the reward's; None for a model. prompt_date: the
+    day that the model's prompts tell, if they do."""
 
     name: str
     role: str
@@ -29,6 +30,7 @@ class Health:
     vocabulary: str
     eos_ids: tuple[int, ...]
     range: tuple[float, float] | None
+    prompt_date: str | None
 
     def of(self, answer: Any) -> Mapping[str, Any]:
         """The answer, which must come from what was served at start-up: every answer carries its fingerprint."""
@@ -78,7 +80,10 @@ def _health(answer: Any) -> Health:
         raise Failed(f"it says that its rewards lie in {ends}")
     if (ends is None) != (role != "reward"):
         raise Failed(f"it says that it serves a {role} with the range {low_high!r:.60}")
-    return Health(*texts, tuple(map(token_id, answer["eos_ids"])), ends)
+    day = answer.get("prompt_date")
+    if day is not None and not (isinstance(day, str) and day.isprintable()):
+        raise Failed(f"it says that its prompts tell the day {day!r:.60}")
+    return Health(*texts, tuple(map(token_id, answer["eos_ids"])), ends, day)
 
 
 def read_step(found: Any, most: int, eos_ids: Collection[int]) -> Step:

@@ -88,6 +88,7 @@ def test_the_papers_commands_are_commands_of_this_harness(
         for spec in (options.draft, options.base):
             parsed = parse_spec(spec)
             assert str(parsed).count("boxed") == 1 and "put your final answer" in str(parsed)
+            assert dict(parsed[0].options).get("enable_thinking") == ("false" if preset == "qwen3" else None)
     figures = {"qwen2.5-math": ("82.0 %", "0.72", "0.94", "H100"), "qwen3": ("91.5 %", "1.21", "1.82", "A100")}
     assert all(figure in out for figure in figures[preset])
     assert ("our assumption" in out) == (preset == "qwen3")
