@@ -237,9 +237,7 @@ def test_a_served_model_is_given_arguments_and_a_date(tmp_path: Path) -> None:
             text = model.tokens.codec.decode(model.tokens.prefix_ids(Prefix("7")))
             assert text.endswith("assistant 1999\n" + NO_THOUGHT)
             assert "its template writes a date, 1999-12-31; ?date= pins it" in model.findings
-        with pytest.raises(
-            SpecError, match="never reads 'tone'; it reads enable_thinking; options of server"
-        ):
+        with pytest.raises(SpecError, match="never reads 'tone'; it reads enable_thinking; options of server"):
             load_model(f"server:{server.url}/v1#{MODEL}?tone=1")
 
 
