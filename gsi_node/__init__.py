@@ -27,6 +27,7 @@ _HOME = {
     "StepModel": "protocols",
     "StepModelBase": "bases",
     "StrictSerializer": "graph.serde",
+    "Turn": "types",
     "Models": "step.context",
     "Solution": "step.solve",
     "StepContext": "step.context",
@@ -68,6 +69,7 @@ __all__ = [
     "StepModel",
     "StepModelBase",
     "StrictSerializer",
+    "Turn",
     "asolve",
     "build_math_solver",
     "calibrate_log_c",
@@ -102,7 +104,7 @@ if TYPE_CHECKING:
     from gsi_node.step.law import exact_step_law
     from gsi_node.step.methods import METHODS, Method
     from gsi_node.step.solve import Solution, asolve, solve
-    from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
+    from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step, Turn
 
 
 def __getattr__(name: str) -> Any:

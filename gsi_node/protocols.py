@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 from gsi_node.cancel import run_cancellable
@@ -229,8 +230,8 @@ def close(model: object) -> None:
         free()
 
 
-def prompt_length(model: Any, problem: str) -> int:
-    """Tokens of the rendered prompt; of the plain problem where the backend does not say."""
+def prompt_length(model: Any, prefix: Prefix) -> int:
+    """Tokens of the rendered prompt, before the steps; of the plain problem where the backend does not say."""
     if hasattr(model, "prefix_ids"):
-        return len(model.prefix_ids(Prefix(problem)))
-    return len(model.encode(problem)) if hasattr(model, "encode") else len(problem.split())
+        return len(model.prefix_ids(replace(prefix, steps=())))
+    return len(model.encode(prefix.problem)) if hasattr(model, "encode") else len(prefix.problem.split())

@@ -6,8 +6,10 @@ Symbols follow arXiv 2506.04118: x is a `Prefix`, y a `Step`. Every log-probabil
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from json import dumps
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -131,6 +133,10 @@ class Usage:
         )
 
 
-def default_id(problem: str) -> str:
-    """What names the random streams of a problem that came without an id: a blake2b of its text."""
-    return blake2b(problem.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+def default_id(problem: str, earlier: Sequence[Turn] = ()) -> str:
+    """What names the random streams of a problem that came without an id: a blake2b of its text; of a conversation one
+    in a domain of its own, so that no text has the id of a conversation."""
+    if not earlier:
+        return blake2b(problem.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    told = dumps([*earlier, ("user", problem)])
+    return blake2b(told.encode(), digest_size=16, person=b"gsi-conversation").hexdigest()

@@ -17,6 +17,7 @@ from gsi_node.step.config import GSIConfig
 CONFIG = "config.json"
 GRADING_SECONDS, VOTE_SECONDS = 5.0, 60.0
 OWN = ("method", "n", "seed", "record")  # fields of GSIConfig that a run gives a list of, or its own option
+UNTOLD = (*OWN, "earlier_messages")  # the latter decides no row: problems stand alone
 LISTS = {"methods", "n", "seeds"}
 PROBLEMS = {"limit", "problems", "problems_digest"}
 Scalar = bool | Whole | Number | str | None
@@ -25,8 +26,8 @@ Scalar = bool | Whole | Number | str | None
 class RunConfig(BaseModel):
     """What config.json holds. problems: how many; problems_digest: of their ids, texts, answers, kinds and metas.
 
-    config: the fields of GSIConfig but for OWN; one that an old file lacks counts as its default. fingerprints: of the
-    models, by role; none before they are loaded.
+    config: the fields of GSIConfig but for UNTOLD; one that an old file lacks counts as its default. fingerprints: of
+    the models, by role; none before they are loaded.
     """
 
     model_config = STRICT | ConfigDict(frozen=True)
@@ -91,5 +92,5 @@ def read_config(folder: Path) -> RunConfig:
         kept = RunConfig.model_validate(found)
     except ValidationError as error:
         raise ConfigError(f"{file}: not of a run: {first_fault(error)}") from error
-    defaults = {name: value for name, value in GSIConfig().model_dump().items() if name not in OWN}
-    return kept.model_copy(update={"config": defaults | kept.config})
+    fields = GSIConfig().model_dump() | kept.config
+    return kept.model_copy(update={"config": {name: value for name, value in fields.items() if name not in UNTOLD}})

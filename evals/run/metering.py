@@ -73,7 +73,7 @@ class _Metered:
             return
         before = tuple(step.token_ids for step in prefix.steps)
         work = meter.setdefault(self.role, Work())
-        prompt = prompt_length(self.inner, prefix.problem)
+        prompt = prompt_length(self.inner, prefix)
         if fed_already is None:
             work.add(prompt, before, rows, judged=judged)
         else:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from evals.data.problems import Problem
 from evals.rows.row import RowKey, Standing
-from evals.run.config import GRADING_SECONDS, OWN, VOTE_SECONDS, RunConfig, Scalar
+from evals.run.config import GRADING_SECONDS, OWN, UNTOLD, VOTE_SECONDS, RunConfig, Scalar
 from gsi_node.errors import ConfigError
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.layers import validated
@@ -145,7 +145,7 @@ class Plan:
             grading_seconds=self.grading_seconds,
             vote_seconds=self.vote_seconds,
             specs={role: self.specs[role] for role in self.roles},
-            config={name: value for name, value in fields.items() if name not in OWN},
+            config={name: value for name, value in fields.items() if name not in UNTOLD},
             fingerprints=dict(fingerprints or {}),
         )
 

@@ -201,7 +201,7 @@ class SolverRun:
             return  # interrupted before its first node: nothing was decided yet
         identity = self.solver.identity()
         here = _flat({**self._about(problem), **identity, "models": as_kept(then["models"], identity["models"])})
-        kept = _flat({**then, "config": completed(then["config"])})
+        kept = _flat({**then, "config": completed(then["config"], self.job.config)})
         told = [f"{one.name}: {one.there!r} there, {one.here!r} here" for one in differing(kept, here)]
         if told:
             raise ResumeMismatch(

@@ -45,6 +45,7 @@ def create_gsi(
     rule = config.rule
     graph = WholeRunGraph(
         extended_schema(GSIState, state_schema),
+        config=config,
         context_schema=context_schema or GSIContext,
         input_schema=extended_schema(GSIInput, state_schema),
         output_schema=extended_schema(GSIOutput, state_schema),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
 from contextlib import aclosing, closing
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
@@ -14,15 +14,21 @@ from langgraph.graph.state import CompiledStateGraph
 from gsi_node.cancel import iterate_interruptible, run_interruptible
 from gsi_node.errors import ConfigError, ResumeMismatch, shown
 from gsi_node.graph.context import given_context
-from gsi_node.graph.inputs import read_problem
+from gsi_node.graph.inputs import read_input
 from gsi_node.graph.state import add_given_messages
+from gsi_node.step.config import DEFAULT, GSIConfig
 from gsi_node.step.problem import read_problem_id
+from gsi_node.types import Prefix, default_id
 
 SUPERSTEPS = 10**15  # more than any run has, and an integer that JSON and msgpack hold
 
 
 class WholeRunGraph(StateGraph[Any, Any, Any, Any]):
-    """A StateGraph whose compile() gives a CompiledWholeRun."""
+    """A StateGraph whose compile() gives a CompiledWholeRun. config: the settings by which inputs are read."""
+
+    def __init__(self, *args: Any, config: GSIConfig = DEFAULT, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.config = config
 
     def compile(self, *args: Any, **kwargs: Any) -> CompiledWholeRun:
         compiled = super().compile(*args, **kwargs)
@@ -50,16 +56,27 @@ class CompiledWholeRun(CompiledStateGraph[Any, Any, Any, Any]):
     def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
         items = super().stream(input, _unlimited(config), **self._read(kwargs))
         chunks = iterate_interruptible(cast("Generator[Any, None, None]", items))
-        asked = _asked(input, config)
-        return chunks if asked is None else _compared(chunks, asked)
+        call = self._call(input, config)
+        return chunks if call is None else _compared(chunks, call)
 
     def batch(self, inputs: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
         return run_interruptible(super().batch, inputs, *args, **kwargs)
 
     def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
         chunks = super().astream(input, _unlimited(config), **self._read(kwargs))
-        asked = _asked(input, config)
-        return chunks if asked is None else _acompared(chunks, asked)
+        call = self._call(input, config)
+        return chunks if call is None else _acompared(chunks, call)
+
+    def _call(self, input: object, config: RunnableConfig | None) -> _Call | None:
+        """What a call inside a node of a parent asks for; None of other calls, and of unreadable input."""
+        if not isinstance(input, Mapping) or not ensure_config(config)["configurable"].get("checkpoint_ns"):
+            return None
+        settings = cast("WholeRunGraph", self.builder).config
+        try:
+            asked = read_input({**input, "messages": _given(input.get("messages"))}, settings)
+            return _Call(settings, asked, read_problem_id(input.get("problem_id"), asked), "problem_id" in input)
+        except ConfigError:  # the first node says what is wrong with it
+            return None
 
     def _read(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         return {**kwargs, "context": given_context(kwargs.get("context"), self.context_schema)}
@@ -70,33 +87,35 @@ def _unlimited(config: RunnableConfig | None) -> RunnableConfig:
     return {**(config or {}), "recursion_limit": SUPERSTEPS}
 
 
-def _asked(input: object, config: RunnableConfig | None) -> str | None:
-    """The problem_id that a call inside a node of a parent asks for; None of other calls, and of unreadable input."""
-    if not isinstance(input, Mapping) or not ensure_config(config)["configurable"].get("checkpoint_ns"):
-        return None
-    try:
-        state = {**input, "messages": add_given_messages([], input.get("messages") or [])}
-        return read_problem_id(input.get("problem_id"), read_problem(state))
-    except ConfigError:  # the first node says what is wrong with it
-        return None
+class _Call(NamedTuple):
+    """What a call asks for, and the problem_id of that. named: the call says it itself."""
+
+    settings: GSIConfig
+    asked: Prefix
+    problem_id: str
+    named: bool
 
 
-def _compared(chunks: Generator[Any, None, None], asked: str) -> Iterator[Any]:
+def _given(messages: Any) -> Any:
+    return add_given_messages([], messages or [])
+
+
+def _compared(chunks: Generator[Any, None, None], call: _Call) -> Iterator[Any]:
     last: Any = None
     with closing(chunks):
         for chunk in chunks:
             yield chunk
             last = _values(chunk, last)
-    _check(last, asked)
+    _check(last, call)
 
 
-async def _acompared(chunks: AsyncIterator[Any], asked: str) -> AsyncIterator[Any]:
+async def _acompared(chunks: AsyncIterator[Any], call: _Call) -> AsyncIterator[Any]:
     last: Any = None
     async with aclosing(cast(AsyncGenerator[Any], chunks)):
         async for chunk in chunks:
             yield chunk
             last = _values(chunk, last)
-    _check(last, asked)
+    _check(last, call)
 
 
 def _values(chunk: Any, before: Any) -> Any:
@@ -110,14 +129,26 @@ def _values(chunk: Any, before: Any) -> Any:
     return found if isinstance(found, dict) and "stop_reason" in found else before
 
 
-def _check(values: Any, asked: str) -> None:
+def _check(values: Any, call: _Call) -> None:
     """Raises ResumeMismatch where the values are those of a whole run of another problem_id."""
     if not values or not values["stop_reason"] or not values.get("messages"):
         return
-    found = getattr(values["messages"][-1], "response_metadata", {}).get("problem_id", asked)
-    if found != asked:
+    *before, answer = values["messages"]
+    found = getattr(answer, "response_metadata", {}).get("problem_id", call.problem_id)
+    if found != call.problem_id and not _ends_with(before, call, found):
         raise ResumeMismatch(
-            f"this call asks for problem_id {shown(asked)}, but what it resumes is the run of {shown(found)}: a node "
-            "that calls GSI several times must make its calls in the same order again. Send one task a problem to the "
-            "node, or call with a thread_id of each problem's own"
+            f"this call asks for problem_id {shown(call.problem_id)}, but what it resumes is the run of "
+            f"{shown(found)}: a node that calls GSI several times must make its calls in the same order again. Send "
+            "one task a problem to the node, or call with a thread_id of each problem's own"
         )
+
+
+def _ends_with(messages: list[Any], call: _Call, found: str) -> bool:
+    """Whether a run of the default id `found` answered a conversation that ends with what is asked: a subgraph with
+    checkpointer=True has the messages of its earlier calls before the ones that it is given."""
+    if call.named or call.settings.earlier_messages != "carry" or not messages:
+        return False
+    ran = read_input({"messages": messages}, call.settings)
+    turns = len(call.asked.earlier)
+    tail = ran.earlier[len(ran.earlier) - turns :]
+    return (default_id(ran.problem, ran.earlier), ran.problem, tail) == (found, call.asked.problem, call.asked.earlier)

@@ -18,7 +18,7 @@ from langgraph.types import Overwrite
 from gsi_node.answer import last_boxed
 from gsi_node.errors import ResumeMismatch
 from gsi_node.graph.context import overridden, overrides_in
-from gsi_node.graph.inputs import read_problem
+from gsi_node.graph.inputs import read_input
 from gsi_node.graph.state import plain_bill
 from gsi_node.graph.verdicts import pack_verdict, read_verdict
 from gsi_node.identity import as_kept, differing
@@ -28,7 +28,7 @@ from gsi_node.step.config import GSIConfig, completed
 from gsi_node.step.context import Models, StepContext
 from gsi_node.step.decide import Decision, fall_back, propose
 from gsi_node.step.judging import Continue, Judging, NoDraft, Refuse
-from gsi_node.step.problem import read_initial_steps, read_problem_id
+from gsi_node.step.problem import pack_asked, read_initial_steps, read_problem_id, unpack_asked
 from gsi_node.step.records import (
     acceptance_rate,
     lost_draft,
@@ -77,15 +77,15 @@ class GSINodes:
 
     def begin(self, state: State) -> Plain:
         """Read the input, and overwrite whatever an earlier problem left on the thread."""
-        problem = read_problem(state, self.config)
-        problem_id = read_problem_id(state.get("problem_id"), problem)
+        asked = read_input(state, self.config)
+        problem_id = read_problem_id(state.get("problem_id"), asked)
         overrides = overrides_in(get_runtime().context)
         config = overridden(self.config, overrides)
         steps, finished = read_initial_steps(state.get("initial_steps"), self.models.language_models())
         return {
             **CLEARED,
             **dict.fromkeys(("response", "answer", "acceptance_rate", "degraded")),
-            "gsi_run": {"problem": problem, "problem_id": problem_id, "overrides": overrides, **self.identity},
+            "gsi_run": {**pack_asked(asked, problem_id), "overrides": overrides, **self.identity},
             "steps": Overwrite(steps),
             "usage": Overwrite({role: asdict(Usage()) for role in sorted(config.rule.models)}),
             "stop_reason": stop_reason(steps, finished, config),
@@ -161,13 +161,13 @@ class GSINodes:
 
     def _context(self, state: State) -> StepContext:
         """The run as the checkpoint has it, refused where the compiled settings or models are others."""
-        run = {**state["gsi_run"], "config": completed(state["gsi_run"]["config"])}
+        run = {**state["gsi_run"], "config": completed(state["gsi_run"]["config"], self.config)}
         here = {**self.identity, "overrides": overrides_in(get_runtime().context) or run["overrides"]}
         here["models"] = as_kept(run["models"], here["models"])
         if any(run[part] != here[part] for part in here):
             raise ResumeMismatch(f"this run was begun under other settings: {_differences(run, here)}")
         config = overridden(self.config, run["overrides"])
-        return next_context(self.models, config, run["problem"], run["problem_id"], state["steps"])
+        return next_context(self.models, config, unpack_asked(run), run["problem_id"], state["steps"])
 
 
 CLEARED = dict.fromkeys(("gsi_batch", "gsi_rewards", "gsi_scores", "gsi_verdict", "gsi_refused"))

@@ -45,10 +45,11 @@ def add_given_messages(left: Messages, right: Messages) -> Messages:
 
 
 class GSIInput(TypedDict, total=False):
-    """A problem, as `problem` or as the last human message of `messages`.
+    """A problem: `problem` alone, or else the last of `messages`, a human one, with the conversation before it.
 
-    problem_id: names the random streams (default: a blake2b of the problem). initial_steps: dicts with `text`, partial
-    reasoning to go on from. All but `messages` live for one superstep only: a second run on a thread starts clean.
+    problem_id: names the random streams (default: a blake2b of what is asked). initial_steps: dicts with `text`,
+    partial reasoning to go on from. All but `messages` live for one superstep only: a second run on a thread starts
+    clean.
     """
 
     problem: Annotated[str, EphemeralValue]
@@ -73,9 +74,9 @@ class GSIOutput(TypedDict, total=False):
 class GSIState(GSIInput, GSIOutput, total=False):
     """Input, output and the working keys, which begin with gsi_.
 
-    gsi_run: the problem, the settings and the models' fingerprints. gsi_batch, gsi_rewards, gsi_scores: the candidates
-    of the current step, and what is known of the first of them. gsi_verdict: what became of them, on which the graph
-    routes. gsi_refused: the record of a refused batch while the fallback runs.
+    gsi_run: what is asked, the settings and the models' fingerprints. gsi_batch, gsi_rewards, gsi_scores: the
+    candidates of the current step, and what is known of the first of them. gsi_verdict: what became of them, on which
+    the graph routes. gsi_refused: the record of a refused batch while the fallback runs.
     """
 
     gsi_run: Plain | None

@@ -160,7 +160,8 @@ class RemoteReward(_Service):
 
 def pack_prefix(prefix: Prefix) -> dict[str, Any]:
     """x as JSON."""
-    return {"problem": prefix.problem, "steps": [pack_step(step) for step in prefix.steps]}
+    steps, earlier = [pack_step(step) for step in prefix.steps], [turn._asdict() for turn in prefix.earlier]
+    return {"problem": prefix.problem, "steps": steps, "earlier": earlier}
 
 
 def pack_step(step: Step) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gsi_node.types import Ends, Key, Prefix, SamplingLaw, Step
+from gsi_node.types import Ends, Key, Prefix, SamplingLaw, Step, Turn
 
 # fail_fast: a list of a million wrong items is one error, not a million.
 Id = Annotated[int, Field(ge=0, lt=1 << 31)]
@@ -33,12 +33,22 @@ class StepBody(Body):
 Steps = Annotated[tuple[StepBody, ...], Field(max_length=256, fail_fast=True)]
 
 
+Text = Annotated[str, Field(max_length=1 << 18)]
+
+
+class TurnBody(Body):
+    role: Literal["system", "user", "assistant"]
+    content: Text
+
+
 class PrefixBody(Body):
-    problem: Annotated[str, Field(max_length=1 << 18)]
+    problem: Text
     steps: Annotated[tuple[StepBody, ...], Field(max_length=4096, fail_fast=True)]
+    earlier: Annotated[tuple[TurnBody, ...], Field(max_length=4096, fail_fast=True)] = ()
 
     def prefix(self) -> Prefix:
-        return Prefix(self.problem, tuple(step.step() for step in self.steps))
+        earlier = tuple(Turn(turn.role, turn.content) for turn in self.earlier)
+        return Prefix(self.problem, tuple(step.step() for step in self.steps), earlier)
 
 
 class EndsBody(Body):
@@ -89,7 +99,7 @@ class RewardBody(Body):
 
 
 class EncodeBody(Body):
-    text: Annotated[str, Field(max_length=1 << 18)]
+    text: Text
 
 
 class DecodeBody(Body):

@@ -60,6 +60,7 @@ class GSIConfig(Settings):
 DEFAULT = GSIConfig()
 
 
-def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration that an earlier version wrote: fields that it did not know have their defaults."""
-    return {**DEFAULT.model_dump(), **stored}
+def completed(stored: Mapping[str, Any], here: GSIConfig) -> dict[str, Any]:
+    """A run's configuration as it is compared with that of here: fields that an earlier version did not know have their
+    defaults, and `earlier_messages` is no matter any more, since the run has read its input."""
+    return {**DEFAULT.model_dump(), **stored, "earlier_messages": here.earlier_messages}

@@ -71,9 +71,9 @@ class Settings(BaseModel):
         bool, About("where the draft is lost, the base goes on alone, by the fallback", override=False)
     ] = False
     earlier_messages: Annotated[
-        Literal["ignore", "refuse"],
-        About("refuse: an input with messages before the last human one", override=False),
-    ] = "ignore"
+        Literal["carry", "ignore", "refuse"],
+        About("messages before the last human one: carry them to the models, ignore or refuse them", override=False),
+    ] = "carry"
 
     @property
     def resolved_log_c(self) -> float:

@@ -1,4 +1,5 @@
-"""What comes from outside: the problem, its id, partial reasoning; each refused by name where it cannot be meant."""
+"""What comes from outside: the problem, the turns before it, its id, partial reasoning; each refused by name where it
+cannot be meant. And what a run keeps of it."""
 
 from __future__ import annotations
 
@@ -6,8 +7,11 @@ from collections.abc import Mapping, Sequence
 
 from gsi_node.errors import ConfigError, shown
 from gsi_node.protocols import DecodingModel, StepModel
+from gsi_node.step.config import GSIConfig
 from gsi_node.step.records import initial_record
-from gsi_node.types import Plain, Prefix, Step, default_id
+from gsi_node.types import Plain, Prefix, Step, Turn, default_id
+
+ROLES = ("system", "user", "assistant")
 
 
 def read_text(problem: object, where: str) -> str:
@@ -17,10 +21,38 @@ def read_text(problem: object, where: str) -> str:
     return _written(problem, where)
 
 
-def read_problem_id(given: object, problem: str) -> str:
-    """What names the random streams: a text or an integer as given, else a blake2b of the problem. ConfigError."""
+def read_turn(role: object, content: object, where: str) -> Turn:
+    """A turn of a conversation, which may be empty. Raises ConfigError."""
+    if role not in ROLES or not isinstance(content, str):
+        raise ConfigError(f"{where}: want a role ({', '.join(ROLES)}) and a text, got {shown((role, content))}")
+    return Turn(str(role), _written(content, where))
+
+
+def read_asked(problem: object, earlier: Sequence[Turn], config: GSIConfig) -> Prefix:
+    """A problem after the turns before it, which `earlier_messages` carries, ignores or refuses. Raises ConfigError."""
+    if earlier and config.earlier_messages == "refuse":
+        raise ConfigError(f"earlier: {len(earlier)} turns stand before the problem, and earlier_messages is 'refuse'")
+    turns = earlier if config.earlier_messages == "carry" else ()
+    carried = tuple(read_turn(*turn, f"earlier[{i}]") for i, turn in enumerate(turns))
+    return Prefix(read_text(problem, "problem"), earlier=carried)
+
+
+def pack_asked(asked: Prefix, problem_id: str) -> Plain:
+    """What a run remembers of its input, JSON-plain; `earlier` is None, as in runs of before, where it is a problem
+    alone."""
+    turns = [list(turn) for turn in asked.earlier] or None
+    return {"problem": asked.problem, "problem_id": problem_id, "earlier": turns}
+
+
+def unpack_asked(run: Plain) -> Prefix:
+    """The problem and the turns before it, of a run."""
+    return Prefix(run["problem"], earlier=tuple(Turn(*turn) for turn in run.get("earlier") or ()))
+
+
+def read_problem_id(given: object, asked: Prefix) -> str:
+    """What names the random streams: a text or an integer as given, else a blake2b of what is asked. ConfigError."""
     if given is None:
-        return default_id(problem)
+        return default_id(asked.problem, asked.earlier)
     if isinstance(given, bool) or not isinstance(given, str | int):
         raise ConfigError(f"problem_id: want a text or an integer, got {shown(given)}")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from gsi_node.answer import last_boxed
@@ -30,10 +31,11 @@ def unpack_step(record: Plain) -> Step:
 
 
 def next_context(
-    models: Models, config: GSIConfig, problem: str, problem_id: str, done: Sequence[Plain]
+    models: Models, config: GSIConfig, asked: Prefix, problem_id: str, done: Sequence[Plain]
 ) -> StepContext:
-    """Where a run stands after the records of its committed steps, none of which ends the response."""
-    prefix = Prefix(problem, tuple(Step(r["text"], tuple(r["token_ids"]), 0.0, False) for r in done))
+    """Where a run stands after the records of its committed steps, none of which ends the response. asked: what it
+    answers, without steps."""
+    prefix = replace(asked, steps=tuple(Step(r["text"], tuple(r["token_ids"]), 0.0, False) for r in done))
     law = config.law(tokens_so_far=_tokens(done), eos_ids=models.eos_ids)
     return StepContext(models, config, problem_id, prefix, law, lost=lost_draft(done))
 

@@ -12,9 +12,9 @@ from gsi_node.step.check import check_models
 from gsi_node.step.config import DEFAULT, GSIConfig
 from gsi_node.step.context import Models
 from gsi_node.step.decide import deciding
-from gsi_node.step.problem import read_initial_steps, read_problem_id, read_text
+from gsi_node.step.problem import read_asked, read_initial_steps, read_problem_id
 from gsi_node.step.records import acceptance_rate, lost_draft, next_context, response, stop_reason
-from gsi_node.types import Plain, Usage
+from gsi_node.types import Plain, Prefix, Turn, Usage
 
 InitialSteps = Sequence[Mapping[str, Any]]
 
@@ -37,11 +37,14 @@ def solve(
     models: Models,
     config: GSIConfig = DEFAULT,
     *,
+    earlier: Sequence[Turn] = (),
     problem_id: str | int | None = None,
     initial_steps: InitialSteps | None = None,
 ) -> Solution:
-    """Steps until the response ends or a budget is spent. problem_id, initial_steps: as in GSIInput. GSIError."""
-    return _solution(config, *run(_solving(problem, models, config, problem_id, initial_steps)))
+    """Steps until the response ends or a budget is spent. earlier: the turns of the conversation before the problem.
+    problem_id, initial_steps: as in GSIInput. Raises GSIError."""
+    asked = read_asked(problem, earlier, config)
+    return _solution(config, *run(_solving(asked, models, config, problem_id, initial_steps)))
 
 
 async def asolve(
@@ -49,21 +52,23 @@ async def asolve(
     models: Models,
     config: GSIConfig = DEFAULT,
     *,
+    earlier: Sequence[Turn] = (),
     problem_id: str | int | None = None,
     initial_steps: InitialSteps | None = None,
 ) -> Solution:
     """The same, with the models awaited."""
-    return _solution(config, *await arun(_solving(problem, models, config, problem_id, initial_steps)))
+    asked = read_asked(problem, earlier, config)
+    return _solution(config, *await arun(_solving(asked, models, config, problem_id, initial_steps)))
 
 
 def _solving(
-    problem: str, models: Models, config: GSIConfig, problem_id: str | int | None, initial_steps: InitialSteps | None
+    asked: Prefix, models: Models, config: GSIConfig, problem_id: str | int | None, initial_steps: InitialSteps | None
 ) -> Stage[tuple[list[Plain], str]]:
     check_models(models, config)
-    name = read_problem_id(problem_id, read_text(problem, "problem"))
+    name = read_problem_id(problem_id, asked)
     records, finished = read_initial_steps(initial_steps, models.language_models())
     while (reason := stop_reason(records, finished, config)) is None:
-        decision = yield from deciding(next_context(models, config, problem, name, records))
+        decision = yield from deciding(next_context(models, config, asked, name, records))
         records, finished = [*records, decision.record], decision.step.finished
     return records, reason
 

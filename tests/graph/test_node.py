@@ -140,8 +140,8 @@ def test_seed_problem_id_and_problem_name_the_streams() -> None:
     assert texts() != graph.invoke({"problem": "p"}, context={"seed": 1})["response"]
 
 
-def test_messages_give_the_last_human_problem() -> None:
-    graph = compiled()
+def test_ignoring_the_rest_messages_give_the_last_human_problem() -> None:
+    graph = compiled(earlier_messages="ignore")
     chat = [HumanMessage("first"), AIMessage("hm"), HumanMessage("p"), AIMessage("plan")]
     out = graph.invoke({"messages": chat})
     assert out["response"] == graph.invoke({"problem": "p"})["response"]
@@ -247,7 +247,7 @@ def test_patching_a_stage_changes_the_graph_and_the_law(monkeypatch: pytest.Monk
 
 
 def test_two_problems_on_one_thread_do_not_mix() -> None:
-    graph = compiled(checkpointer=InMemorySaver())
+    graph = compiled(checkpointer=InMemorySaver(), earlier_messages="ignore")
     first = graph.invoke({"problem": "p"}, thread())
     assert plain(graph.invoke({"problem": "p"}, thread()))["steps"] == first["steps"]
     second = graph.invoke({"messages": [HumanMessage("q")]}, thread())

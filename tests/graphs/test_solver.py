@@ -120,7 +120,8 @@ def test_samples_stand_in_the_order_of_their_index() -> None:
 
 
 def test_a_human_message_is_a_problem_too_and_a_second_problem_on_a_thread_starts_clean() -> None:
-    graph = compiled(checkpointer=InMemorySaver())
+    alone = SETTINGS.model_copy(update={"earlier_messages": "ignore"})
+    graph = compiled(checkpointer=InMemorySaver(), config=alone)
     thread: Any = {"configurable": {"thread_id": "t"}}
     graph.invoke({"problem": "one", "n_samples": 3}, thread)
     second = graph.invoke({"messages": [HumanMessage("two")]}, thread)

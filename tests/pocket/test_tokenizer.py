@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerFast
 
 from gsi_node.pocket.training.data import prompt_ids
@@ -58,13 +59,18 @@ def test_only_one_token_holds_a_blank_line_and_it_stands_between_steps(
     assert ids(tokenizer, f"{first}\n\n{second}") == joined
 
 
-def test_the_template_renders_the_question_and_ignores_the_system(tokenizer: PreTrainedTokenizerFast) -> None:
-    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is 1 + 2?"}]
+def test_the_template_renders_one_question_and_refuses_what_the_models_never_saw(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    messages = [{"role": "user", "content": "What is 1 + 2?"}]
     prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     assert prompt == "<bos><user>What is 1 + 2?<assistant>"
     assert ids(tokenizer, str(prompt)) == prompt_ids(tokenizer, ["What is 1 + 2?"])[0]
     closed = tokenizer.apply_chat_template([*messages, {"role": "assistant", "content": "3"}], tokenize=False)
     assert closed == "<bos><user>What is 1 + 2?<assistant>3<eos>"
+    for more in ([{"role": "system", "content": "Be brief."}, *messages], [*messages, *messages]):
+        with pytest.raises(TemplateError, match="know one question at a time .* set earlier_messages to 'ignore'"):
+            tokenizer.apply_chat_template(more, tokenize=False)
 
 
 def test_a_question_never_becomes_a_control_token(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -20,7 +20,11 @@ from gsi_node.tables.models import TableModel
 from tests.miniature import Miniatures
 from tests.service.running import read_all, running
 
-PREFIX = {"problem": "1+1", "steps": [{"text": "a\n\n", "token_ids": [9, 7], "finished": False}]}
+PREFIX = {
+    "problem": "1+1",
+    "steps": [{"text": "a\n\n", "token_ids": [9, 7], "finished": False}],
+    "earlier": [{"role": "user", "content": "1"}, {"role": "assistant", "content": "so"}],
+}
 LAW = {
     "temperature": 0.7,
     "top_p": 1.0,

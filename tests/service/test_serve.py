@@ -168,3 +168,30 @@ def test_every_answer_carries_the_fingerprint() -> None:
     with running(reward=TableReward(lambda prefix, step: 0.5, name="half")) as url:
         rewarded = httpx.post(f"{url}/reward", json={"prefix": prefix, "steps": [step]}, trust_env=False)
     assert rewarded.json()["fingerprint"]
+
+
+TURN = {"role": "user", "content": "2 + 2?"}
+
+
+@pytest.mark.parametrize(
+    ("earlier", "place"),
+    [
+        ([{**TURN, "role": "tool"}], "prefix.earlier.0.role"),
+        ([{**TURN, "content": None}], "prefix.earlier.0.content"),
+        ([{**TURN, "name": "Ann"}], "prefix.earlier.0.name"),
+        ([{**TURN, "content": "x" * ((1 << 18) + 1)}], "prefix.earlier.0.content"),
+        ([TURN] * 4097, "prefix.earlier"),
+        (TURN, "prefix.earlier"),
+    ],
+)
+def test_turns_before_the_problem_are_bounded(earlier: Any, place: str) -> None:
+    with running(reward=TableReward(lambda prefix, step: len(prefix.earlier) / 5000, name="turns")) as url:
+        body: dict[str, Any] = {"steps": [{"text": "a\n\n", "token_ids": [], "finished": False}]}
+        prefix = {"problem": "p", "steps": []}
+        bad = httpx.post(f"{url}/reward", json={**body, "prefix": {**prefix, "earlier": earlier}}, trust_env=False)
+        good = [
+            httpx.post(f"{url}/reward", json={**body, "prefix": {**prefix, **more}}, trust_env=False).json()["rewards"]
+            for more in ({}, {"earlier": [TURN] * 2})
+        ]
+    assert (bad.status_code, bad.json()["error"]["message"].partition(":")[0]) == (422, place)
+    assert good == [[0.0], [2 / 5000]]

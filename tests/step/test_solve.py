@@ -10,7 +10,18 @@ from typing import Any
 
 import pytest
 
-from gsi_node import GSIConfig, Models, StepContext, asolve, compile_gsi, decide_step, load_model, load_reward, solve
+from gsi_node import (
+    GSIConfig,
+    Models,
+    Prefix,
+    StepContext,
+    asolve,
+    compile_gsi,
+    decide_step,
+    load_model,
+    load_reward,
+    solve,
+)
 from gsi_node.errors import BackendUnavailable, ConfigError, DegenerateWeights
 from gsi_node.step.methods import METHODS
 from gsi_node.step.records import next_context
@@ -109,7 +120,7 @@ def test_step_by_step() -> None:
     whole, records = solve("p", own, settings, problem_id="x"), list[Any]()
     finished = False
     while not finished:
-        context = next_context(own, settings, "p", "x", records)
+        context = next_context(own, settings, Prefix("p"), "x", records)
         assert isinstance(context, StepContext)
         decision = decide_step(context)
         records.append(decision.record)
@@ -124,7 +135,7 @@ def test_what_cannot_be_is_refused() -> None:
         solve("p", Models(own["draft"], None, own["reward"]), config())
     with pytest.raises(ConfigError, match="problem: want a non-empty string, got ' '"):
         solve(" ", Models(**own), config())
-    context = next_context(Models(own["draft"]), config(), "p", "p", [])
+    context = next_context(Models(own["draft"]), config(), Prefix("p"), "p", [])
     with pytest.raises(ConfigError, match="reward: method gsi needs it, got None"):
         decide_step(context)
     apart = Models(TableModel({"a": 1.0}), TableModel({"b": 1.0}), TableReward({"a": 0.5, "b": 0.5}))

@@ -41,7 +41,7 @@ LATE_SYSTEM = (
 )
 """Writes the system text into the last human turn, as Mistral does."""
 DROPPING = "{% for turn in messages if turn.role != 'system' %}{{ turn.role }}: {{ turn.content }}\n{% endfor %}"
-"""Leaves system turns out without a word, as the pocket models do."""
+"""Leaves system turns out without a word."""
 REACTING = (
     "{% set quiet = messages[0].role == 'system' and '/quiet' in messages[0].content %}"
     "{% for turn in messages %}<|im_start|>{{ turn.role }}\n{{ turn.content | replace('/quiet', '') }}<|im_end|>\n"

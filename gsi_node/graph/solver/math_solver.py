@@ -21,13 +21,13 @@ from gsi_node.errors import ConfigError, shown
 from gsi_node.graph.build import compile_gsi
 from gsi_node.graph.compiled import CompiledWholeRun, WholeRunGraph
 from gsi_node.graph.context import GSIContext
-from gsi_node.graph.inputs import read_problem
+from gsi_node.graph.inputs import as_input, read_input
 from gsi_node.graph.solver.state import SolverInput, SolverOutput, SolverState
 from gsi_node.graph.solver.votes import answer_of, votes_of, weight_of
 from gsi_node.protocols import Reward, StepModel
 from gsi_node.specs.load import load_model, load_reward
 from gsi_node.step.config import GSIConfig
-from gsi_node.step.problem import read_problem_id
+from gsi_node.step.problem import pack_asked, read_problem_id, unpack_asked
 from gsi_node.types import Plain
 
 
@@ -71,14 +71,13 @@ class MathSolver:
     def prepare(self, state: SolverState) -> Plain:
         """Read the input, and clear what an earlier problem left on the thread."""
         given: Plain = dict(state)  # a caller may have put anything there
-        problem = read_problem(given, self.config)
-        problem_id = read_problem_id(given.get("problem_id"), problem)
+        asked = read_input(given, self.config)
+        problem_id = read_problem_id(given.get("problem_id"), asked)
         n_samples = 1 if given.get("n_samples") is None else given["n_samples"]
         if isinstance(n_samples, bool) or not isinstance(n_samples, int) or n_samples < 1:
             raise ConfigError(f"n_samples: want an integer ≥ 1, got {shown(n_samples)}")
-        about = {"problem": problem, "problem_id": problem_id, "n_samples": n_samples}
         return {
-            "run": {**about, **self.identity()},
+            "run": {**pack_asked(asked, problem_id), "n_samples": n_samples, **self.identity()},
             "samples": Overwrite([]),
             "origins": Overwrite([]),
             "finished": False,
@@ -87,7 +86,11 @@ class MathSolver:
     def build(self) -> WholeRunGraph:
         """The graph, uncompiled."""
         graph = WholeRunGraph(
-            SolverState, context_schema=GSIContext, input_schema=SolverInput, output_schema=SolverOutput
+            SolverState,
+            config=self.config,
+            context_schema=GSIContext,
+            input_schema=SolverInput,
+            output_schema=SolverOutput,
         )
         graph.add_node("prepare", self.prepare)
         graph.add_node("solve", Solve(self))
@@ -109,13 +112,11 @@ class Solve(Runnable[Any, Plain]):
         self.solver = solver
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Plain:
-        problem = {"problem": input["problem"], "problem_id": input["problem_id"]}
-        return self._sample(input, self.solver.gsi().invoke(problem, config))
+        return self._sample(input, self.solver.gsi().invoke(_asked(input), config))
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Plain:
-        problem = {"problem": input["problem"], "problem_id": input["problem_id"]}
         gsi = await asyncio.to_thread(self.solver.gsi)
-        return self._sample(input, await gsi.ainvoke(problem, config))
+        return self._sample(input, await gsi.ainvoke(_asked(input), config))
 
     def _sample(self, task: Plain, result: Mapping[str, Any]) -> Plain:
         keys = ("response", "answer", "steps", "stop_reason", "usage", "acceptance_rate", "degraded")
@@ -132,7 +133,12 @@ class Solve(Runnable[Any, Plain]):
 def _one_send_a_sample(state: SolverState) -> list[Send]:
     run = state["run"]
     ids = [run["problem_id"] + (f"/{j}" if j else "") for j in range(run["n_samples"])]
-    return [Send("solve", {"problem": run["problem"], "problem_id": name, "index": j}) for j, name in enumerate(ids)]
+    asked = unpack_asked(run)
+    return [Send("solve", {**pack_asked(asked, name), "index": j}) for j, name in enumerate(ids)]
+
+
+def _asked(task: Plain) -> Plain:
+    return {**as_input(unpack_asked(task)), "problem_id": task["problem_id"]}
 
 
 def build_math_solver(

@@ -18,9 +18,9 @@ def add_samples(samples: list[Plain], new: list[Plain]) -> list[Plain]:
 
 
 class SolverInput(TypedDict, total=False):
-    """A problem, as `problem` or as the last human message; n_samples: how often it is solved (default 1).
+    """A problem, as GSIInput has it; n_samples: how often it is solved (default 1).
 
-    problem_id: names the random streams (default: a blake2b of the problem). Sample j > 0 uses "problem_id/j".
+    problem_id: names the random streams (default: a blake2b of what is asked). Sample j > 0 uses "problem_id/j".
     """
 
     problem: Annotated[str, EphemeralValue]
@@ -52,7 +52,7 @@ class SolverOutput(TypedDict, total=False):
 class SolverState(SolverInput, SolverOutput, total=False):
     """Input, output, and what a resume needs to know.
 
-    run: the problem, the settings and the models' specs, to be compared. origins: by sample, the fingerprints of the
+    run: what is asked, the settings and the models' specs, to be compared. origins: by sample, the fingerprints of the
     models that wrote it. finished: the result stands in the state.
     """
 

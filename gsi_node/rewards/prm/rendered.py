@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import chain, repeat
 from math import isfinite
@@ -63,7 +64,7 @@ class RenderedReward(RewardBase, ABC):
         unique = list(dict.fromkeys(row for row in rows if row))
         known = dict(zip(unique, self.values(ids, unique), strict=True)) if unique else {}
         ending = [not row and step.finished for row, step in zip(rows, steps, strict=True)]
-        before = self(Prefix(prefix.problem, said[:-1]), said[-1:])[0] if said and any(ending) else self.range[0]
+        before = self(replace(prefix, steps=said[:-1]), said[-1:])[0] if said and any(ending) else self.range[0]
         rewards = []
         for i, (row, ends) in enumerate(zip(rows, ending, strict=True)):
             value = known[row] if row else before if ends else self.range[0]

@@ -9,13 +9,14 @@ from threading import Lock
 from gsi_node.errors import ConfigError
 from gsi_node.protocols import Reward, name_of
 from gsi_node.rewards.wrappers.wrapped import Rewards, Wrapped
-from gsi_node.types import Prefix, Step
+from gsi_node.types import Prefix, Step, Turn
 
-CacheKey = tuple[str, tuple[str, ...], str, bool]
+CacheKey = tuple[tuple[Turn, ...], str, tuple[str, ...], str, bool]
 
 
 class CachedReward(Wrapped):
-    """r(x, y) of `inner`, kept for the last `entries` different (problem, texts of the steps, text of y, finished).
+    """r(x, y) of `inner`, kept for the last `entries` different (turns and problem, texts of the steps, text of y,
+    finished).
 
     For rewards that read texts and give the same number each time; all of this package's do.
     """
@@ -35,7 +36,7 @@ class CachedReward(Wrapped):
 
     def plan(self, prefix: Prefix, steps: Sequence[Step]) -> tuple[Sequence[Step], Callable[[Rewards], list[float]]]:
         before = tuple(step.text for step in prefix.steps)
-        contents = [(prefix.problem, before, step.text, step.finished) for step in steps]
+        contents = [(prefix.earlier, prefix.problem, before, step.text, step.finished) for step in steps]
         with self._lock:
             found = {content: self._known[content] for content in contents if content in self._known}
             for content in found:

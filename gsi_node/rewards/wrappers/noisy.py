@@ -15,8 +15,8 @@ from gsi_node.types import Key, Prefix, Step
 class NoisyReward(Wrapped):
     """r'(x, y) = (1 − s)·r(x, y) + s·U, with U uniform on the range of r and s = `share` in [0, 1].
 
-    U is a pure function of (seed, problem, texts of the steps, text of y), so a step keeps its reward when it is asked
-    for again, and equal texts get equal noise. Range and units are those of `inner`. Raises ConfigError.
+    U is a pure function of (seed, turns and problem, texts of the steps, text of y), so a step keeps its reward when it
+    is asked for again, and equal texts get equal noise. Range and units are those of `inner`. Raises ConfigError.
     """
 
     def __init__(self, inner: Reward, share: float = 0.1, seed: int = 0) -> None:
@@ -41,6 +41,6 @@ class NoisyReward(Wrapped):
     def _mixed(self, reward: float, prefix: Prefix, step: Step) -> float:
         low, high = self.range
         before = tuple(step.text for step in prefix.steps)
-        name = repr((prefix.problem, before, step.text, step.finished))
+        name = repr((*prefix.earlier, prefix.problem, before, step.text, step.finished))
         noise = low + (high - low) * Stream(Key(self.seed, name, len(before), "reward-noise")).uniform()
         return (1.0 - self.share) * reward + self.share * noise
