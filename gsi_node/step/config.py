@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import model_validator
+from pydantic import field_serializer, field_validator, model_validator
 
-from gsi_node.step.endings import step_ends
+from gsi_node.step.endings import StepEndRule, read_rule, step_ends
 from gsi_node.step.fields import Settings
 from gsi_node.step.methods import METHODS, Method
 from gsi_node.types import SamplingLaw
@@ -20,14 +20,24 @@ class GSIConfig(Settings):
     in the units of the reward, log_c, log_ratio_clip and max_log_ratio_error in nats.
     """
 
+    @field_validator("step_end", mode="before")
+    @classmethod
+    def _read_step_end(cls, value: object) -> StepEndRule | None:
+        return None if value is None else read_rule(value)
+
+    @field_serializer("step_end")
+    def _plain_step_end(self, value: StepEndRule | None) -> str | list[str] | None:
+        return list(value) if isinstance(value, tuple) else value
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.method not in METHODS:
             raise ValueError(f"method: unknown {self.method!r}; known: {', '.join(METHODS)}")
-        if self.step_end is not None:
-            _, most = step_ends(self.step_end)
-            if most is not None and most > self.max_step_tokens:
-                raise ValueError(f"step_end: {self.step_end} is beyond max_step_tokens, {self.max_step_tokens}")
+        rule = self.resolved_step_end
+        if (step_ends(rule)[1] or 0) > self.max_step_tokens:
+            raise ValueError(
+                f"step_end: {rule} goes beyond max_step_tokens, {self.max_step_tokens}; lower the one or raise the other"
+            )
         if self.allow_degraded and METHODS[self.method].fallback is None:
             raise ValueError(
                 f"allow_degraded: method {self.method} has no fallback that the base could decide its steps by; set it "
@@ -48,9 +58,14 @@ class GSIConfig(Settings):
         """The method as a value."""
         return METHODS[self.method]
 
+    @property
+    def resolved_step_end(self) -> StepEndRule:
+        """Where a step ends: step_end, or the method's own where it is not set."""
+        return self.rule.step_end if self.step_end is None else self.step_end
+
     def law(self, *, tokens_so_far: int = 0, eos_ids: tuple[int, ...] | None = None) -> SamplingLaw:
         """The sampling law of the next step: a step is also cut where the response would exceed max_tokens."""
-        ends, most = step_ends(self.rule.step_end if self.step_end is None else self.step_end)
+        ends, most = step_ends(self.resolved_step_end)
         room = max(1, self.max_tokens - tokens_so_far)
         return SamplingLaw(
             self.temperature, self.top_p, min(most or self.max_step_tokens, self.max_step_tokens, room), ends, eos_ids

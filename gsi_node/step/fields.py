@@ -53,7 +53,12 @@ class Settings(BaseModel):
     top_p: Annotated[Finite, Field(gt=0, le=1), About("nucleus of both models' sampling", override=False)] = 1.0
     step_end: Annotated[
         str | tuple[str, ...] | None,
-        About("where a step ends: paragraph, line, tokens:K, or a list of strings (default: paragraph)", option=True),
+        About(
+            'where a step ends: paragraph, line, tokens:K, or a JSON list such as \'["."]\' (default: the method\'s, '
+            "paragraph)",
+            option=True,
+            override=False,
+        ),
     ] = None
     max_steps: Annotated[AtLeastOne, About("steps at most", option=True)] = 64
     max_step_tokens: Annotated[AtLeastOne, About("tokens a step at most")] = 512

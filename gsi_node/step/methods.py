@@ -10,6 +10,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 from gsi_node.errors import ConfigError
+from gsi_node.step.endings import StepEndRule, read_rule
 from gsi_node.step.fields import Settings, about
 from gsi_node.step.rules import (
     ARGMAX,
@@ -34,7 +35,8 @@ from gsi_node.step.rules import (
 class Method:
     """propose: which model drafts ("specdec": the base, whose tokens the draft model proposes), and `single` where it
     always draws one candidate, whatever n says. weigh None: candidates are not weighed. accept None: always. fallback
-    None: what is chosen is committed. source: where it was published.
+    None: what is chosen is committed. step_end: where its steps end, its fallback's too, unless a setting says
+    otherwise. source: where it was published.
 
     Raises ConfigError for rules that cannot go together.
     """
@@ -47,10 +49,11 @@ class Method:
     fallback: Method | None = None
     _: KW_ONLY
     single: bool = False
-    step_end: str = "paragraph"
+    step_end: StepEndRule = "paragraph"
     source: str = ""
 
     def __post_init__(self) -> None:
+        read_rule(self.step_end)
         if self.scans and (self.weigh is None or self.weigh.bound is None):
             raise ConfigError(f"method {self.name}: scans, but its weights have no bound; give its weigh rule one")
         if self.accept is not None and self.fallback is None:

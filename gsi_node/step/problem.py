@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from gsi_node.errors import ConfigError, shown
 from gsi_node.protocols import DecodingModel, StepModel
 from gsi_node.step.config import GSIConfig
+from gsi_node.step.endings import ended
 from gsi_node.step.records import initial_record
-from gsi_node.types import Plain, Prefix, Step, Turn, default_id
+from gsi_node.types import Ends, Plain, Prefix, Step, Turn, default_id
 
 ROLES = ("system", "user", "assistant")
 
@@ -61,10 +62,10 @@ def read_problem_id(given: object, asked: Prefix) -> str:
         raise error if isinstance(error, ConfigError) else ConfigError(f"problem_id: {error}") from None
 
 
-def read_initial_steps(given: object, models: Sequence[StepModel]) -> tuple[list[Plain], bool]:
+def read_initial_steps(given: object, models: Sequence[StepModel], ends: Ends) -> tuple[list[Plain], bool]:
     """The records of the input's initial steps, and whether the last of them ends the response.
 
-    A step has `text`, which is given a step end where it has none; or `text` and `token_ids`, as in the records of an
+    A step has `text`, which is given the first of the ends where it has none; or `text` and `token_ids`, as in the records of an
     earlier run, and then the ids must say the text: by a model's `step_of`, or, of models that have none, by being what
     `encode` makes of it. Raises ConfigError, or VocabularyMismatch for ids without a token.
     """
@@ -83,7 +84,7 @@ def read_initial_steps(given: object, models: Sequence[StepModel]) -> tuple[list
             raise ConfigError(f"{where}: want a dict with a non-empty 'text', got {shown(step)}")
         text, ids = _written(step["text"], where), step.get("token_ids")
         if ids is None:
-            text = text if text.endswith("\n\n") else text.rstrip("\n") + "\n\n"
+            text = ended(text, ends)
             ids = models[0].encode(text)
         else:
             finished = _checked(text, ids, before, models, where)

@@ -66,7 +66,7 @@ def _solving(
 ) -> Stage[tuple[list[Plain], str]]:
     check_models(models, config)
     name = read_problem_id(problem_id, asked)
-    records, finished = read_initial_steps(initial_steps, models.language_models())
+    records, finished = read_initial_steps(initial_steps, models.language_models(), config.law().ends)
     while (reason := stop_reason(records, finished, config)) is None:
         decision = yield from deciding(next_context(models, config, asked, name, records))
         records, finished = [*records, decision.record], decision.step.finished
