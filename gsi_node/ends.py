@@ -9,11 +9,15 @@ Aho–Corasick (1975). The automaton composed over each token's bytes is one loo
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gsi_node.types import Ends
+from gsi_node.errors import LawMismatch
+from gsi_node.types import Ends, SamplingLaw
 
 START = 0
 END = -1
@@ -50,6 +54,35 @@ class StepEnds:
     def sure_ids(self) -> tuple[int, ...]:
         """Sorted ids that end a step in whatever state it is: what a server may be told to stop at."""
         return tuple(np.flatnonzero((self.table == END).all(axis=0)).tolist())
+
+    @cached_property
+    def reached(self) -> bool:
+        """Whether some string of tokens without EOS comes to an END."""
+        table, states = np.delete(self.table, sorted(self.eos_ids), axis=1), {START}
+        while END not in states:
+            more = states.union(np.unique(table[sorted(states)]).tolist())
+            if more == states:
+                return False
+            states = more
+        return True
+
+
+class Ending(Protocol):
+    """A model that says where its steps end."""
+
+    name: str
+
+    def step_ends(self, law: SamplingLaw) -> StepEnds: ...
+
+
+def check_reached(model: Ending, law: SamplingLaw) -> None:
+    """LawMismatch for an end that no tokens of the model write, whatever follows what."""
+    for end in law.ends.strings:
+        if not model.step_ends(replace(law, ends=Ends((end,)), eos_ids=())).reached:
+            raise LawMismatch(
+                f"{model.name}: no tokens of it write the step end {end!r}; name one that they write (step_end), or "
+                '"tokens:K"'
+            )
 
 
 def _automaton(ends: Ends) -> NDArray[np.int16]:

@@ -23,7 +23,7 @@ from evals.graders.gradable import load_gradable
 from evals.options import above_zero, integer, integers, names, number, positive, shard
 from evals.rows.lines import read_rows, results_in
 from evals.rows.row import Row
-from evals.run.config import CONFIG, GRADING_SECONDS, OWN, VOTE_SECONDS, Scalar, read_config
+from evals.run.config import CONFIG, GRADING_SECONDS, OWN, VOTE_SECONDS, FieldValue, read_config
 from evals.run.execute import execute, outline
 from evals.run.folder import check_folder
 from evals.run.guard import guarded
@@ -105,7 +105,7 @@ def main(options: argparse.Namespace, load_part: str = DEFAULT_LOAD) -> int:
 def plan_of(options: argparse.Namespace) -> Plan:
     """The plan of a command line, its data loaded. Raises ConfigError."""
     given = read_fields(options.config) if options.config is not None else {}
-    fields: dict[str, Scalar] = gathered([(str(options.config), given), ("--set", other_fields(options.set))])
+    fields: dict[str, FieldValue] = gathered([(str(options.config), given), ("--set", other_fields(options.set))])
     own = {name: fields.pop(name, GSIConfig.model_fields[name].default) for name in OWN}
     methods, ns, seeds = (
         tuple(values if values is not None else [own[name]])

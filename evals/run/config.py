@@ -20,7 +20,7 @@ OWN = ("method", "n", "seed", "record")  # fields of GSIConfig that a run gives 
 UNTOLD = (*OWN, "earlier_messages")  # the latter decides no row: problems stand alone
 LISTS = {"methods", "n", "seeds"}
 PROBLEMS = {"limit", "problems", "problems_digest"}
-Scalar = bool | Whole | Number | str | None
+FieldValue = bool | Whole | Number | str | list[str] | None
 
 
 class RunConfig(BaseModel):
@@ -46,7 +46,7 @@ class RunConfig(BaseModel):
     grading_seconds: Number = GRADING_SECONDS
     vote_seconds: Number = VOTE_SECONDS
     specs: dict[str, str]
-    config: dict[str, Scalar]
+    config: dict[str, FieldValue]
     fingerprints: dict[str, str] = {}
 
     def to_json(self) -> bytes:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from evals.data.problems import Problem
 from evals.rows.row import RowKey, Standing
-from evals.run.config import GRADING_SECONDS, OWN, UNTOLD, VOTE_SECONDS, RunConfig, Scalar
+from evals.run.config import GRADING_SECONDS, OWN, UNTOLD, VOTE_SECONDS, FieldValue, RunConfig
 from gsi_node.errors import ConfigError
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.layers import validated
@@ -57,7 +57,7 @@ class Plan:
     ns: tuple[int, ...]
     seeds: tuple[int, ...]
     specs: Mapping[str, str]
-    fields: Mapping[str, Scalar]
+    fields: Mapping[str, FieldValue]
     record: str
     limit: int | None = None
     split: str = "test"
@@ -150,7 +150,7 @@ class Plan:
         )
 
 
-def other_fields(sets: Iterable[tuple[str, Scalar]]) -> dict[str, Scalar]:
+def other_fields(sets: Iterable[tuple[str, FieldValue]]) -> dict[str, FieldValue]:
     """The fields of --set. Raises ConfigError for one that an option of its own gives."""
     fields = dict(sets)
     for name in OWN:

@@ -16,7 +16,7 @@ from evals.report.arms import Arm
 from evals.report.stats import Estimate
 from evals.report.tally import tally
 from evals.rows.row import Row
-from evals.run.config import Scalar
+from evals.run.config import FieldValue
 from evals.run.execute import execute
 from evals.run.how import How
 from evals.run.plan import Plan, other_fields
@@ -35,7 +35,7 @@ class Setup:
     n: int
     fields: Mapping[str, float]
 
-    def pasted(self) -> dict[str, Scalar]:
+    def pasted(self) -> dict[str, FieldValue]:
         """As --config takes them."""
         return {"method": self.method, "n": self.n, **self.fields}
 
@@ -67,7 +67,7 @@ class Search:
 
     out: Path
     method: str
-    sets: Mapping[str, Scalar]
+    sets: Mapping[str, FieldValue]
     data: str
     data_dir: Path | None
     limit: int
@@ -127,7 +127,7 @@ class Search:
             complain(f"the run in {folder} did not end well; the same command goes on from there")
             raise
 
-    def pasted(self) -> dict[str, Scalar]:
+    def pasted(self) -> dict[str, FieldValue]:
         """The fields named by --set, as the runs read them: a pasted configuration must hold them too."""
         read = validated({**self.sets, "method": self.method}).model_dump()
         return {name: read[name] for name in self.sets}

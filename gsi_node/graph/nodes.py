@@ -81,7 +81,9 @@ class GSINodes:
         problem_id = read_problem_id(state.get("problem_id"), asked)
         overrides = overrides_in(get_runtime().context)
         config = overridden(self.config, overrides)
-        steps, finished = read_initial_steps(state.get("initial_steps"), self.models.language_models())
+        steps, finished = read_initial_steps(
+            state.get("initial_steps"), self.models.language_models(), config.law().ends
+        )
         return {
             **CLEARED,
             **dict.fromkeys(("response", "answer", "acceptance_rate", "degraded")),

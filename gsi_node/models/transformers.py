@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from gsi_node.bases import AsyncTwins
+from gsi_node.ends import check_reached
 from gsi_node.engine.engine import Engine
 from gsi_node.engine.loading import load_pretrained, model_digest
 from gsi_node.engine.sampling import check_law, log_probs, target_log_probs
@@ -103,8 +104,9 @@ class TransformersModel(Tokenized, AsyncTwins):
         return fingerprint_of(first, {"tokenizer": self.tokens.codec.content, "prompt": self.tokens.format.rendered})
 
     def supports(self, law: SamplingLaw) -> None:
-        """Any temperature above 0 and any top_p in (0, 1]; else LawMismatch."""
+        """Any temperature above 0, any top_p in (0, 1], and ends that its tokens write; else LawMismatch."""
         check_law(law, self.tokens.size)
+        check_reached(self, law)
 
     def prefix_ids(self, prefix: Prefix) -> Ids:
         """x as token ids: the rendered prompt, then the steps' own ids."""

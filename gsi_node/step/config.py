@@ -36,7 +36,7 @@ class GSIConfig(Settings):
         rule = self.resolved_step_end
         if (step_ends(rule)[1] or 0) > self.max_step_tokens:
             raise ValueError(
-                f"step_end: {rule} goes beyond max_step_tokens, {self.max_step_tokens}; lower the one or raise the other"
+                f"step_end: {rule} goes beyond max_step_tokens, {self.max_step_tokens}; lower it or raise that"
             )
         if self.allow_degraded and METHODS[self.method].fallback is None:
             raise ValueError(

@@ -54,7 +54,7 @@ class Settings(BaseModel):
     step_end: Annotated[
         str | tuple[str, ...] | None,
         About(
-            'where a step ends: paragraph, line, tokens:K, or a JSON list such as \'["."]\' (default: the method\'s, '
+            "where a step ends: paragraph, line, tokens:K, or a JSON list such as '[\".\"]' (default: the method's, "
             "paragraph)",
             option=True,
             override=False,

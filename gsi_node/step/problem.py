@@ -65,9 +65,9 @@ def read_problem_id(given: object, asked: Prefix) -> str:
 def read_initial_steps(given: object, models: Sequence[StepModel], ends: Ends) -> tuple[list[Plain], bool]:
     """The records of the input's initial steps, and whether the last of them ends the response.
 
-    A step has `text`, which is given the first of the ends where it has none; or `text` and `token_ids`, as in the records of an
-    earlier run, and then the ids must say the text: by a model's `step_of`, or, of models that have none, by being what
-    `encode` makes of it. Raises ConfigError, or VocabularyMismatch for ids without a token.
+    A step has `text`, which is given the first of the ends where it has none; or `text` and `token_ids`, as in the
+    records of an earlier run, and then the ids must say the text: by a model's `step_of`, or, of models that have none,
+    by being what `encode` makes of it. Raises ConfigError, or VocabularyMismatch for ids without a token.
     """
     if given is None:
         return [], False

@@ -11,7 +11,7 @@ import numpy as np
 
 from gsi_node.bases import AsyncTwins
 from gsi_node.core.choose import Chooser, KeyedChooser
-from gsi_node.ends import END, START, StepEnds
+from gsi_node.ends import END, START, StepEnds, check_reached
 from gsi_node.errors import ConfigError, LawMismatch, VocabularyMismatch
 from gsi_node.identity import described, fingerprint_of
 from gsi_node.types import PARAGRAPH, Array, Ends, Key, Prefix, SamplingLaw, Score, Step
@@ -122,7 +122,8 @@ class TokenTable(AsyncTwins):
         self.fingerprint = fingerprint_of(first, {"function": described(table)})
 
     def supports(self, law: SamplingLaw) -> None:
-        """Every law: the table is the law; it only cuts steps at max_step_tokens and at their ends."""
+        """Every law whose ends its tokens write: the table is the law, cut at max_step_tokens and at those."""
+        check_reached(self, law)
 
     def step_ends(self, law: SamplingLaw) -> StepEnds:
         """Where steps end under `law`."""

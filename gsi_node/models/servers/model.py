@@ -13,7 +13,7 @@ from math import fsum, inf
 from typing import Literal
 
 from gsi_node.core.rng import Stream
-from gsi_node.ends import StepEnds
+from gsi_node.ends import StepEnds, check_reached
 from gsi_node.errors import ConfigError, InvalidLogProb, LawMismatch
 from gsi_node.identity import fingerprint_of
 from gsi_node.models.servers.client import ModelClient
@@ -80,7 +80,7 @@ class ServerModel(Tokenized, ModelClient):
         )
 
     def supports(self, law: SamplingLaw) -> None:
-        """0 < T ≤ 1 and top_p = 1; else LawMismatch."""
+        """0 < T ≤ 1, top_p = 1, and ends that its tokens write; else LawMismatch."""
         check_temperature(law.temperature)
         if law.top_p < 1.0:
             raise LawMismatch(
@@ -89,6 +89,7 @@ class ServerModel(Tokenized, ModelClient):
             )
         if law.max_step_tokens < 1:
             raise LawMismatch(f"max_step_tokens is {law.max_step_tokens}; a step needs room for at least one token")
+        check_reached(self, law)
 
     def check_ratio(self, law: SamplingLaw) -> None:
         """LawMismatch where this server cannot take part in π_B/π_S under `law`, as draft or as base."""
