@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 _PART = re.compile(r"\+[a-z]+:[0-9a-f]{16}(?![0-9a-f])")
+_LATEST = re.compile(r"\+conversation:[0-9a-f]{16}(?![0-9a-f])")
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _WORDED = (bytearray, range, Fraction, Decimal, Enum, date, time, timedelta, PurePath)
 """Their repr tells them whole, in every process."""
@@ -38,8 +39,8 @@ def fingerprint_of(first: str, parts: Mapping[str, object]) -> str:
 
 
 def same_fingerprint(kept: object, here: object) -> bool:
-    """Whether a kept fingerprint is that of the model here, or was before its parts were told."""
-    return kept == here or (isinstance(here, str) and kept == _PART.sub("", here))
+    """Whether a kept fingerprint is that of the model here, or was before its parts or the latest of them were told."""
+    return kept == here or (isinstance(here, str) and kept in (_PART.sub("", here), _LATEST.sub("", here)))
 
 
 def differing_parts(kept: object, here: object) -> str:

@@ -12,8 +12,8 @@ from gsi_node.errors import BackendError, ConfigError, SpecError
 from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.reach import USUAL, Reach
 from gsi_node.rewards.constant import ConstantWatch
-from gsi_node.rewards.judge_models import ChatModel, LocalGrader, ServedGrader
-from gsi_node.types import Prefix, Step
+from gsi_node.rewards.judge_models import ChatModel, LocalGrader, Prompt, ServedGrader
+from gsi_node.types import Prefix, Step, Turn
 
 PROMPT = """You grade one step of a solution. Judge whether the step is correct and brings the solution forward.
 
@@ -33,7 +33,9 @@ _GRADE = re.compile(r"\s*([0-9])\s*")
 class JudgeReward:
     """r(x, y) = grade/9, where `judge` answers the prompt with one digit. Any other answer is an error, not a zero.
 
-    An empty candidate is not shown: one that ends the response keeps the grade of the step before it, others get 0.
+    An empty candidate is not shown: one that ends the response keeps the grade of the step before it, others get 0. The
+    turns before a problem are messages before the prompt, for a chat model; for a function or another chain they stand
+    before the problem.
     """
 
     range = (0.0, 1.0)
@@ -92,21 +94,27 @@ class JudgeReward:
         asked = [prompt for prompt in prompts if prompt is not None]
         return self._rewards(prefix, steps, prompts, await self._grader.agrade(asked))
 
-    def _prompts(self, prefix: Prefix, steps: Sequence[Step]) -> list[str | None]:
+    def _prompts(self, prefix: Prefix, steps: Sequence[Step]) -> list[Prompt | None]:
         """What each candidate is judged by; None for one that is not shown."""
         said = [step.text for step in prefix.steps if step.text.strip()]
-        ending = self._asking(prefix.problem, said[:-1], said[-1]) if said else None
+        ending = self._asking(prefix, said[:-1], said[-1]) if said else None
         return [
-            self._asking(prefix.problem, said, step.text) if step.text.strip() else ending if step.finished else None
+            self._asking(prefix, said, step.text) if step.text.strip() else ending if step.finished else None
             for step in steps
         ]
 
-    def _asking(self, problem: str, before: Sequence[str], step: str) -> str:
+    def _asking(self, prefix: Prefix, before: Sequence[str], step: str) -> Prompt:
         texts = "\n\n".join(text.strip() for text in before) or "(nothing yet)"
-        return self._prompt.safe_substitute(problem=problem, steps=texts, step=step.strip())
+        turns = [turn._asdict() for turn in prefix.earlier]
+        problem = prefix.problem
+        if turns and not self._grader.converses:
+            told = (*prefix.earlier, Turn("user", problem))
+            problem = "\n\n".join(f"{turn.role}: {turn.content}" for turn in told)
+        prompt = self._prompt.safe_substitute(problem=problem, steps=texts, step=step.strip())
+        return [*turns, {"role": "user", "content": prompt}] if turns and self._grader.converses else prompt
 
     def _rewards(
-        self, prefix: Prefix, steps: Sequence[Step], prompts: Sequence[str | None], answers: Sequence[Any]
+        self, prefix: Prefix, steps: Sequence[Step], prompts: Sequence[Prompt | None], answers: Sequence[Any]
     ) -> list[float]:
         rest = iter(answers)
         rewards = []

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args, get_origin
 
 from gsi_node.cancel import run_cancellable, together
 from gsi_node.errors import BackendError, SpecError
@@ -18,6 +18,8 @@ from gsi_node.models.servers.agreement import listed
 from gsi_node.models.servers.http import Failed, Transport
 
 _AT_ONCE = 8  # candidates that one call asks a server for at a time
+Prompt = str | list[dict[str, str]]
+"""A text; or the messages of a conversation, which only a grader gets that `converses`."""
 
 
 class ChatModel(Protocol):
@@ -34,8 +36,9 @@ class LocalGrader:
         self._judge = judge
         self._concurrency = concurrency
         chat: Any = judge
-        self._invoke: Callable[[str], Any] = chat.invoke if hasattr(judge, "invoke") else chat
-        self._ainvoke: Callable[[str], Any] | None = getattr(judge, "ainvoke", None)
+        self.converses = _takes_messages(judge)
+        self._invoke: Callable[[Any], Any] = chat.invoke if hasattr(judge, "invoke") else chat
+        self._ainvoke: Callable[[Any], Any] | None = getattr(judge, "ainvoke", None)
         if self._ainvoke is None and inspect.iscoroutinefunction(judge):
             self._ainvoke = judge
 
@@ -52,7 +55,7 @@ class LocalGrader:
         told = re.sub(r" at 0x[0-9a-fA-F]+|'lc_versions': \{[^}]*\}", "", told)  # of this process and installation
         return fingerprint_of(first, {"judge": told})
 
-    def grade(self, prompts: Sequence[str]) -> list[Any]:
+    def grade(self, prompts: Sequence[Prompt]) -> list[Any]:
         """What it answers to each prompt."""
         if self._invoke is self._ainvoke:
             raise BackendError(
@@ -63,10 +66,10 @@ class LocalGrader:
             asked = [pool.submit(copy_context().run, self._invoke, prompt) for prompt in prompts]
             return [one.result() for one in asked]
 
-    async def agrade(self, prompts: Sequence[str]) -> list[Any]:
+    async def agrade(self, prompts: Sequence[Prompt]) -> list[Any]:
         gate = asyncio.Semaphore(self._concurrency)
 
-        async def one(prompt: str) -> Any:
+        async def one(prompt: Prompt) -> Any:
             async with gate:
                 if self._ainvoke is None:
                     return await run_cancellable(self._invoke, prompt)
@@ -88,6 +91,8 @@ class ServedGrader:
     A server is looked at before it is first asked, and when it comes back: it must list the model, where it lists any,
     with the weights that it listed before. Grades are no numbers that two servers of one model always share.
     """
+
+    converses = True
 
     def __init__(self, transport: Transport, model: str) -> None:
         self.transport = transport
@@ -119,11 +124,11 @@ class ServedGrader:
             raise Failed("the answer has no text", fix="Check that MODEL is a chat model that answers directly")
         return text
 
-    def grade(self, prompts: Sequence[str]) -> list[str]:
+    def grade(self, prompts: Sequence[Prompt]) -> list[str]:
         """What it answers to each prompt."""
         return self.transport.wait(self._grades(prompts))
 
-    async def agrade(self, prompts: Sequence[str]) -> list[str]:
+    async def agrade(self, prompts: Sequence[Prompt]) -> list[str]:
         return await self.transport.join(self._grades(prompts))
 
     def shown(self, text: str) -> str:
@@ -134,15 +139,25 @@ class ServedGrader:
         """Close the connections."""
         self.transport.close()
 
-    async def _grades(self, prompts: Sequence[str]) -> list[str]:
+    async def _grades(self, prompts: Sequence[Prompt]) -> list[str]:
         gate, deadline = asyncio.Semaphore(_AT_ONCE), self.transport.deadline()
 
-        async def one(prompt: str) -> str:
-            body = {**self._body, "messages": [{"role": "user", "content": prompt}]}
+        async def one(prompt: Prompt) -> str:
+            messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+            body = {**self._body, "messages": messages}
             async with gate:
                 return await self.transport.ask("/v1/chat/completions", body, self._said, "a grade", deadline=deadline)
 
         return await together([one(prompt) for prompt in prompts])
+
+
+def _takes_messages(judge: object) -> bool:
+    """Whether it is a chat model of LangChain, or a chain that begins with one: their input may be a list."""
+    try:
+        kind = getattr(judge, "InputType", None)
+    except TypeError:  # a Runnable that does not say
+        return False
+    return any(get_origin(one) is list for one in get_args(kind))
 
 
 def _plain(value: Any) -> Any:

@@ -89,7 +89,8 @@ class TransformersPRM(RenderedReward):
         """A digest of config, dtype, family, layout, token map and weights; of the whole tokenizer; of the read-out."""
         settings = (self.family.name, self.layout.shape, self._codec.fingerprint(1 << 31))
         first = model_digest(self.engine.model, settings)
-        return fingerprint_of(first, {"tokenizer": self._codec.content, "reading": self.family.reading})
+        parts = {"tokenizer": self._codec.content, "reading": self.family.reading}
+        return fingerprint_of(first, parts | {"conversation": self.layout.conversation})
 
     def values(self, ids: Ids, rows: Sequence[Ids]) -> list[float]:
         fed = [(ids[-1], *row) for row in rows]

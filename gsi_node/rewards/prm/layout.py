@@ -14,7 +14,7 @@ from typing import Any
 from gsi_node.errors import ConfigError
 from gsi_node.text.chat_template import ChatTemplate
 from gsi_node.text.codec import Codec
-from gsi_node.text.prompt import PromptSettings, prompt_format
+from gsi_node.text.prompt import PromptFormat, PromptSettings, prompt_format
 from gsi_node.types import Ids, Turn
 
 _TEXTS = ("GSIFIRSTTEXT7F3A", "GSISECONDTEXT7F3A", "GSITHIRDTEXT7F3A")
@@ -41,7 +41,8 @@ class StepLayout:
     mark: ids after a step; the model is read at the last of them. around, first, later: texts encoded together with
     the problem, the first step, a later step. lines: written between the lines of a step, which are then encoded one by
     one. joined: this text follows a committed step, encoded with it, in place of its mark (the mark ends the response).
-    trim: steps lose the white space at both ends. ends: texts that a model may leave at the end of a step.
+    trim: steps lose the white space at both ends. ends: texts that a model may leave at the end of a step. chat: writes
+    the human and AI turns of a conversation before the problem; None where the problem is read alone.
     """
 
     codec: Codec
@@ -56,11 +57,17 @@ class StepLayout:
     joined: str | None = None
     trim: bool = False
     ends: tuple[str, ...] = ()
+    chat: PromptFormat | None = None
 
     @property
     def shape(self) -> tuple[object, ...]:
-        """What determines the ids apart from the tokenizer, for fingerprints."""
-        return tuple(getattr(self, field.name) for field in fields(self) if field.name != "codec")
+        """What determines the ids of a lone problem apart from the tokenizer, for fingerprints."""
+        return tuple(getattr(self, field.name) for field in fields(self) if field.name not in ("codec", "chat"))
+
+    @property
+    def conversation(self) -> tuple[object, ...] | None:
+        """What determines those of a conversation before it, for fingerprints."""
+        return None if self.chat is None else self.chat.rendered
 
     def bare(self, text: str) -> str:
         """The step's text without trailing newlines and end tokens; "" for an empty step."""
@@ -71,8 +78,11 @@ class StepLayout:
             return ""
         return text.strip() if self.trim else text
 
-    def prompt(self, problem: str) -> Ids:
-        """The ids before the first step; at least one."""
+    def prompt(self, problem: str, earlier: tuple[Turn, ...] = ()) -> Ids:
+        """The ids before the first step; at least one. A system turn tells how to solve, and is no matter here."""
+        said = tuple(turn for turn in earlier if turn.role != "system")
+        if said and self.chat is not None:
+            return self.chat.ids(problem, said)
         start, end = self.around
         ids = self.before + self.codec.encode(start + problem + end) + self.after
         if not ids:
@@ -143,7 +153,8 @@ def chat_layout(codec: Codec, wish: LayoutOptions, mark: Ids, separator: str) ->
         wish.system_prompt, wish.use_chat_template is not False, arguments=wish.arguments, date=wish.date
     )
     prompt = prompt_format(codec, settings, ending="\n")
-    return StepLayout(codec, prompt.before, mark, prompt.after, ends=_ends(codec, separator))
+    chat = _conversing(prompt, prompt.before, prompt.after)
+    return StepLayout(codec, prompt.before, mark, prompt.after, ends=_ends(codec, separator), chat=chat)
 
 
 def lines_layout(codec: Codec) -> StepLayout:
@@ -176,7 +187,18 @@ def response_layout(codec: Codec, wish: LayoutOptions) -> StepLayout:
     first, second, _ = _TEXTS
     turns = [Turn("user", first), Turn("assistant", second)]
     before, after, closing = map(codec.encode_marked, _rendered(codec, wish, turns, (first, second), opened=False))
-    return StepLayout(codec, before, closing, after, joined="\n\n", ends=_ends(codec, ""))
+    settings = PromptSettings(wish.system_prompt, arguments=wish.arguments, date=wish.date)
+    chat = _conversing(prompt_format(codec, settings, ending=""), before, after)
+    return StepLayout(codec, before, closing, after, joined="\n\n", ends=_ends(codec, ""), chat=chat)
+
+
+def _conversing(prompt: PromptFormat, before: Ids, after: Ids) -> PromptFormat | None:
+    """What writes conversations, if its template takes them and opens the answer as the layout does."""
+    try:
+        prompt.ids("3", (Turn("user", "1"), Turn("assistant", "2")))
+    except ConfigError:
+        return None
+    return prompt if (prompt.before, prompt.after) == (before, after) else None
 
 
 def _ends(codec: Codec, separator: str) -> tuple[str, ...]:

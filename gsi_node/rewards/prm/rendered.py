@@ -49,7 +49,7 @@ class RenderedReward(RewardBase, ABC):
         steps = self._said(prefix)
         firsts = chain([True], repeat(False))
         pieces = (self._committed_ids(step.text, first) for step, first in zip(steps, firsts, strict=False))
-        return tuple(chain(self._prompt_ids(prefix.problem), *pieces))
+        return tuple(chain(self._prompt_ids(prefix.problem, prefix.earlier), *pieces))
 
     def __call__(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
         """P(good) of each candidate after `prefix`, in [0, 1]."""

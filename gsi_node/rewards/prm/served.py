@@ -106,7 +106,8 @@ class ServedReward(RenderedReward):
         """What is known of the served model: its name, how it is written, encoded and read; its weights are not."""
         settings = (self._model, self._family.name, self._api, self._raw, self.layout.shape)
         first = f"server {settings} {self._codec.fingerprint(1 << 31)}"
-        return fingerprint_of(first, {"tokenizer": self._codec.content, "reading": self._family.reading})
+        parts = {"tokenizer": self._codec.content, "reading": self._family.reading}
+        return fingerprint_of(first, parts | {"conversation": self.layout.conversation})
 
     def values(self, ids: Ids, rows: Sequence[Ids]) -> list[float]:
         return self._transport.wait(self._values(self._transport, ids, rows))
