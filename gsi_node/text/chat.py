@@ -7,6 +7,7 @@ cut at them; its own pieces are encoded with control tokens, and the texts as pl
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -39,6 +40,8 @@ class Chat:
         self.template = template
         self._codec = codec
         self._frames = lru_cache(64)(self._frame)
+        names = [codec.tokens[i] for i in codec.control_ids]
+        self._edges = {edge for name in names for edge in (name[:1], name[-1:])}
 
     def ids(self, turns: Sequence[Turn]) -> tuple[Ids, Ids, Ids]:
         """Token ids before the last turn's text, of that text, and after it; decoded, they say what the template does.
@@ -46,12 +49,28 @@ class Chat:
         Raises ConfigError, with the model's name, where the template refuses the roles, writes a text not once, or
         writes around some texts what it does not write around others.
         """
-        frame = self._frames(_placed(turns))
-        texts, encode = self._texts(frame, turns), self._codec.encode_marked
+        last = len(turns) - 1
+        placed = [Turn(turn.role, _PLACE.format(i)) for i, turn in enumerate(turns)]
+        for i, turn in enumerate(turns[:last]):
+            if not turn.content.strip():  # a template may leave out a system turn that says nothing
+                placed[i] = turn
+        while True:
+            frame = self._frames(tuple(placed))
+            texts, odd = self._texts(frame, placed, turns)
+            if odd is None:
+                break
+            if odd == last or placed[odd] == turns[odd] or self._edges.intersection(turns[odd].content):
+                raise ConfigError(
+                    f"the chat template of {self._codec.name} writes something else around the {turns[odd].role} turn "
+                    f"{turns[odd].content!r:.80} than around other texts, so that its control tokens cannot be told "
+                    "from the text; change that text, or write a completion prompt (template=…)"
+                )
+            placed[odd] = turns[odd]  # a switch such as "/no_think": no part of a control token is in it
+        encode = self._codec.encode_marked
         ids = [encode(frame.pieces[0])]
         for i, piece in zip(frame.order, frame.pieces[1:], strict=True):
             ids += [self._codec.encode(texts[i]), encode(piece)]
-        at = 2 * frame.order.index(len(turns) - 1) + 1
+        at = 2 * frame.order.index(last) + 1
         return tuple(chain(*ids[:at])), ids[at], tuple(chain(*ids[at + 1 :]))
 
     def _frame(self, placed: tuple[Turn, ...]) -> Frame:
@@ -66,38 +85,24 @@ class Chat:
                 )
         return Frame(tuple(pieces), order)
 
-    def _texts(self, frame: Frame, turns: Sequence[Turn]) -> list[str]:
+    def _texts(self, frame: Frame, placed: Sequence[Turn], turns: Sequence[Turn]) -> tuple[list[str], int | None]:
         """What the template writes of each turn's text: all of it, but for templates that trim it, or drop what an
-        assistant thought."""
+        assistant thought. And a turn whose text changes what stands around it, if there is one."""
         whole, texts = self.template.written(turns), [turn.content for turn in turns]
         if frame.filled(texts) == whole:
-            return texts
-        placed = _placed(turns)
+            return texts, None
+        places = [turn.content for turn in placed]
         for i in frame.order:
-            turn, places = turns[i], [turn.content for turn in placed]
-            text = self.template.written([*placed[:i], turn, *placed[i + 1 :]])
+            text = self.template.written([*placed[:i], turns[i], *placed[i + 1 :]])
             start, end = frame.filled(places).split(places[i])
             if len(text) < len(start) + len(end) or not (text.startswith(start) and text.endswith(end)):
-                raise self._reacts(turn)
-            texts[i] = text[len(start) : len(text) - len(end)]
-            if texts[i] not in turn.content and self._codec.control_ids & {*self._codec.encode_marked(texts[i])}:
-                raise self._reacts(turn)
-        if frame.filled(texts) != whole:
-            raise self._reacts(turns[-1])
-        return texts
+                return texts, i
+            found = text[len(start) : len(text) - len(end)]
+            if self._named(found) - self._named(texts[i]):
+                return texts, i
+            texts[i] = found
+        return texts, None if frame.filled(texts) == whole else len(turns) - 1
 
-    def _reacts(self, turn: Turn) -> ConfigError:
-        return ConfigError(
-            f"the chat template of {self._codec.name} writes something else around the {turn.role} turn "
-            f"{turn.content!r:.80} than around other texts, so that its control tokens cannot be told from the text; "
-            "change that text, or write a completion prompt (template=…)"
-        )
-
-
-def _placed(turns: Sequence[Turn]) -> tuple[Turn, ...]:
-    """The turns with places for their texts. Blank ones stay: templates may leave out a system turn that says nothing,
-    and no control token is in them. The last one's place is needed."""
-    last = len(turns) - 1
-    return tuple(
-        Turn(turn.role, _PLACE.format(i)) if turn.content.strip() or i == last else turn for i, turn in enumerate(turns)
-    )
+    def _named(self, text: str) -> Counter[int]:
+        """The control tokens whose names stand in a text."""
+        return Counter(i for i in self._codec.encode_marked(text) if i in self._codec.control_ids)

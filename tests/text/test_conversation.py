@@ -7,7 +7,8 @@ import pytest
 from gsi_node.errors import ConfigError
 from gsi_node.text.codec import Codec
 from gsi_node.text.prompt import PromptFormat, PromptSettings, prompt_format
-from gsi_node.types import Ids, Turn
+from gsi_node.text.tokens import Tokens
+from gsi_node.types import Ids, Prefix, Step, Turn
 from tests.miniature import miniature_tokenizer
 from tests.text import templates
 
@@ -85,15 +86,25 @@ def test_turns_that_have_no_place_are_refused(template: str | None, earlier: tup
         form.ids("7", earlier)
 
 
-def test_a_text_that_changes_what_stands_around_it_is_refused() -> None:
-    words = "mini writes something else around the system turn 'be /quiet' than around other texts"
+def test_a_switch_among_the_turns_before_the_problem() -> None:
+    """Such a text stands in the template's own, where it can hold no part of a control token."""
+    switch = (Turn("system", "be /quiet"), Turn("user", "a/quiet<eos>b"))
+    for form, earlier in (
+        (formatted(templates.REACTING), switch),
+        (formatted(templates.REACTING, PromptSettings(system_prompt="be /quiet")), switch[1:]),
+    ):
+        ids = form.ids("<eos>7", earlier)
+        assert text_of(form, ids) == written(templates.REACTING, (*switch, Turn("user", "<eos>7")))
+        assert ids.count(3) == 1 and ids[-1] == 3  # "<eos>" at the end is the template's
+
+
+@pytest.mark.parametrize("text", ["be /quiet <eos>", "be /quiet|>"])
+def test_a_text_that_changes_what_stands_around_it_is_refused(text: str) -> None:
+    words = "mini writes something else around the system turn 'be /quiet.*' than around other texts"
     with pytest.raises(ConfigError, match=words):
-        formatted(templates.REACTING).ids("7", (Turn("system", "be /quiet"),))
-    with pytest.raises(ConfigError, match=words):
-        formatted(templates.REACTING, PromptSettings(system_prompt="be /quiet"))
-    form = formatted(templates.REACTING)
-    turns = (Turn("system", "be"), Turn("user", "a/quiet/quietb"))
-    assert text_of(form, form.ids("7", turns)) == written(templates.REACTING, (*turns, Turn("user", "7")))
+        formatted(templates.REACTING).ids("7", (Turn("system", text),))
+    with pytest.raises(ConfigError, match="around the user turn 'be /quiet.*' than"):
+        formatted(templates.REACTING.replace("role == 'system'", "role == 'user'")).ids(text)
 
 
 def test_a_template_that_writes_control_tokens_into_a_text_is_refused() -> None:
@@ -101,6 +112,22 @@ def test_a_template_that_writes_control_tokens_into_a_text_is_refused() -> None:
     assert form.ids("7", (Turn("user", "7"),))
     with pytest.raises(ConfigError, match="mini writes something else around the user turn '7!'"):
         form.ids("7!")
+
+
+def test_texts_that_only_together_change_the_rest_are_refused() -> None:
+    form = formatted("{% if messages[0].content == messages[-1].content %}again{% endif %}" + templates.CHATML)
+    assert form.ids("7", (Turn("user", "8"),))
+    with pytest.raises(
+        ConfigError, match="mini writes something else around the user turn '7' than around other texts"
+    ):
+        form.ids("7", (Turn("user", "7"),))
+
+
+def test_a_system_text_behind_the_problem() -> None:
+    template = "{{ messages[-1].content }}{% if messages[1] %}{{ eos_token }}{{ messages[0].content }}{% endif %}"
+    form = formatted(template, PromptSettings(system_prompt="kind"))
+    assert text_of(form, form.before) == "" and text_of(form, form.after) == "<eos>kind"
+    assert text_of(form, form.ids("7")) == "7<eos>kind"
 
 
 def test_a_system_turn_that_says_nothing() -> None:
@@ -121,3 +148,12 @@ def test_two_system_texts_are_refused() -> None:
     with pytest.raises(ConfigError, match="mini: the conversation has a system turn, and the spec or its prompt file"):
         form.ids("7", CONVERSATION)
     assert "Be kind." in text_of(form, form.ids("7", CONVERSATION[1:]))
+
+
+def test_a_models_prefix_is_the_conversation_and_the_steps() -> None:
+    tokens = Tokens(miniature_tokenizer(), "mini")
+    step = tokens.codec.encode("so\n\n")
+    for earlier in ((), CONVERSATION):
+        prefix = Prefix("7", (Step("so\n\n", step, -1.0, False),), earlier)
+        text = written(templates.CHATML, (*earlier, Turn("user", "7")))
+        assert tokens.codec.decode(tokens.prefix_ids(prefix)) == text + "so\n\n"
