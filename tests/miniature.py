@@ -14,8 +14,11 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForTokenClassification,
+    Gemma2Config,
+    Gemma3TextConfig,
     GPT2Config,
     LlamaConfig,
+    MistralConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2Config,
@@ -36,6 +39,8 @@ TEMPLATE = (
 )
 PADDED_ROWS = 8
 CONTEXT = 256
+WINDOW = 24
+"""Tokens that a sliding layer of mistral, gemma2 and gemma3 sees: fewer than a prompt has."""
 
 
 def miniature_tokenizer(*, chat: bool = True) -> PreTrainedTokenizerFast:
@@ -73,7 +78,9 @@ def build_miniature(
 ) -> Path:
     """Write a random model with its tokenizer to `folder`, in safetensors, and return the folder.
 
-    architecture: llama, qwen2 or gpt2. reward: a token classifier with two labels and "step_separator": "\\n\\n".
+    architecture: llama, qwen2 or gpt2; mistral, whose layers all slide; gemma2, where every second one does, the first
+    among them, and scores are capped; gemma3, where the others do. reward: a token classifier with two labels and
+    "step_separator": "\\n\\n".
     end_bias: raises the probability of step ends and EOS, so that sampled steps are short. The output has PADDED_ROWS
     more rows than the tokenizer has tokens.
     """
@@ -103,7 +110,20 @@ def _config(architecture: str, rows: int, layers: int, hidden: int, reward: bool
         shared |= {"num_labels": 2, "step_separator": "\n\n", "classifier_dropout": 0.1}
     if architecture == "gpt2":
         return GPT2Config(n_embd=hidden, n_layer=layers, n_head=4, n_positions=CONTEXT, **shared)
-    kind = {"llama": LlamaConfig, "qwen2": Qwen2Config}[architecture]
+    if architecture in ("mistral", "gemma2", "gemma3"):
+        shared["sliding_window"] = WINDOW
+    if architecture in ("gemma2", "gemma3"):
+        kinds = ["sliding_attention", "full_attention"][:: 1 if architecture == "gemma2" else -1]
+        shared |= {"head_dim": hidden // 4, "query_pre_attn_scalar": hidden // 4, "layer_types": kinds * (layers // 2)}
+    if architecture == "gemma2":
+        shared |= {"attn_logit_softcapping": 1.0, "final_logit_softcapping": 10.0}
+    kind = {
+        "llama": LlamaConfig,
+        "qwen2": Qwen2Config,
+        "mistral": MistralConfig,
+        "gemma2": Gemma2Config,
+        "gemma3": Gemma3TextConfig,
+    }[architecture]
     return kind(
         hidden_size=hidden,
         intermediate_size=2 * hidden,

@@ -22,7 +22,7 @@ from gsi_node.engine.batch import Batch
 from gsi_node.errors import ConfigError
 
 SHARED = "gsi_shared"
-_UNKNOWN = ("sliding_window", "s_aux", "position_bias", "layer_head_mask", "head_mask", "block_size")
+_UNKNOWN = ("s_aux", "sinks", "position_bias", "layer_head_mask", "head_mask", "block_size", "indices", "block_indices")
 _here = local()
 
 
@@ -71,19 +71,19 @@ def _attention(
     scale = kwargs.get("scaling")
     layer: Any = module.layer_idx
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    return batch.attend(layer, query, scale, kwargs.get("softcap")), None
+    return batch.attend(layer, query, scale, kwargs.get("softcap"), kwargs.get("sliding_window")), None
 
 
 AttentionInterface.register(SHARED, _attention)
 AttentionMaskInterface.register(SHARED, sdpa_mask)
 
 
-def adopt(model: nn.Module) -> None:
-    """Make the attention of `model` the shared one; ConfigError where transformers cannot."""
+def attend_as(implementation: str, model: nn.Module) -> None:
+    """Make the attention of `model` this one, SHARED or "eager"; ConfigError where transformers cannot."""
     for part in model.modules():
         if isinstance(part, PreTrainedModel):
             try:
-                part.set_attn_implementation(SHARED)
+                part.set_attn_implementation(implementation)
             except ValueError as error:
                 raise ConfigError(
                     f"{type(part).__name__} cannot share prefixes: {error}; use a server backend"

@@ -6,6 +6,8 @@ A group holds ONE copy of its prefix's keys and values; its rows hold the tokens
 prefix as one matrix, so the prefix is read once a group and not once a row. Prefixes start at token 0 and are masked
 behind their end; own tokens stand in columns that all rows share (the next token of every row goes to column `end`),
 masked before the group's first one. What is masked is zero, never stale: −inf + NaN would be NaN.
+In a layer with a sliding window w, the token at position q sees those at q − w + 1 … q. Positions are those in the
+row's own sequence, not columns: groups whose prefixes differ in length are shifted against each other.
 
 Shapes: Y layers, G groups, N rows a group (slots; unused ones are computed in attention only), B live rows, H key–value
 heads, R query heads a key–value head, L tokens fed at once, T prefix tokens, C columns, D head width.
@@ -14,7 +16,7 @@ heads, R query heads a key–value head, L tokens fed at once, T prefix tokens, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -25,13 +27,14 @@ from gsi_node.engine.seats import Group, nobody, seated
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class Columns:
     """The columns of one forward. own: 2·Y tensors (G, N, H, C, D), those in use with the new ones. new: 2·Y tensors
-    (G·N, H, L, D), the new ones alone. bias: added to the scores; None for nothing."""
+    (G·N, H, L, D), the new ones alone. biases: by the window of a layer (None: no window), what is added to the scores;
+    None for nothing."""
 
     own: tuple[Tensor, ...] = ()
     new: tuple[Tensor, ...] = ()
-    bias: Tensor | None = None
+    biases: dict[int | None, Tensor | None] = field(default_factory=dict)
 
 
 class Batch:
@@ -46,13 +49,13 @@ class Batch:
         empty = torch.empty(0, dtype=shape.dtype, device=shape.device)
         self._stores = [empty, empty]
         self._prefix, self._suffix = self._carved(0, 0, 0, 0)
-        self._seats, self._window = nobody(), Window()
+        self._seats, self._columns = nobody(), Columns()
 
     def release(self) -> None:
         """Give the memory back; the batch must be empty."""
         self._stores = [store.new_empty(0) for store in self._stores]
         self._prefix, self._suffix = self._carved(0, 0, 0, 0)
-        self._seats, self._window = nobody(), Window()
+        self._seats, self._columns = nobody(), Columns()
 
     def join(self, contexts: Sequence[Sequence[KV]], sizes: Sequence[int], room: int) -> list[Group]:
         """New groups behind prefixes (segments one after another), of sizes[i] rows, with room for `room` columns."""
@@ -97,6 +100,11 @@ class Batch:
         """Tokens that the next one may see: of the longest prefix, and of the columns in use."""
         return self._seats.tokens + self.end - self._seats.start
 
+    @property
+    def windows(self) -> set[int]:
+        """The windows that layers had in the forward since `open`."""
+        return {window for window in self._columns.biases if window is not None}
+
     def open(self, length: int) -> Tensor:
         """Get ready to feed `length` tokens a row; their positions, shape (B, length)."""
         if self.end + length > self._suffix.shape[-2]:
@@ -111,7 +119,7 @@ class Batch:
             later = torch.full((length, length), -torch.inf, dtype=self.shape.wide, device=self.shape.device).triu_(1)
             causal = torch.nn.functional.pad(later, (total - length, 0))
             bias = causal if bias is None else bias + causal
-        self._window = Window(own.flatten(0, 1).unbind(0), new.flatten(0, 1).unbind(0), bias)
+        self._columns = Columns(own.flatten(0, 1).unbind(0), new.flatten(0, 1).unbind(0), {None: bias})
         if length == 1:
             return (seats.offsets + self.end)[:, None]
         span = torch.arange(self.end, stop, device=self.shape.device)
@@ -125,13 +133,18 @@ class Batch:
         """The new tokens' keys and values of one layer, shape (B, H, L, D) each."""
         for place, fresh in ((2 * layer, keys), (2 * layer + 1, values)):
             if self._seats.full:
-                self._window.new[place].copy_(fresh)
+                self._columns.new[place].copy_(fresh)
             else:
-                self._window.new[place].index_copy_(0, self._seats.slots, fresh)
+                self._columns.new[place].index_copy_(0, self._seats.slots, fresh)
 
-    def attend(self, layer: int, query: Tensor, scale: float, softcap: float | None = None) -> Tensor:
-        """softmax(scale · q·K + mask) · V for the new tokens; query (B, H·R, L, D), result (B, L, H·R, D)."""
-        seats, window, wide = self._seats, self._window, self.shape.wide
+    def attend(
+        self, layer: int, query: Tensor, scale: float, softcap: float | None = None, window: int | None = None
+    ) -> Tensor:
+        """softmax(scale · q·K + mask) · V for the new tokens; query (B, H·R, L, D), result (B, L, H·R, D).
+
+        softcap: c·tanh(score / c) in place of a score. window: a token sees so many, itself included; None: all.
+        """
+        seats, columns, wide = self._seats, self._columns, self.shape.wide
         heads, length = query.shape[1], query.shape[2]
         g, n, h = len(self.groups), self._suffix.shape[3], self.shape.heads
         r = heads // h
@@ -139,14 +152,15 @@ class Batch:
         q = q.reshape(g, n, h, r * length, -1)
         shared = q.transpose(1, 2).reshape(g, h, n * r * length, -1)
         k_seen, v_seen = seats.prefixes[2 * layer], seats.prefixes[2 * layer + 1]
-        k_own, v_own = window.own[2 * layer], window.own[2 * layer + 1]
+        k_own, v_own = columns.own[2 * layer], columns.own[2 * layer + 1]
         to_seen = torch.matmul(shared, k_seen.transpose(-1, -2)).view(g, h, n, r * length, seats.tokens)
         to_own = torch.matmul(q, k_own.transpose(-1, -2)).transpose(1, 2)
         scores = torch.cat((to_seen, to_own), dim=-1).view(g, h, n, r, length, -1)
         if softcap is not None:
             scores = torch.tanh(scores / softcap) * softcap
-        if window.bias is not None:
-            scores = scores.to(wide) + window.bias
+        bias = self._bias(window, length)
+        if bias is not None:
+            scores = scores.to(wide) + bias
         weights = torch.softmax(scores, dim=-1, dtype=wide).to(query.dtype)
         seen = weights[..., : seats.tokens].reshape(g, h, n * r * length, seats.tokens)
         own = weights[..., seats.tokens :].reshape(g, h, n, r * length, -1).transpose(1, 2)
@@ -154,6 +168,20 @@ class Batch:
         result = result + torch.matmul(own, v_own).view(g, n, h, r, length, -1).permute(0, 1, 4, 2, 3, 5)
         result = result.reshape(g * n, length, heads, -1)
         return result if seats.full else result.index_select(0, seats.slots)
+
+    def _bias(self, window: int | None, length: int) -> Tensor | None:
+        """What is added to the scores of `length` new tokens in a layer with such a window; made once a forward."""
+        biases = self._columns.biases
+        if window is not None and window not in biases:
+            bias, total = biases[None], self._seats.tokens + self.end + length - self._seats.start
+            if total > window:  # else no token is as far as that from another
+                positions = self._seats.positions[:, :total]
+                far = positions[:, total - length :, None] - positions[:, None] >= window
+                slid = torch.zeros(far.shape, dtype=self.shape.wide, device=far.device).masked_fill_(far, -torch.inf)
+                slid = slid[:, None, None, None]
+                bias = slid if bias is None else bias + slid
+            biases[window] = bias
+        return biases[window]
 
     def cut(self, group: Group, row: int, count: int) -> KV:
         """A copy of the first `count` own tokens of a row."""

@@ -31,7 +31,8 @@ class Seats:
     slots (B,): each live row's place among the G·N. rows (G·N,): the live row of each slot; of an empty one, any. full:
     no slot is empty. offsets (B,): a row's positions less its columns. tokens: of the longest prefix. start: the first
     column in use. mask: −inf where a group sees nothing, over `tokens`, then over the columns from `start`; None for
-    nowhere. prefixes: 2·Y tensors (G, H, tokens, D).
+    nowhere. positions: where each of these stands in the sequence of a group's rows, (G, tokens + columns).
+    prefixes: 2·Y tensors (G, H, tokens, D).
     """
 
     slots: Tensor
@@ -41,13 +42,14 @@ class Seats:
     tokens: int
     start: int
     mask: Tensor | None
+    positions: Tensor
     prefixes: tuple[Tensor, ...]
 
 
 def nobody() -> Seats:
     """No one is here."""
     none = torch.empty(0, dtype=torch.long)
-    return Seats(none, none, none, full=True, tokens=0, start=0, mask=None, prefixes=())
+    return Seats(none, none, none, full=True, tokens=0, start=0, mask=None, positions=none, prefixes=())
 
 
 def seated(groups: Sequence[Group], shape: KVShape, prefix: Tensor, suffix: Tensor) -> Seats:
@@ -58,10 +60,15 @@ def seated(groups: Sequence[Group], shape: KVShape, prefix: Tensor, suffix: Tens
     rows[slots] = np.arange(len(slots))
     lengths = np.array([group.length for group in groups])
     pads = np.array([group.pad for group in groups])
-    offsets = np.repeat(lengths - pads, [len(group.live) for group in groups])
+    shifts = lengths - pads
+    offsets = np.repeat(shifts, [len(group.live) for group in groups])
     tokens, start = int(lengths.max()), int(pads.min())
     hidden = np.concatenate(
         (np.arange(tokens) >= lengths[:, None], np.arange(start, columns) < pads[:, None]),
+        axis=1,
+    )
+    positions = np.concatenate(
+        (np.broadcast_to(np.arange(tokens), (len(groups), tokens)), np.arange(start, columns) + shifts[:, None]),
         axis=1,
     )
     mask = None
@@ -75,5 +82,6 @@ def seated(groups: Sequence[Group], shape: KVShape, prefix: Tensor, suffix: Tens
         tokens=tokens,
         start=start,
         mask=mask,
+        positions=torch.from_numpy(positions).to(shape.device),
         prefixes=prefix[:, :, : len(groups), :, :tokens].flatten(0, 1).unbind(0),
     )

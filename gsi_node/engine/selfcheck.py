@@ -1,66 +1,106 @@
-"""What a model's keys and values look like, and whether the engine computes what the model does: five tokens tell.
+"""What a model's keys and values look like, and whether the engine computes what the model does: six tokens tell.
 
-The tokens go through the model alone and without a cache, then as the engine feeds them: behind prefixes of three
-and of one token, in one batch. A model whose attention is something else than it seems gives other logits, and is
-refused instead of being run wrong.
+The tokens go through the model alone, with its own eager attention and without a cache, then as the engine feeds them:
+behind prefixes of three and of one token, in one batch. A model whose attention is something else than it seems gives
+other logits, and is refused instead of being run wrong.
+
+Six tokens reach beyond no window that models have. So both ways are those of a twin, of the same weights, whose windows
+are two tokens long (of several lengths: 2, 3, …): a window that ends a token off, that is masked in other layers than
+those that hand it to their attention, or that is another number there, gives other logits too.
 """
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from gsi_node.engine.attention import adopt, shared_cache, within
+from gsi_node.engine.attention import SHARED, attend_as, shared_cache, within
 from gsi_node.engine.batch import Batch
 from gsi_node.engine.kv import KVShape
 from gsi_node.errors import ConfigError
 
-TOKENS = 5
-TOLERANCES = {torch.float64: 1e-8, torch.float32: 1e-3}
-"""Of the largest logit; 0.1 for half types."""
+TOKENS = 6
+TOLERANCES = {torch.float64: 1e-5, torch.float32: 1e-3}
+"""Of the largest logit; 0.1 for half types. Eager attention takes its softmax in float32 in all of them."""
+_LENGTHS = ("sliding_window", "sliding_window_size", "attention_chunk_size")
+"""What models and configurations call the tokens that a layer sees."""
 
 
 @torch.inference_mode()
 def checked_shape(model: PreTrainedModel, context_length: int | None) -> KVShape:
     """What `model` keeps; its attention is the shared one from now on. ConfigError for what cannot be run."""
     name = type(model).__name__
-    adopt(model)
-    cache = DynamicCache(config=model.config)
-    layers: list[Any] = cache.layers
-    for layer in layers:
-        if type(layer) is not DynamicLayer:
-            raise ConfigError(
-                f"{name} keeps a {type(layer).__name__}; this engine knows full attention only. "
-                "Use a model without sliding windows, linear attention or convolution states, or a server backend"
-            )
+    _check_layers(model)
+    twin, windows = _twin(model)
+    attend_as("eager", twin)
     ids = torch.arange(TOKENS, device=model.device)[None]
-    alone: Tensor = model(input_ids=ids, use_cache=False).logits[0]
-    model(input_ids=ids[:, :3], past_key_values=cache, use_cache=True)
-    pairs: list[tuple[Any, Any]] = [(layer.keys, layer.values) for layer in layers]
+    alone: Tensor = twin(input_ids=ids, use_cache=False).logits[0]
+    cache = DynamicCache()  # without the config, or layers with windows forget what is behind them
+    twin(input_ids=ids[:, :3], past_key_values=cache, use_cache=True)
+    layers: list[Any] = cache.layers
+    pairs = [(layer.keys, layer.values) for layer in layers]
     if len({tensor.shape for pair in pairs for tensor in pair}) != 1:
         raise ConfigError(f"the layers of {name} have keys and values of different shapes; use a server backend")
     kv = torch.stack([torch.stack(pair) for pair in pairs])[:, :, 0]
     shape = KVShape(kv.shape[0], kv.shape[2], kv.shape[4], kv.dtype, kv.device)
     batch = Batch(shape, context_length)
-    batch.join([[kv], [kv[..., :1, :]]], [1, 1], 2)
+    batch.join([[kv], [kv[..., :1, :]]], [1, 1], 3)
+    attend_as(SHARED, twin)
     with within(batch):
-        logits = model(
-            input_ids=torch.stack((ids[0, 3:5], ids[0, 1:3])),
-            position_ids=batch.open(2),
+        logits = twin(
+            input_ids=torch.stack((ids[0, 3:6], ids[0, 1:4])),
+            position_ids=batch.open(3),
             attention_mask=batch.dummy_mask,
             past_key_values=shared_cache(shape.layers),
             use_cache=True,
         ).logits
-    wanted = torch.stack((alone[3:5], alone[1:3]))
+    unknown = sorted(batch.windows - windows)
+    if unknown:
+        raise ConfigError(f"{name} has windows of {unknown} tokens that could not be checked; use a server backend")
+    wanted = torch.stack((alone[3:6], alone[1:4]))
     allowed = TOLERANCES.get(kv.dtype, 0.1) * float(wanted.abs().nan_to_num().max())
     if not torch.allclose(logits, wanted, rtol=0.0, atol=allowed, equal_nan=True):
         apart = float((logits - wanted).abs().max())
         raise ConfigError(
-            f"{name} gives other logits in a batch than alone (by {apart:.3g}): its attention is not the plain one "
-            "this engine computes; use a server backend"
+            f"{name} gives other logits in a batch than alone (by {apart:.3g}): its attention is not the full or "
+            "sliding one that this engine computes; use a server backend"
         )
+    attend_as(SHARED, model)
     return shape
+
+
+def _check_layers(model: PreTrainedModel) -> None:
+    """ConfigError where a layer keeps something else than the keys and values of the tokens."""
+    kinds = set(getattr(model.config.get_text_config(decoder=True), "layer_types", None) or ())
+    other = kinds - {"full_attention", "sliding_attention"} or {
+        type(layer).__name__
+        for layer in DynamicCache(config=model.config).layers
+        if type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer)
+    }
+    if other:
+        raise ConfigError(
+            f"{type(model).__name__} has layers of the kind {', '.join(sorted(other))}; this engine knows full "
+            "attention and sliding windows only. Serve the model (vLLM, SGLang) and use a server backend"
+        )
+
+
+def _twin(model: PreTrainedModel) -> tuple[PreTrainedModel, set[int]]:
+    """The model again, over the same weights and uncompiled, with windows of 2, 3, … tokens; and these lengths."""
+    twin = deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})
+    parts: list[Any] = list(twin.modules())
+    configs = {id(part.config): part.config for part in parts if hasattr(part, "config")}
+    found = [
+        (holder, name, length)
+        for holder in (*parts, *configs.values())
+        for name in _LENGTHS
+        if type(length := getattr(holder, name, None)) is int
+    ]
+    lengths = sorted({length for _, _, length in found})
+    for holder, name, length in found:
+        setattr(holder, name, 2 + lengths.index(length))
+    return twin, {2 + place for place in range(len(lengths))}

@@ -35,7 +35,7 @@ def mixed(miniatures: Miniatures, architecture: str = "llama", **options: Any) -
     return requests(*models(miniatures, architecture, **options))
 
 
-@pytest.mark.parametrize("architecture", ["llama", "qwen2", "gpt2"])
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "gpt2", "mistral", "gemma2"])
 def test_in_company_as_alone(miniatures: Miniatures, wanted: Callable[[str], list[Any]], architecture: str) -> None:
     for seed in range(2):
         work = mixed(miniatures, architecture)

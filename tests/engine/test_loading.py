@@ -125,9 +125,8 @@ def test_an_eos_that_is_an_ordinary_word_is_no_eos(folder: Path) -> None:
 
 def test_models_with_other_caches_are_refused(miniatures: Miniatures) -> None:
     model, tokenizer = load(miniatures.folder(architecture="qwen2"))
-    model.config.layer_types = ["sliding_attention"] * model.config.num_hidden_layers
-    model.config.sliding_window = 4
-    with pytest.raises(ConfigError, match=r"DynamicSlidingWindowLayer.*full attention only"):
+    model.config.layer_types = ["linear_attention"] * model.config.num_hidden_layers
+    with pytest.raises(ConfigError, match=r"of the kind linear_attention.*full attention and sliding windows only"):
         TransformersModel(model, tokenizer)
 
 
