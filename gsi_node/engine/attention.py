@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import local
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,15 @@ from gsi_node.errors import ConfigError
 SHARED = "gsi_shared"
 _UNKNOWN = ("s_aux", "sinks", "position_bias", "layer_head_mask", "head_mask", "block_size", "indices", "block_indices")
 _here = local()
+
+
+class Handed(NamedTuple):
+    """What the attention of a layer is handed. window: how many tokens a token sees, itself included, by the layer's
+    own word; None: all before it. mask: what it does see, (B, 1, L, L) or (1, 1, L, L); None: all before it."""
+
+    layer: int
+    window: int | None
+    mask: Tensor | None
 
 
 class _Layer(DynamicLayer):
@@ -58,10 +67,26 @@ def within(batch: Batch) -> Iterator[None]:
         _here.batch = None
 
 
+@contextmanager
+def watching() -> Iterator[list[Handed]]:
+    """Forwards of this thread attend to nothing; what their layers are handed is listed."""
+    _here.handed = []
+    try:
+        yield _here.handed
+    finally:
+        _here.handed = None
+
+
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def _attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, Tensor | None]:
+    layer: Any = getattr(module, "layer_idx", None)
+    window = kwargs.get("sliding_window")
+    handed: list[Handed] | None = getattr(_here, "handed", None)
+    if handed is not None:
+        handed.append(Handed(layer, window, attention_mask))
+        return query.new_zeros(query.shape[0], query.shape[2], query.shape[1], value.shape[-1]), None
     batch: Batch | None = getattr(_here, "batch", None)
     if batch is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
@@ -69,9 +94,8 @@ def _attention(
     if foreign:
         raise ConfigError(f"{type(module).__name__} attends with {', '.join(foreign)}, which this engine does not know")
     scale = kwargs.get("scaling")
-    layer: Any = module.layer_idx
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    return batch.attend(layer, query, scale, kwargs.get("softcap"), kwargs.get("sliding_window")), None
+    return batch.attend(layer, query, scale, kwargs.get("softcap"), window), None
 
 
 AttentionInterface.register(SHARED, _attention)

@@ -100,11 +100,6 @@ class Batch:
         """Tokens that the next one may see: of the longest prefix, and of the columns in use."""
         return self._seats.tokens + self.end - self._seats.start
 
-    @property
-    def windows(self) -> set[int]:
-        """The windows that layers had in the forward since `open`."""
-        return {window for window in self._columns.biases if window is not None}
-
     def open(self, length: int) -> Tensor:
         """Get ready to feed `length` tokens a row; their positions, shape (B, length)."""
         if self.end + length > self._suffix.shape[-2]:
@@ -140,7 +135,7 @@ class Batch:
     def attend(
         self, layer: int, query: Tensor, scale: float, softcap: float | None = None, window: int | None = None
     ) -> Tensor:
-        """softmax(scale · q·K + mask) · V for the new tokens; query (B, H·R, L, D), result (B, L, H·R, D).
+        """softmax(scale · q·K + mask) · V for the new tokens; query (B, H·R, L, D), result (B, L, H·R, D), contiguous.
 
         softcap: c·tanh(score / c) in place of a score. window: a token sees so many, itself included; None: all.
         """
@@ -167,7 +162,7 @@ class Batch:
         result = torch.matmul(seen, v_seen).view(g, h, n, r, length, -1).permute(0, 2, 4, 1, 3, 5)
         result = result + torch.matmul(own, v_own).view(g, n, h, r, length, -1).permute(0, 1, 4, 2, 3, 5)
         result = result.reshape(g * n, length, heads, -1)
-        return result if seats.full else result.index_select(0, seats.slots)
+        return result.contiguous() if seats.full else result.index_select(0, seats.slots)
 
     def _bias(self, window: int | None, length: int) -> Tensor | None:
         """What is added to the scores of `length` new tokens in a layer with such a window; made once a forward."""

@@ -5,8 +5,8 @@ behind prefixes of three and of one token, in one batch. A model whose attention
 other logits, and is refused instead of being run wrong.
 
 Six tokens reach beyond no window that models have. So both ways are those of a twin, of the same weights, whose windows
-are two tokens long (of several lengths: 2, 3, …): a window that ends a token off, that is masked in other layers than
-those that hand it to their attention, or that is another number there, gives other logits too.
+are two tokens long (of several lengths: 2, 3, …). What its logits show in half types is blurred by rounding, so its
+masks are read, too: each layer must mask exactly what the window that it hands to its attention says.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from gsi_node.engine.attention import SHARED, attend_as, shared_cache, within
+from gsi_node.engine.attention import SHARED, attend_as, shared_cache, watching, within
 from gsi_node.engine.batch import Batch
 from gsi_node.engine.kv import KVShape
 from gsi_node.errors import ConfigError
@@ -48,9 +48,10 @@ def checked_shape(model: PreTrainedModel, context_length: int | None) -> KVShape
         raise ConfigError(f"the layers of {name} have keys and values of different shapes; use a server backend")
     kv = torch.stack([torch.stack(pair) for pair in pairs])[:, :, 0]
     shape = KVShape(kv.shape[0], kv.shape[2], kv.shape[4], kv.dtype, kv.device)
+    attend_as(SHARED, twin)
+    _check_masks(twin, windows)
     batch = Batch(shape, context_length)
     batch.join([[kv], [kv[..., :1, :]]], [1, 1], 3)
-    attend_as(SHARED, twin)
     with within(batch):
         logits = twin(
             input_ids=torch.stack((ids[0, 3:6], ids[0, 1:4])),
@@ -59,9 +60,6 @@ def checked_shape(model: PreTrainedModel, context_length: int | None) -> KVShape
             past_key_values=shared_cache(shape.layers),
             use_cache=True,
         ).logits
-    unknown = sorted(batch.windows - windows)
-    if unknown:
-        raise ConfigError(f"{name} has windows of {unknown} tokens that could not be checked; use a server backend")
     wanted = torch.stack((alone[3:6], alone[1:4]))
     allowed = TOLERANCES.get(kv.dtype, 0.1) * float(wanted.abs().nan_to_num().max())
     if not torch.allclose(logits, wanted, rtol=0.0, atol=allowed, equal_nan=True):
@@ -87,6 +85,26 @@ def _check_layers(model: PreTrainedModel) -> None:
             f"{type(model).__name__} has layers of the kind {', '.join(sorted(other))}; this engine knows full "
             "attention and sliding windows only. Serve the model (vLLM, SGLang) and use a server backend"
         )
+
+
+def _check_masks(twin: PreTrainedModel, windows: set[int]) -> None:
+    """ConfigError where a layer masks otherwise than the window says that it hands to its attention."""
+    place = torch.arange(TOKENS, device=twin.device)
+    back = place[:, None] - place
+    with watching() as handed:
+        twin(input_ids=place[None], use_cache=False)
+    for layer, window, mask in handed:
+        if window is not None and window not in windows:
+            raise ConfigError(
+                f"layer {layer} of {type(twin).__name__} has a window of {window} tokens that is not in its config and "
+                "cannot be checked; use a server backend"
+            )
+        seen = back >= 0 if mask is None else mask[0, 0]
+        if not torch.equal(seen, (back >= 0) & (back < (window or TOKENS))):
+            raise ConfigError(
+                f"layer {layer} of {type(twin).__name__} masks otherwise than the window says that it hands to its "
+                "attention; use a server backend"
+            )
 
 
 def _twin(model: PreTrainedModel) -> tuple[PreTrainedModel, set[int]]:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 from transformers import (
+    AfmoeConfig,
     AutoModelForCausalLM,
     Gemma3Config,
     GptOssConfig,
@@ -38,7 +39,7 @@ from tests.miniature import WINDOW, Miniatures
 
 KINDS = ("mistral", "gemma2", "gemma3")
 KEY = Key(5, "windows", 0, "draft")
-LAW = SamplingLaw(max_step_tokens=2 * WINDOW, stop_ids=(3,))
+LAW = SamplingLaw(max_step_tokens=2 * WINDOW)
 SHORT = SamplingLaw(max_step_tokens=3)
 TOLERANCE = 1e-5
 """Nats a token: eager attention takes its softmax in float32. A window one token off moves them by more than 0.001."""
@@ -219,17 +220,17 @@ def test_a_model_that_masks_otherwise_than_it_says_is_refused(
     checked_shape(model, None)
     layer: Any = model.model.layers[2].self_attn
     layer.sliding_window = None if change is None else WINDOW + change
-    with pytest.raises(ConfigError, match="Gemma2ForCausalLM gives other logits in a batch than alone"):
+    with pytest.raises(ConfigError, match="layer 2 of Gemma2ForCausalLM masks otherwise than the window says"):
         checked_shape(model, None)
 
 
-def test_a_window_that_stays_long_in_the_check_is_refused(
+def test_a_window_that_the_check_cannot_shorten_is_refused(
     miniatures: Miniatures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = plain(miniatures, "mistral")
-    real = Batch.attend
-    monkeypatch.setattr(Batch, "attend", lambda self, layer, query, *_: real(self, layer, query, 1.0, None, 4096))
-    with pytest.raises(ConfigError, match=r"windows of \[4096\] tokens that could not be checked"):
+    model: Any = plain(miniatures, "gemma2")
+    fixed = property(lambda self: 4096, lambda self, value: None)
+    monkeypatch.setattr(type(model.model.layers[0].self_attn), "sliding_window", fixed, raising=False)
+    with pytest.raises(ConfigError, match="layer 0 of Gemma2ForCausalLM has a window of 4096 tokens that is not"):
         checked_shape(model, None)
 
 
@@ -263,7 +264,8 @@ def random_model(config: Any) -> PreTrainedModel:
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.25)
-    return model.eval()
+    model.eval()
+    return model
 
 
 @pytest.mark.parametrize(
@@ -273,6 +275,7 @@ def random_model(config: Any) -> PreTrainedModel:
         Qwen3Config(**TINY, **MIXED, use_sliding_window=True),
         SmolLM3Config(**TINY, **MIXED, use_sliding_window=True),
         Phi3Config(**TINY, sliding_window=8),
+        AfmoeConfig(**TINY, **MIXED, num_experts=4, num_dense_layers=2),  # it views what attention gives
         Gemma3Config(text_config={**TINY, **MIXED}, vision_config=PICTURES),
     ],
     ids=lambda config: str(config.model_type),
@@ -297,7 +300,7 @@ def test_the_check_lets_kinds_pass_that_run(config: Any) -> None:
         (GptOssConfig(**TINY, num_local_experts=4, sliding_window=8), "attends with s_aux, which this engine does not"),
         (
             PhimoeConfig(**{**TINY, "num_local_experts": 2}, sliding_window=8),
-            "gives other logits",  # it masks, and says nothing of it to the attention
+            "layer 0 of PhimoeForCausalLM masks otherwise than",  # it tells its attention of no window
         ),
     ],
     ids=["linear", "chunked", "sinks", "unsaid"],
