@@ -154,4 +154,4 @@ def json_value(value: str) -> object:
     try:
         return parsed(value, "")
     except ConfigError as error:
-        raise ValueError(f"a JSON value; a text needs quotes: {json.dumps(value, ensure_ascii=False)}") from error
+        raise ValueError(f"a JSON value; a text needs quotes: {json.dumps(value[:60], ensure_ascii=False)}") from error

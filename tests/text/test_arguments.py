@@ -15,10 +15,13 @@ from gsi_node.cli.__main__ import main
 from gsi_node.errors import ConfigError, GSIError, SpecError
 from gsi_node.graph.build import compile_gsi
 from gsi_node.models.transformers import TransformersModel
+from gsi_node.rewards.prm.families import FAMILIES
+from gsi_node.rewards.prm.layout import LayoutOptions
 from gsi_node.specs.load import load_model, load_reward
 from gsi_node.step.config import GSIConfig
 from gsi_node.tables.rewards import TableReward
 from gsi_node.text import chat_template
+from gsi_node.text.codec import Codec
 from gsi_node.types import Prefix
 from tests.miniature import build_miniature, miniature_tokenizer
 from tests.models.serving import MODEL, Bigram, Server
@@ -119,6 +122,7 @@ def test_names_in_macros_and_defaults_are_read(folders: Folders) -> None:
         ),
         ("reasoning_effort=low", 'known options of hf: .* a text needs quotes: "low"'),
         ("reasoning_effort=NaN", "a JSON value"),
+        ("reasoning_effort=" + "[" * 9000, "a JSON value"),
         (
             "enable_thinkin=false",
             "never reads 'enable_thinkin'; it reads enable_thinking; options of hf: device",
@@ -259,3 +263,15 @@ def test_a_reward_model_renders_with_arguments_and_a_date(rewards: Folders) -> N
     for options in ("date=1999-12-31", "enable_thinking=false"):
         with pytest.raises(ConfigError, match="family 'trl' uses no chat template, so there is no place for"):
             load_reward(f"prm:{rewards(template)}@trl?{options}")
+
+
+@pytest.mark.parametrize("family", ["rlhflow", "orm"])
+def test_families_that_render_turns_render_them_with_arguments_and_a_date(family: str) -> None:
+    tokenizer = miniature_tokenizer()
+    tokenizer.chat_template = templates.DATED.replace("Day", "{{ what }}")
+    codec = Codec(tokenizer, "mini")
+    layout = FAMILIES[family].layout(codec, LayoutOptions(arguments={"what": "At"}, date="1999-12-31"), {})
+    assert codec.decode(layout.before) == "<bos>At: 31 Dec 1999\n<|im_start|>user\n"
+    tokenizer.chat_template = templates.CHATML
+    with pytest.raises(ConfigError, match="mini never reads .date"):
+        FAMILIES[family].layout(Codec(tokenizer, "mini"), LayoutOptions(date="1999-12-31"), {})
