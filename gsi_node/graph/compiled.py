@@ -71,10 +71,11 @@ class CompiledWholeRun(CompiledStateGraph[Any, Any, Any, Any]):
         """What a call inside a node of a parent asks for; None of other calls, and of unreadable input."""
         if not isinstance(input, Mapping) or not ensure_config(config)["configurable"].get("checkpoint_ns"):
             return None
-        settings = cast("WholeRunGraph", self.builder).config
+        settings, name = cast("WholeRunGraph", self.builder).config, input.get("problem_id")
         try:
-            asked = read_input({**input, "messages": _given(input.get("messages"))}, settings)
-            return _Call(settings, asked, read_problem_id(input.get("problem_id"), asked), "problem_id" in input)
+            state = {**input, "messages": add_given_messages([], input.get("messages") or [])}
+            asked = read_input(state, settings)
+            return _Call(settings, asked, read_problem_id(name, asked), name is not None)
         except ConfigError:  # the first node says what is wrong with it
             return None
 
@@ -94,10 +95,6 @@ class _Call(NamedTuple):
     asked: Prefix
     problem_id: str
     named: bool
-
-
-def _given(messages: Any) -> Any:
-    return add_given_messages([], messages or [])
 
 
 def _compared(chunks: Generator[Any, None, None], call: _Call) -> Iterator[Any]:
@@ -146,9 +143,12 @@ def _check(values: Any, call: _Call) -> None:
 def _ends_with(messages: list[Any], call: _Call, found: str) -> bool:
     """Whether a run of the default id `found` answered a conversation that ends with what is asked: a subgraph with
     checkpointer=True has the messages of its earlier calls before the ones that it is given."""
-    if call.named or call.settings.earlier_messages != "carry" or not messages:
+    if call.named or call.settings.earlier_messages != "carry":
         return False
-    ran = read_input({"messages": messages}, call.settings)
+    try:
+        ran = read_input({"messages": messages}, call.settings)
+    except ConfigError:  # then the run's problem was not one of them
+        return False
     turns = len(call.asked.earlier)
     tail = ran.earlier[len(ran.earlier) - turns :]
     return (default_id(ran.problem, ran.earlier), ran.problem, tail) == (found, call.asked.problem, call.asked.earlier)

@@ -192,6 +192,11 @@ def test_mounted_in_a_graph_of_messages_each_question_carries_those_before_it() 
     assert whole["answer"] == f"s8 u6 a{len(first['messages'][-1].content)} u12"
 
 
+def test_a_mounted_node_that_ignores_them_knows_its_own_run() -> None:
+    out = parent(talking(earlier_messages="ignore"), InMemorySaver()).invoke({"messages": CHAT}, thread())
+    assert out["messages"][-1].response_metadata["answer"] == ALONE
+
+
 def test_a_subgraph_with_a_memory_of_its_own_carries_what_it_answered_before() -> None:
     node = talking(True)
     graph: StateGraph[Any] = StateGraph(MessagesState)
