@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsi_node import ends as room
-from gsi_node.ends import END, StepEnds
+from gsi_node.ends import StepEnds
 from gsi_node.types import Ends
 from tests.step_ends import first_end
 
@@ -99,7 +99,6 @@ def test_a_table_made_in_pieces_is_the_same(monkeypatch: pytest.MonkeyPatch) -> 
     whole = StepEnds(ends, tokens, (eos,)).table
     monkeypatch.setattr(room, "_AT_ONCE", 2 * len(whole))
     assert np.array_equal(StepEnds(ends, tokens, (eos,)).table, whole)
-
 
 
 def _no_failure_links(strings: Sequence[bytes]) -> Any:

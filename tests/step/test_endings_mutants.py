@@ -1,0 +1,106 @@
+"""Mutants of where steps end: late, early, with a state kept over a step's end, by two rules at once. None survives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gsi_node.ends import END, StepEnds
+from gsi_node.step import speculate as speculate_room
+from gsi_node.step import stages
+from gsi_node.tables import models as tables_room
+from gsi_node.tables.models import TokenTable
+from gsi_node.types import PARAGRAPH, Ends, Key, Prefix, SamplingLaw, Step
+from tests.step.test_endings_law import check_method, check_sampled, check_scored, check_speculated
+
+
+class Late(StepEnds):
+    """Ends one token after the end."""
+
+    def __init__(self, ends: Ends, tokens: Any, eos_ids: Any) -> None:
+        super().__init__(ends, tokens, eos_ids)
+        over = len(self.table)
+        late = (self.table == END) & ~np.isin(np.arange(len(tokens)), sorted(self.eos_ids))
+        self.table = np.where(late, np.int16(over), self.table)
+        self.table = np.concatenate((self.table, np.full((1, len(tokens)), END, np.int16)))
+
+
+class Early(StepEnds):
+    """Ends where all but the last byte of an end is there."""
+
+    def __init__(self, ends: Ends, tokens: Any, eos_ids: Any) -> None:
+        super().__init__(
+            replace(ends, strings=tuple(end[: max(1, len(end) - 1)] for end in ends.strings)), tokens, eos_ids
+        )
+
+
+class Untold(StepEnds):
+    """after_text is not heeded."""
+
+    def __init__(self, ends: Ends, tokens: Any, eos_ids: Any) -> None:
+        super().__init__(Ends(ends.strings), tokens, eos_ids)
+
+
+def _carried(patch: pytest.MonkeyPatch) -> None:
+    """A step begins in the state that the whole response is in, an END behind it or not."""
+    real = TokenTable.sample
+
+    def sample(self: TokenTable, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
+        state = 0
+        for token in (token for step in prefix.steps for token in step.token_ids):
+            state = max(0, int(self.step_ends(law).table[state, token]))
+        with patch.context() as inside:
+            inside.setattr(tables_room, "START", state)
+            return real(self, prefix, n, key, law)
+
+    patch.setattr(TokenTable, "sample", sample)
+
+
+def _score_under_another_rule(patch: pytest.MonkeyPatch) -> None:
+    real = stages.score
+    patch.setattr(stages, "score", lambda *args: real(*args[:-1], replace(args[-1], ends=PARAGRAPH)))
+
+
+def _fallback_under_another_rule(patch: pytest.MonkeyPatch) -> None:
+    real = stages.draft
+    patch.setattr(
+        stages,
+        "draft",
+        lambda model, role, *args: real(
+            model, role, *args[:-1], replace(args[-1], ends=PARAGRAPH) if role == "base" else args[-1]
+        ),
+    )
+
+
+def _drafts_past_an_end(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(speculate_room._Row, "ended", lambda self, ids: len(ids) == self.limit)
+
+
+MUTANTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Callable[[], None]]] = {
+    "late": (lambda patch: patch.setattr(tables_room, "StepEnds", Late), lambda: check_sampled("paragraph")),
+    "early": (lambda patch: patch.setattr(tables_room, "StepEnds", Early), lambda: check_sampled("spanning")),
+    "blank steps": (lambda patch: patch.setattr(tables_room, "StepEnds", Untold), lambda: check_sampled("line")),
+    "scored late": (lambda patch: patch.setattr(tables_room, "StepEnds", Late), lambda: check_scored("paragraph")),
+    "state carried over": (_carried, lambda: check_sampled("paragraph")),
+    "finite beyond an end": (
+        lambda patch: patch.setattr(StepEnds, "beyond", lambda self, ids: False),
+        lambda: check_scored("line"),
+    ),
+    "scored under another rule": (_score_under_another_rule, lambda: check_method("gsi", "line")),
+    "fallback under another rule": (_fallback_under_another_rule, lambda: check_method("gsi", "line")),
+    "drafts past an end": (_drafts_past_an_end, lambda: check_speculated("line")),
+    "speculates late": (lambda patch: patch.setattr(tables_room, "StepEnds", Late), lambda: check_speculated("one")),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_mutants_die(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant, check = MUTANTS[name]
+    check()
+    plant(monkeypatch)
+    with pytest.raises(AssertionError):
+        check()
