@@ -61,19 +61,21 @@ def _carried(patch: pytest.MonkeyPatch) -> None:
 
 
 def _score_under_another_rule(patch: pytest.MonkeyPatch) -> None:
-    real = stages.score
-    patch.setattr(stages, "score", lambda *args: real(*args[:-1], replace(args[-1], ends=PARAGRAPH)))
+    real: Any = stages.score
+
+    def score(model: Any, prefix: Prefix, steps: Any, law: SamplingLaw) -> Any:
+        return real(model, prefix, steps, replace(law, ends=PARAGRAPH))
+
+    patch.setattr(stages, "score", score)
 
 
 def _fallback_under_another_rule(patch: pytest.MonkeyPatch) -> None:
-    real = stages.draft
-    patch.setattr(
-        stages,
-        "draft",
-        lambda model, role, *args: real(
-            model, role, *args[:-1], replace(args[-1], ends=PARAGRAPH) if role == "base" else args[-1]
-        ),
-    )
+    real: Any = stages.draft
+
+    def draft(model: Any, role: str, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> Any:
+        return real(model, role, prefix, n, key, replace(law, ends=PARAGRAPH) if role == "base" else law)
+
+    patch.setattr(stages, "draft", draft)
 
 
 def _drafts_past_an_end(patch: pytest.MonkeyPatch) -> None:
