@@ -43,8 +43,8 @@ class Chat:
         names = [codec.tokens[i] for i in codec.control_ids]
         self._edges = {edge for name in names for edge in (name[:1], name[-1:])}
 
-    def ids(self, turns: Sequence[Turn]) -> tuple[Ids, Ids, Ids]:
-        """Token ids before the last turn's text, of that text, and after it; decoded, they say what the template does.
+    def ids(self, turns: Sequence[Turn]) -> tuple[Ids, str, Ids]:
+        """Token ids before the last turn's text, that text as the template writes it, and token ids after it.
 
         Raises ConfigError, with the model's name, where the template refuses the roles, writes a text not once, or
         writes around some texts what it does not write around others.
@@ -69,9 +69,9 @@ class Chat:
         encode = self._codec.encode_marked
         ids = [encode(frame.pieces[0])]
         for i, piece in zip(frame.order, frame.pieces[1:], strict=True):
-            ids += [self._codec.encode(texts[i]), encode(piece)]
+            ids += [() if i == last else self._codec.encode(texts[i]), encode(piece)]
         at = 2 * frame.order.index(last) + 1
-        return tuple(chain(*ids[:at])), ids[at], tuple(chain(*ids[at + 1 :]))
+        return tuple(chain(*ids[:at])), texts[last], tuple(chain(*ids[at:]))
 
     def _frame(self, placed: tuple[Turn, ...]) -> Frame:
         text = self.template.written(placed)

@@ -76,6 +76,8 @@ class ChatTemplate:
             ) from error
 
     def _check(self, codec: Codec) -> None:
+        if not self._arguments:
+            return
         readable = self._names - _SET - self._special.keys() - {"date_string"}
         for key in self._arguments:
             if key == "date_string" or key in _SET or key in self._special:

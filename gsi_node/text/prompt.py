@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 from gsi_node.errors import ConfigError
@@ -70,18 +69,25 @@ class PromptFormat:
     def ids(self, problem: str, earlier: tuple[Turn, ...] = ()) -> Ids:
         """The prompt's token ids, at least one: a system turn of `earlier` goes first, then the settings' turns, then
         the rest of `earlier`, then the problem. Raises ConfigError for turns that have no place."""
-        if self.chat is None:
-            if earlier:
-                raise ConfigError(
-                    f"{self.codec.name} is given a completion prompt (no chat template), which has no place for the "
-                    'turns before the last human message: set earlier_messages="ignore", or use its chat template'
-                )
-            ids = self.before + self.codec.encode(problem) + self.after
-        else:
-            ids = tuple(chain(*self.chat.ids([*self._before(earlier), Turn("user", problem)])))
+        try:
+            before, text, after = self._around(problem, earlier)
+        except ConfigError as error:
+            if not earlier:
+                raise
+            hint = 'earlier_messages="ignore" leaves out what stands before the last human message'
+            raise ConfigError(f"{error}; {hint}") from error
+        ids = before + self.codec.encode(text) + after
         if not ids:
             raise ConfigError(f"the problem is empty and {self.codec.name} adds nothing to it; give a problem")
         return ids
+
+    def _around(self, problem: str, earlier: tuple[Turn, ...]) -> tuple[Ids, str, Ids]:
+        """The ids before the problem's text, that text, and the ids after it."""
+        if self.chat is not None:
+            return self.chat.ids([*self._before(earlier), Turn("user", problem)])
+        if earlier:
+            raise ConfigError(f"{self.codec.name} is given a completion prompt, which has no place for earlier turns")
+        return self.before, problem, self.after
 
     def _before(self, earlier: tuple[Turn, ...]) -> tuple[Turn, ...]:
         """The turns before the problem."""
@@ -117,7 +123,7 @@ def prompt_format(codec: Codec, settings: PromptSettings, *, ending: str) -> Pro
     system = () if system_prompt is None else (Turn("system", system_prompt),)
     turns = (*system, *map(_turn, settings.messages))
     chat = Chat(codec, ChatTemplate(codec, settings.arguments, settings.date))
-    lone = [*turns, Turn("user", "")]
+    lone = [*turns, Turn("user", "1")]
     before, _, after = chat.ids(lone)
     return PromptFormat(codec, before, after, chat, turns, chat.template.date_in(lone))
 

@@ -77,13 +77,14 @@ def test_no_text_becomes_a_control_token(template: str) -> None:
         (templates.ALTERNATING, CONVERSATION[1:2], "mini cannot be rendered .* user, user: roles must alternate"),
         (templates.ALTERNATING, CONVERSATION[2:3], "mini cannot be rendered .* assistant, user: roles must alternate"),
         (templates.DROPPING, CONVERSATION[:1], "mini writes the text of a system turn 0 times"),
-        (None, CONVERSATION[1:2], 'mini is given a completion prompt .* earlier_messages="ignore"'),
+        (None, CONVERSATION[1:2], "mini is given a completion prompt, which has no place for earlier turns"),
     ],
 )
 def test_turns_that_have_no_place_are_refused(template: str | None, earlier: tuple[Turn, ...], words: str) -> None:
     form = formatted(template)
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(ConfigError, match=words + '.*; earlier_messages="ignore" leaves out what stands before'):
         form.ids("7", earlier)
+    assert form.ids("7")
 
 
 def test_a_switch_among_the_turns_before_the_problem() -> None:
@@ -128,6 +129,14 @@ def test_a_system_text_behind_the_problem() -> None:
     form = formatted(template, PromptSettings(system_prompt="kind"))
     assert text_of(form, form.before) == "" and text_of(form, form.after) == "<eos>kind"
     assert text_of(form, form.ids("7")) == "7<eos>kind"
+
+
+def test_a_template_that_takes_no_empty_text() -> None:
+    template = "{% if not messages[-1].content %}{{ raise_exception('say something') }}{% endif %}" + templates.CHATML
+    form = formatted(template)
+    assert form.ids("7")
+    with pytest.raises(ConfigError, match="mini cannot be rendered for turns of user: say something$"):
+        form.ids("")
 
 
 def test_a_system_turn_that_says_nothing() -> None:
