@@ -14,10 +14,11 @@ if __name__ == "__main__":  # before langgraph gets imported: --help and mistake
     with ending():
         sys.exit(GSI.call("solve", sys.argv[1:], program="math_solver.py"))
 
-from gsi_node import MathSolver, build_math_solver
+from gsi_node import GSIConfig, MathSolver, build_math_solver
 from gsi_node.cli.problems import SAMPLE_PROBLEMS
 
 __all__ = ["SAMPLE_PROBLEMS", "MathSolver", "build_graph", "graph"]
 
 build_graph = build_math_solver
-graph = build_graph().compile(name="math_solver")
+# In a chat each question stands alone: the pocket models know one at a time.
+graph = build_graph(config=GSIConfig(n=8, earlier_messages="ignore")).compile(name="math_solver")

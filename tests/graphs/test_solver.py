@@ -15,6 +15,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 
+from graphs.math_solver import graph
 from gsi_node import GSIConfig, MathSolver, compile_gsi
 from gsi_node.core.choose import plain_answer
 from gsi_node.errors import ConfigError, ResumeMismatch
@@ -174,6 +175,14 @@ def test_langgraphs_tools_find_a_compiled_graph_and_importing_it_loads_no_weight
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/").stdout
     assert json.loads(found) == [CompiledWholeRun.__name__, []]
     assert importlib.util.find_spec("langgraph") is not None
+
+
+def test_a_chat_with_the_graph_of_langgraphs_tools_goes_on() -> None:
+    cut = {"n": 1, "max_steps": 1, "max_tokens": 8}
+    asked = [{"messages": [HumanMessage(f"What is {i} + 3?")]} for i in (2, 4)]
+    first = graph.invoke(asked[0], context=cut)
+    second = graph.invoke({"messages": [*first["messages"], *asked[1]["messages"]]}, context=cut)
+    assert untimed(second["samples"]) == untimed(graph.invoke(asked[1], context=cut)["samples"])
 
 
 def test_samples_of_different_models_do_not_vote_together() -> None:
