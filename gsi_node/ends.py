@@ -22,11 +22,14 @@ from gsi_node.types import Ends, SamplingLaw
 START = 0
 END = -1
 BLANK = frozenset(b" \t\n\r\v\f")
-_AT_ONCE = 1 << 22  # entries of the table made at a time
 
 
 class StepEnds:
-    """δ over a vocabulary. table: (states, token ids), int16.
+    """δ over a vocabulary: the state after `token` in `state` is table[state, kinds[token]].
+
+    kinds: (token ids,) int32; tokens of one kind move every state alike. table: (states, kinds) int16. There is a state
+    for each byte of an end at most, and a second one where an end needs text before it; kinds are few, since most
+    tokens are inside of no end and put all states into one: eight ends of 64 bytes over 152,000 ids take 2 MB.
 
     tokens: the bytes of each token id, None for a control token, which puts the automaton back to START. eos_ids: end
     a step wherever they stand.
@@ -35,14 +38,23 @@ class StepEnds:
     def __init__(self, ends: Ends, tokens: Sequence[bytes | None], eos_ids: Iterable[int]) -> None:
         self.ends = ends
         self.eos_ids = frozenset(eos_ids)
-        self.table = _composed(_automaton(ends), tokens)
-        self.table[:, sorted(i for i in self.eos_ids if i < len(tokens))] = END
+        columns, kinds = _composed(_automaton(ends), [token or b"" for token in tokens])
+        kinds[[i for i, token in enumerate(tokens) if token is None]] = len(columns)
+        kinds[sorted(i for i in self.eos_ids if i < len(tokens))] = len(columns) + 1
+        columns += [np.full_like(columns[0], START), np.full_like(columns[0], END)]
+        used, self.kinds = np.unique(kinds, return_inverse=True)
+        self.kinds = self.kinds.astype(np.int32)
+        self.table = np.stack([columns[kind] for kind in used], axis=1)
+
+    def after(self, state: int, token: int) -> int:
+        """δ(state, token): a state, or END."""
+        return int(self.table[state, self.kinds[token]])
 
     def length(self, ids: Iterable[int]) -> int | None:
         """Tokens of `ids` up to the first END, itself included; None where there is none."""
-        state, table = START, self.table
+        state = START
         for count, token in enumerate(ids, 1):
-            if (state := int(table[state, token])) == END:
+            if (state := self.after(state, token)) == END:
                 return count
         return None
 
@@ -53,7 +65,7 @@ class StepEnds:
     @property
     def sure_ids(self) -> tuple[int, ...]:
         """Sorted ids that end a step in whatever state it is: what a server may be told to stop at."""
-        return tuple(np.flatnonzero((self.table == END).all(axis=0)).tolist())
+        return tuple(np.flatnonzero((self.table == END).all(axis=0)[self.kinds]).tolist())
 
     @cached_property
     def reached(self) -> bool:
@@ -124,18 +136,30 @@ def _trie(strings: Sequence[bytes]) -> tuple[list[list[int]], set[int]]:
     return goes, final
 
 
-def _composed(after: NDArray[np.int16], tokens: Sequence[bytes | None]) -> NDArray[np.int16]:
-    """δ over tokens: the bytes of all of them at once, first ones first."""
-    text = np.frombuffer(b"".join(token or b"" for token in tokens), dtype=np.uint8)
-    lengths = np.array([len(token or b"") for token in tokens], dtype=np.int64)
+def _composed(after: NDArray[np.int16], tokens: Sequence[bytes]) -> tuple[list[NDArray[np.int16]], NDArray[np.int32]]:
+    """What each kind of byte string does to all states, and the kind of each token; kind 0 is that of no bytes.
+
+    All tokens go on by a byte at a time. What a kind and a byte make is found out once: most of what tokens begin with
+    is of few kinds.
+    """
+    text = np.frombuffer(b"".join(tokens), dtype=np.uint8)
+    lengths = np.array([len(token) for token in tokens], dtype=np.int64)
     starts = np.cumsum(lengths) - lengths
-    states, width = len(after), max(1, _AT_ONCE // len(after))
-    table = np.repeat(np.arange(states, dtype=np.int16)[:, None], len(tokens), axis=1)
-    for first in range(0, len(tokens), width):
-        now, some = table[:, first : first + width], slice(first, first + width)
-        for place in range(int(lengths[some].max())):
-            here = np.flatnonzero(lengths[some] > place)
-            at = now[:, here]
-            now[:, here] = np.where(at == END, np.int16(END), after[at, text[starts[some][here] + place]])
-    table[:, [i for i, token in enumerate(tokens) if token is None]] = START
-    return table
+    going = np.argsort(-lengths, kind="stable")
+    after = np.concatenate((after, np.full((1, 256), END, dtype=np.int16)))  # END, as an index, is the last row
+    columns = [np.arange(len(after) - 1, dtype=np.int16)]
+    known = {columns[0].tobytes(): 0}
+    moves = np.full((1, 256), -1, dtype=np.int32)
+    kinds = np.zeros(len(tokens), dtype=np.int32)
+    for place in range(int(lengths.max(initial=0))):
+        going = going[lengths[going] > place]
+        kind, byte = kinds[going], text[starts[going] + place]
+        new = moves[kind, byte] < 0
+        for pair in np.unique(kind[new].astype(np.int64) * 256 + byte[new]).tolist():
+            made = after[columns[pair >> 8], pair & 255]
+            found = known.setdefault(made.tobytes(), len(columns))
+            columns += [made] if found == len(columns) else []
+            moves[pair >> 8, pair & 255] = found
+        moves = np.concatenate((moves, np.full((len(columns) - len(moves), 256), -1, dtype=np.int32)))
+        kinds[going] = moves[kind, byte]
+    return columns, kinds

@@ -109,7 +109,7 @@ class SampleRequest(Request[DrawnRows]):
 
     def row(self, candidate: int) -> SampledRow:
         """A row at its beginning."""
-        return SampledRow(Stream(self.key, candidate), self.law, self.size, self.ends, self.limit, self.ids[-1])
+        return SampledRow(Stream(self.key, candidate))
 
     def ended(self, candidate: int, row: SampledRow) -> None:
         """A row is complete."""

@@ -161,14 +161,14 @@ class TokenTable(AsyncTwins):
         ]
 
     def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
-        after, steps = self.step_ends(law).table, []
+        ends, steps = self.step_ends(law), []
         for candidate in range(n):
             chooser, log_prob, state = self._chooser(key, candidate), 0.0, START
             ids: tuple[int, ...] = ()
             while len(ids) < law.max_step_tokens and state != END:
                 logs = self._at(prefix, ids)
                 token = chooser.choose(logs)
-                ids, log_prob, state = (*ids, token), log_prob + float(logs[token]), after[state, token]
+                ids, log_prob, state = (*ids, token), log_prob + float(logs[token]), ends.after(state, token)
             steps.append(self.step_of(prefix, ids, log_prob))
         return steps
 

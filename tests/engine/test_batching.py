@@ -6,10 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from gsi_node.core.rng import Stream
 from gsi_node.engine.batch import Batch
-from gsi_node.engine.row import AHEAD, SampledRow
+from gsi_node.engine.row import AHEAD
+from gsi_node.types import Array
 from tests.engine.company import Work, models, requests, same, together
 from tests.miniature import Miniatures
 
@@ -99,12 +102,11 @@ def test_uniforms_that_run_out_are_noticed(
     miniatures: Miniatures, wanted: Callable[[str], list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row draws its uniforms AHEAD at a time, and new ones behind them."""
-    truth, real = wanted("llama"), SampledRow.uniform
-    drawn: dict[SampledRow, list[float]] = {}
+    truth, real = wanted("llama"), Stream.uniforms
+    drawn: dict[Stream, Array] = {}
 
-    def the_first_again(self: SampledRow) -> float:
-        drawn.setdefault(self, []).append(real(self))
-        return drawn[self][len(self.ids) % AHEAD]
+    def the_first_again(self: Stream, count: int) -> Array:
+        return np.resize(drawn.setdefault(self, real(self, AHEAD)), count)
 
-    monkeypatch.setattr(SampledRow, "uniform", the_first_again)
+    monkeypatch.setattr(Stream, "uniforms", the_first_again)
     assert not same(together(mixed(miniatures), 1), truth)
