@@ -26,7 +26,8 @@ from gsi_node.errors import ConfigError
 
 TOKENS = 6
 TOLERANCES = {torch.float64: 1e-5, torch.float32: 1e-3}
-"""Of the largest logit; 0.1 for half types. Eager attention takes its softmax in float32 in all of them."""
+"""Of the largest logit; 0.25 for half types: in bfloat16, eager and sdpa attention of Qwen2.5 with 0.5B and 1.5B
+parameters are 0.09 and 0.10 apart. Eager attention takes its softmax in float32 in all of them."""
 _LENGTHS = ("sliding_window", "sliding_window_size", "attention_chunk_size")
 """What models and configurations call the tokens that a layer sees."""
 
@@ -61,7 +62,7 @@ def checked_shape(model: PreTrainedModel, context_length: int | None) -> KVShape
             use_cache=True,
         ).logits
     wanted = torch.stack((alone[3:6], alone[1:4]))
-    allowed = TOLERANCES.get(kv.dtype, 0.1) * float(wanted.abs().nan_to_num().max())
+    allowed = TOLERANCES.get(kv.dtype, 0.25) * float(wanted.abs().nan_to_num().max())
     if not torch.allclose(logits, wanted, rtol=0.0, atol=allowed, equal_nan=True):
         apart = float((logits - wanted).abs().max())
         raise ConfigError(
