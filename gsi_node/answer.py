@@ -1,8 +1,9 @@
-"""The final answer of a response: the content of the last complete \\boxed{…}, by matching braces."""
+"""The final answer of a response: the content of the last complete \\boxed{…}, by matching braces, behind thinking."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _TOKEN = re.compile(r"\\boxed\s*\{|\\.|[{}]", re.DOTALL)
 
@@ -23,3 +24,14 @@ def last_boxed(text: str) -> str | None:
                 if start is not None and (best is None or start > best[0]):
                     best = (start, token.start())
     return None if best is None else text[slice(*best)].strip()
+
+
+def visible(steps: Iterable[tuple[str, int]]) -> str:
+    """What a response says behind the last of its thinking, "" while that goes on; all of it where there was none.
+
+    steps: of each the text, and `Step.thought`.
+    """
+    said = ""
+    for text, thought in steps:
+        said = text[thought:] if thought else said + text
+    return said

@@ -13,6 +13,7 @@ protocol of this file and nowhere else:
     next_log_probs              whole next-token laws (TokenModel)
     check_ratio(law)            raises LawMismatch where it cannot take part in π_B/π_S (check_ratio)
     prompt_date                 the day that its prompts tell, a text; None for none (date_of)
+    thinking                    how it thinks before it answers (thinking_of)
     findings                    what the doctor prints of it, a line each (findings_of)
     close()                     frees what it holds (close)
     prefix_ids(prefix)          the token ids it reads, which are counted (prompt_length)
@@ -28,7 +29,7 @@ from typing import Any, Literal, Protocol, cast, runtime_checkable
 from gsi_node.cancel import run_cancellable
 from gsi_node.ends import StepEnds
 from gsi_node.errors import BackendError, RewardOutOfRange, shown
-from gsi_node.types import Array, Key, Prefix, SamplingLaw, Score, Step
+from gsi_node.types import Array, Key, Prefix, SamplingLaw, Score, Step, Thinking
 
 
 @runtime_checkable
@@ -199,6 +200,12 @@ def name_of(model: object) -> str:
 def findings_of(model: object) -> tuple[str, ...]:
     """What the doctor prints of it."""
     return tuple(getattr(model, "findings", ()))
+
+
+def thinking_of(model: object) -> Thinking | None:
+    """How a model thinks before it answers; None for one that does not."""
+    found: Thinking | None = getattr(model, "thinking", None)
+    return found
 
 
 def check_ratio(model: object, law: SamplingLaw) -> None:

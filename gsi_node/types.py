@@ -6,7 +6,7 @@ Symbols follow arXiv 2506.04118: x is a `Prefix`, y a `Step`. Every log-probabil
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from json import dumps
@@ -27,7 +27,8 @@ class Step:
     text: what its tokens add to the response's, the step end included, EOS excluded; a character that they leave
     incomplete comes with the next step. token_ids: what was sampled, the end token included. log_prob: log π(y | x)
     in nats under the law it was sampled from, summed over token_ids. finished: whether the step ends with EOS.
-    log_prob_error: a certified bound on log_prob's error, in nats.
+    log_prob_error: a certified bound on log_prob's error, in nats. thought: of a model that thinks, the characters of
+    `text` up to the last one that is thinking; what follows is its answer.
     """
 
     text: str
@@ -35,6 +36,7 @@ class Step:
     log_prob: float
     finished: bool
     log_prob_error: float = 0.0
+    thought: int = 0
 
 
 class Turn(NamedTuple):
@@ -77,6 +79,35 @@ class Ends:
 
 
 PARAGRAPH = Ends(("\n\n",))
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """How a model thinks before it answers: from the token open_id to the token close_id, which belong to it.
+
+    opened: whether its prompts end inside. closing: the token ids that end thinking by force.
+    """
+
+    open_id: int
+    close_id: int
+    opened: bool
+    closing: Ids
+
+    def through(self, ids: Ids, inside: bool) -> tuple[bool, int]:
+        """Whether thinking goes on behind `ids`, and how many of them stand before what is none of it. inside: whether
+        it went on before them."""
+        if self.open_id not in ids and self.close_id not in ids:
+            return inside, len(ids) if inside else 0
+        last = max(place for place, i in enumerate(ids) if i in (self.open_id, self.close_id))
+        return (True, len(ids)) if ids[last] == self.open_id else (False, last + 1)
+
+    def after(self, rows: Iterable[Ids]) -> tuple[bool, int]:
+        """Whether a response of these rows ends inside, and how many of its tokens are thinking."""
+        inside, tokens = self.opened, 0
+        for ids in rows:
+            inside, thought = self.through(ids, inside)
+            tokens += thought
+        return inside, tokens
 
 
 @dataclass(frozen=True, slots=True)

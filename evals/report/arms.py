@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from evals.rows.row import Row, RowKey, StepRecord
 from gsi_node.step.methods import METHODS
+from gsi_node.step.records import UNMEASURED
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,8 @@ def quiet(row: Row) -> bool:
 
 
 def decided(row: Row) -> list[StepRecord]:
-    """The steps that the method decided, without those given with the problem."""
-    return [step for step in row.steps if step.source != "initial"]
+    """The steps that the method decided, without those that came with the problem or closed thinking."""
+    return [step for step in row.steps if step.source not in UNMEASURED]
 
 
 def drafted(step: StepRecord) -> StepRecord:

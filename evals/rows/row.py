@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from evals.rows.shapes import STRICT, Count, Number, Place, Whole
+from gsi_node.answer import visible
 
 RowKey = tuple[str, str, int, int]
 Standing = Literal["error", "ungraded", "graded"]
@@ -80,7 +81,7 @@ class CandidateRecord(_OpenValue):
 
 class StepRecord(CandidateRecord):
     """What is known of a step, or of a refused draft. candidates: where they are recorded. degraded: why the base
-    decided alone."""
+    decided alone. thought: of the text's characters, those up to the last one that is thinking."""
 
     source: str
     ess: Number | None = None
@@ -90,6 +91,7 @@ class StepRecord(CandidateRecord):
     scan: ScanRecord | None = None
     rejected: StepRecord | None = None
     degraded: str | None = None
+    thought: Count | None = None
 
 
 class Response(_Value):
@@ -159,3 +161,12 @@ class Row(_Value):
     def standing(self) -> Standing:
         """Whether it failed, nobody knows whether it is right, or it is right or wrong."""
         return "error" if self.error is not None else "ungraded" if self.ungraded is not None else "graded"
+
+
+def said(one: Response | Row) -> str:
+    """What a response says behind its thinking, which alone is graded."""
+    return visible((step.text or "", step.thought or 0) for step in one.steps) if _thinks(one) else one.response
+
+
+def _thinks(one: Response | Row) -> bool:
+    return any(step.thought for step in one.steps)

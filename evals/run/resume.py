@@ -8,7 +8,7 @@ from pathlib import Path
 from evals.graders.grading import Grader, check_installed
 from evals.rows.appender import DROPPED, Appender
 from evals.rows.lines import results_in
-from evals.rows.row import Row
+from evals.rows.row import Row, said
 from evals.run.ledger import Ledger
 from evals.run.plan import MAJORITY, Task
 from evals.run.record import graded_row
@@ -48,7 +48,7 @@ def grade_again(rows: Sequence[Row], tasks: Sequence[Task], ledger: Ledger) -> l
     check_installed({plan.problems[places[row.key]].kind for row in again})
     with Grader(seconds=plan.grading_seconds) as grader:
         for row in again:
-            grade = grader.grade(plan.problems[places[row.key]], row.response)
+            grade = grader.grade(plan.problems[places[row.key]], said(row))
             if grade.correct is not None:
                 ledger.write_again(graded_row(row, grade))
     ledger.meter.say(

@@ -12,7 +12,7 @@ from functools import partial
 from evals.data.problems import Grade, Problem, Ungraded
 from evals.graders.grading import Grader, check_installed
 from evals.graders.voting import majority
-from evals.rows.row import Response, RoleBill, Row, VoteRecord
+from evals.rows.row import Response, RoleBill, Row, VoteRecord, said
 from evals.run.cost import forget_peak, peak_memory_bytes
 from evals.run.metering import METER, SPANS, MeteredModel, MeteredReward, WorkByRole, metered
 from evals.run.plan import MAJORITY, Plan, Task, Workplace
@@ -122,9 +122,9 @@ class Solver(Closing):
         """The response that counts, its grade, and the votes where there was a vote; the first where nobody knows who
         won it."""
         if task.method not in MAJORITY:
-            return responses[0], self._grader.grade(problem, responses[0].response), None
+            return responses[0], self._grader.grade(problem, said(responses[0])), None
         grader = self._grader.limited(self.plan.vote_seconds)
-        grades = [grader.grade(problem, response.response) for response in responses]
+        grades = [grader.grade(problem, said(response)) for response in responses]
         try:
             winner, votes = majority(problem, grades, grader)
         except Ungraded as error:

@@ -24,6 +24,7 @@ LABELS = {
     "refused": ("✗ draft", "red"),
     "degraded": ("! base", "bold yellow"),
     "initial": ("· given", "dim"),
+    "given": ("· close", "dim"),
 }
 
 
@@ -37,7 +38,7 @@ def step(record: Plain, index: int, config: GSIConfig, sample: int | None = None
     """One decided step; above a fallback, the draft that was refused. index: from 0. sample: j, where k > 1."""
     number = f"{index + 1}" if sample is None else f"#{sample} {index + 1}"
     refused = record.get("rejected")
-    kind = "initial" if record["source"] == "initial" else "fallback" if refused else record["source"]
+    kind = "fallback" if refused else record["source"]
     kind = "degraded" if record.get("degraded") else kind
     rows = Table.grid(padding=(0, 1))
     rows.add_column(justify="right", width=3 if sample is None else 6, style="dim")

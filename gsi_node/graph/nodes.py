@@ -24,6 +24,7 @@ from gsi_node.graph.verdicts import pack_verdict, read_verdict
 from gsi_node.identity import as_kept, differing
 from gsi_node.step import stages
 from gsi_node.step.calls import Stage, arun, run
+from gsi_node.step.check import check_thinking
 from gsi_node.step.config import GSIConfig, completed
 from gsi_node.step.context import Models, StepContext
 from gsi_node.step.decide import Decision, fall_back, propose
@@ -31,12 +32,13 @@ from gsi_node.step.judging import Continue, Judging, NoDraft, Refuse
 from gsi_node.step.problem import pack_asked, read_initial_steps, read_problem_id, unpack_asked
 from gsi_node.step.records import (
     acceptance_rate,
+    answering,
     lost_draft,
     next_context,
     pack_step,
     response,
+    standing,
     step_record,
-    stop_reason,
     unpack_step,
 )
 from gsi_node.types import Plain, Score, Usage
@@ -81,16 +83,18 @@ class GSINodes:
         problem_id = read_problem_id(state.get("problem_id"), asked)
         overrides = overrides_in(get_runtime().context)
         config = overridden(self.config, overrides)
+        check_thinking(self.models, config)
         steps, finished = read_initial_steps(
             state.get("initial_steps"), self.models.language_models(), config.law().ends
         )
+        given, reason = standing(self.models, config, steps, finished)
         return {
             **CLEARED,
             **dict.fromkeys(("response", "answer", "acceptance_rate", "degraded")),
             "gsi_run": {**pack_asked(asked, problem_id), "overrides": overrides, **self.identity},
-            "steps": Overwrite(steps),
+            "steps": Overwrite([*steps, *given]),
             "usage": Overwrite({role: asdict(Usage()) for role in sorted(config.rule.models)}),
-            "stop_reason": stop_reason(steps, finished, config),
+            "stop_reason": reason,
         }
 
     def draft(self, state: State) -> Stage[Plain]:
@@ -137,7 +141,7 @@ class GSINodes:
         """The result, from the committed steps."""
         records = state["steps"]
         whole, degraded = response(records), lost_draft(records)
-        answer = last_boxed(whole)
+        answer = last_boxed(answering(records))
         about = {
             "problem_id": state["gsi_run"]["problem_id"],
             "answer": answer,
@@ -154,12 +158,15 @@ class GSINodes:
         }
 
     def _commit(self, state: State, context: StepContext, decision: Decision) -> Plain:
-        """Append a decided step, tell the stream about it, and see whether the run is over."""
-        records, index = [*state["steps"], decision.record], len(state["steps"])
-        reason = stop_reason(records, decision.step.finished, context.config)
-        get_runtime().stream_writer({"gsi_step": {"problem_id": context.problem_id, "index": index, **decision.record}})
+        """Append a decided step and what is given behind it, in one update; tell the stream; see whether the run is
+        over."""
+        done = state["steps"]
+        given, reason = standing(self.models, context.config, [*done, decision.record], decision.step.finished)
+        new = [decision.record, *given]
+        for index, record in enumerate(new, len(done)):
+            get_runtime().stream_writer({"gsi_step": {"problem_id": context.problem_id, "index": index, **record}})
         verdict = pack_verdict(decision.verdict)
-        return {**CLEARED, "gsi_verdict": verdict, "steps": [decision.record], "stop_reason": reason}
+        return {**CLEARED, "gsi_verdict": verdict, "steps": new, "stop_reason": reason}
 
     def _context(self, state: State) -> StepContext:
         """The run as the checkpoint has it, refused where the compiled settings or models are others."""

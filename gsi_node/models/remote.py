@@ -9,11 +9,11 @@ from typing import Any, Self
 from gsi_node.errors import LawMismatch, RewardOutOfRange
 from gsi_node.models.servers.client import Client, ModelClient
 from gsi_node.models.servers.dialect import token_id
-from gsi_node.models.servers.health import bound, expect, health_of, log_prob, number, read_step
+from gsi_node.models.servers.health import bound, expect, health_of, log_prob, number, read_step, read_text
 from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.reach import USUAL, Reach
 from gsi_node.models.servers.replica import Failed
-from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
+from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step, Thinking
 
 
 class _Service(Client):
@@ -60,6 +60,10 @@ class RemoteModel(_Service, ModelClient):
         """The day that the served model's prompts tell."""
         return self._health.prompt_date
 
+    @property
+    def thinking(self) -> Thinking | None:
+        return self._health.thinking
+
     def supports(self, law: SamplingLaw) -> None:
         """What the served model supports; LawMismatch with its words."""
 
@@ -87,10 +91,8 @@ class RemoteModel(_Service, ModelClient):
         """The step of these token ids behind a prefix, as the served model reads them."""
 
         def read(answer: Any) -> Step:
-            text, finished = self._health.of(answer)["text"], answer["finished"]
-            if not isinstance(text, str) or not isinstance(finished, bool):
-                raise Failed(f"it returned {text!r:.60} and {finished!r:.60} as a step's text and end")
-            return Step(text, tuple(token_ids), log_prob, finished)
+            text, finished, thought = read_text(self._health.of(answer))
+            return Step(text, tuple(token_ids), log_prob, finished, thought=thought)
 
         return self.transport.wait(
             self.transport.ask(
@@ -166,4 +168,4 @@ def pack_prefix(prefix: Prefix) -> dict[str, Any]:
 
 def pack_step(step: Step) -> dict[str, Any]:
     """y as JSON, without its numbers."""
-    return {"text": step.text, "token_ids": list(step.token_ids), "finished": step.finished}
+    return {"text": step.text, "token_ids": list(step.token_ids), "finished": step.finished, "thought": step.thought}

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,7 +19,7 @@ from starlette.routing import Route
 
 from gsi_node.cancel import run_cancellable
 from gsi_node.errors import BackendUnavailable, ConfigError, GSIError, InvalidLogProb
-from gsi_node.protocols import DecodingModel, date_of, name_of
+from gsi_node.protocols import DecodingModel, date_of, name_of, thinking_of
 from gsi_node.service import bodies
 from gsi_node.service.door import Door, Guard, refuse
 
@@ -49,6 +50,7 @@ class Service:
             "vocabulary": model.vocabulary if reward is None else "",
             "eos_ids": list(model.eos_ids) if reward is None else [],
             "prompt_date": date_of(served),
+            "thinking": None if (thinking := thinking_of(model)) is None else asdict(thinking),
             "range": None if reward is None else list(reward.range),
         }
         work: list[tuple[str, type[bodies.Body], Callable[[Any], dict[str, Any]]]]
@@ -81,7 +83,13 @@ class Service:
         steps = self._model.sample(body.prefix.prefix(), body.n, body.key.key(), body.law.law())
         return {
             "steps": [
-                {"text": s.text, "token_ids": s.token_ids, "log_prob": _plain(s.log_prob), "finished": s.finished}
+                {
+                    "text": s.text,
+                    "token_ids": s.token_ids,
+                    "log_prob": _plain(s.log_prob),
+                    "finished": s.finished,
+                    "thought": s.thought,
+                }
                 for s in steps
             ]
         }
@@ -102,7 +110,7 @@ class Service:
         if not isinstance(self._model, DecodingModel):
             raise ConfigError("the served model has no step_of, which would read token ids; leave token_ids out")
         step = self._model.step_of(body.prefix.prefix(), body.token_ids, 0.0)
-        return {"text": step.text, "finished": step.finished}
+        return {"text": step.text, "finished": step.finished, "thought": step.thought}
 
     def _supports(self, body: bodies.SupportsBody) -> dict[str, Any]:
         try:

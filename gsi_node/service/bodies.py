@@ -25,9 +25,10 @@ class StepBody(Body):
     text: Annotated[str, Field(max_length=1 << 16)]
     token_ids: BoundedIds
     finished: bool
+    thought: Annotated[int, Field(ge=0, le=1 << 16)] = 0
 
     def step(self) -> Step:
-        return Step(self.text, self.token_ids, 0.0, self.finished)
+        return Step(self.text, self.token_ids, 0.0, self.finished, thought=self.thought)
 
 
 Steps = Annotated[tuple[StepBody, ...], Field(max_length=256, fail_fast=True)]

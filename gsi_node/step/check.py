@@ -7,7 +7,7 @@ import warnings
 
 from gsi_node.bases import require_model, require_reward
 from gsi_node.errors import ConfigError, VocabularyMismatch
-from gsi_node.protocols import TokenModel, check_ratio, other_dates
+from gsi_node.protocols import TokenModel, check_ratio, name_of, other_dates
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.context import Models
 from gsi_node.step.judging import log_envelope
@@ -35,9 +35,10 @@ def check_models(models: Models, config: GSIConfig) -> None:
         )
     if rule.propose == "specdec":
         _check_tokens(models, config)
+    check_thinking(models, config)
     asked = [getattr(models, role) for role in ("draft", "base") if role in rule.models]
     for model in asked:
-        law = config.law(eos_ids=models.eos_ids)
+        law = config.law(eos_ids=models.eos_ids, thinks=models.thinking is not None)
         model.supports(law)
         if rule.uses_ratio:
             check_ratio(model, law)  # a server may sample what it cannot score
@@ -48,6 +49,15 @@ def check_models(models: Models, config: GSIConfig) -> None:
         )
     if len(asked) == 2 and (told := other_dates(*asked)) is not None:
         warnings.warn(told, stacklevel=3)
+
+
+def check_thinking(models: Models, config: GSIConfig) -> None:
+    """ConfigError for models that do not think alike, and for a bound on thinking where they do not think."""
+    if models.thinking is None and config.max_thinking_tokens is not None:
+        raise ConfigError(
+            f"max_thinking_tokens: {' and '.join(map(name_of, models.language_models()))} do not think (no token such "
+            "as <think>, or a chat template that closes the block in the prompt); leave it out"
+        )
 
 
 def _check_tokens(models: Models, config: GSIConfig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 from pydantic import field_serializer, field_validator, model_validator
@@ -63,13 +64,25 @@ class GSIConfig(Settings):
         """Where a step ends: step_end, or the method's own where it is not set."""
         return self.rule.step_end if self.step_end is None else self.step_end
 
-    def law(self, *, tokens_so_far: int = 0, eos_ids: tuple[int, ...] | None = None) -> SamplingLaw:
-        """The sampling law of the next step: a step is also cut where the response would exceed max_tokens."""
+    def law(
+        self,
+        *,
+        tokens_so_far: int = 0,
+        eos_ids: tuple[int, ...] | None = None,
+        thinks: bool = False,
+        thought: int | None = None,
+    ) -> SamplingLaw:
+        """The sampling law of the next step: a step is also cut where the response would exceed max_tokens.
+
+        thinks: of models that think no step is blank. thought: tokens of thinking so far, where it goes on: a step is
+        also cut where it would exceed max_thinking_tokens.
+        """
         ends, most = step_ends(self.resolved_step_end)
-        room = max(1, self.max_tokens - tokens_so_far)
-        return SamplingLaw(
-            self.temperature, self.top_p, min(most or self.max_step_tokens, self.max_step_tokens, room), ends, eos_ids
-        )
+        bounds = [most or self.max_step_tokens, self.max_step_tokens, self.max_tokens - tokens_so_far]
+        if thought is not None and self.max_thinking_tokens is not None:
+            bounds.append(self.max_thinking_tokens - thought)
+        ends = replace(ends, after_text=ends.after_text or thinks)
+        return SamplingLaw(self.temperature, self.top_p, max(1, min(bounds)), ends, eos_ids)
 
 
 DEFAULT = GSIConfig()

@@ -9,10 +9,10 @@ from typing import TypeVar
 
 from gsi_node.core.choose import Chooser, KeyedChooser
 from gsi_node.errors import ConfigError
-from gsi_node.protocols import Reward, StepModel
+from gsi_node.protocols import Reward, StepModel, name_of, thinking_of
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.methods import Method
-from gsi_node.types import Key, Prefix, SamplingLaw
+from gsi_node.types import Key, Prefix, SamplingLaw, Thinking
 
 Part = TypeVar("Part")
 
@@ -37,6 +37,19 @@ class Models:
     def eos_ids(self) -> tuple[int, ...]:
         """The ids that end a response under the sampling law: those of both models together."""
         return tuple(sorted({i for model in self.language_models() for i in model.eos_ids}))
+
+    @cached_property
+    def thinking(self) -> Thinking | None:
+        """How both models think, None where they do not. Raises ConfigError for two that do not think alike."""
+        models = self.language_models()
+        ways = [thinking_of(model) for model in models]
+        if len(set(ways)) > 1:
+            told = " and ".join(f"{name_of(model)} {_told(way)}" for model, way in zip(models, ways, strict=True))
+            raise ConfigError(
+                f"draft and base must think alike, but {told}: give both the same arguments of their chat templates "
+                "(?enable_thinking=false), or take two models of one family"
+            )
+        return ways[0] if ways else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +110,12 @@ class StepContext:
     def fallback(self) -> StepContext:
         """The same step, left to the fallback."""
         return replace(self, falls_back=True)
+
+
+def _told(way: Thinking | None) -> str:
+    if way is None:
+        return "does not think"
+    return f"thinks, its block opened by {'the prompt' if way.opened else 'itself'}"
 
 
 def _asked(role: str, model: Part | None, method: Method) -> Part:

@@ -63,6 +63,9 @@ class Settings(BaseModel):
     max_steps: Annotated[AtLeastOne, About("steps at most", option=True)] = 64
     max_step_tokens: Annotated[AtLeastOne, About("tokens a step at most")] = 512
     max_tokens: Annotated[AtLeastOne, About("tokens a response at most")] = 4096
+    max_thinking_tokens: Annotated[
+        AtLeastOne | None, About("tokens of thinking at most, then it is closed by force (default: no bound)")
+    ] = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63), About("the same seed gives the same run", option=True)] = 0
     record: Annotated[
         Literal["summary", "candidates"], About("candidates: step records keep every candidate", override=False)

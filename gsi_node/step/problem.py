@@ -4,12 +4,13 @@ cannot be meant. And what a run keeps of it."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from gsi_node.errors import ConfigError, shown
-from gsi_node.protocols import DecodingModel, StepModel
+from gsi_node.protocols import DecodingModel, StepModel, thinking_of
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.endings import ended
-from gsi_node.step.records import initial_record
+from gsi_node.step.records import unmeasured_record
 from gsi_node.types import Ends, Plain, Prefix, Step, Turn, default_id
 
 ROLES = ("system", "user", "assistant")
@@ -88,8 +89,11 @@ def read_initial_steps(given: object, models: Sequence[StepModel], ends: Ends) -
             ids = models[0].encode(text)
         else:
             finished = _checked(text, ids, before, models, where)
-        records.append(initial_record(text, ids))
-        before = before.extended(Step(text, tuple(ids), 0.0, finished))
+        one = Step(text, tuple(ids), 0.0, finished)
+        if isinstance(models[0], DecodingModel) and thinking_of(models[0]) is not None:
+            one = replace(one, thought=models[0].step_of(before, one.token_ids, 0.0).thought)
+        records.append(unmeasured_record(one, "initial"))
+        before = before.extended(one)
     return records, finished
 
 

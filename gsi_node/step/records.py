@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from gsi_node.answer import last_boxed
+from gsi_node.answer import last_boxed, visible
+from gsi_node.protocols import DecodingModel
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.context import Models, StepContext
 from gsi_node.step.judging import Commit, Judging, Refuse
@@ -21,13 +22,24 @@ def pack_step(step: Step) -> Plain:
         "log_prob": step.log_prob,
         "finished": step.finished,
         "log_prob_error": step.log_prob_error,
+        **_thought(step),
     }
 
 
 def unpack_step(record: Plain) -> Step:
     """A candidate from its plain dict."""
     ids, error = tuple(record["token_ids"]), record["log_prob_error"]
-    return Step(record["text"], ids, record["log_prob"], record["finished"], error)
+    return Step(record["text"], ids, record["log_prob"], record["finished"], error, record.get("thought", 0))
+
+
+def _thought(step: Step) -> Plain:
+    """Nothing of steps, and of models, that do not think."""
+    return {"thought": step.thought} if step.thought else {}
+
+
+def committed_step(record: Plain) -> Step:
+    """A step of a prefix, whose numbers nobody reads."""
+    return Step(record["text"], tuple(record["token_ids"]), 0.0, False, thought=record.get("thought", 0))
 
 
 def next_context(
@@ -35,21 +47,35 @@ def next_context(
 ) -> StepContext:
     """Where a run stands after the records of its committed steps, none of which ends the response. asked: what it
     answers, without steps."""
-    prefix = replace(asked, steps=tuple(Step(r["text"], tuple(r["token_ids"]), 0.0, False) for r in done))
-    law = config.law(tokens_so_far=_tokens(done), eos_ids=models.eos_ids)
+    prefix = replace(asked, steps=tuple(map(committed_step, done)))
+    thinking, tokens_so_far = models.thinking, _tokens(done)
+    if thinking is None:
+        law = config.law(tokens_so_far=tokens_so_far, eos_ids=models.eos_ids)
+    else:
+        inside, tokens = thinking.after(step.token_ids for step in prefix.steps)
+        thought = tokens if inside or not done else None  # the first step may open the block itself
+        law = config.law(tokens_so_far=tokens_so_far, eos_ids=models.eos_ids, thinks=True, thought=thought)
     return StepContext(models, config, problem_id, prefix, law, lost=lost_draft(done))
 
 
-def initial_record(text: str, token_ids: Sequence[int]) -> Plain:
-    """The record of a step that came with the input: nothing about it was measured."""
-    return {**dict.fromkeys(FIELDS), "text": text, "token_ids": list(token_ids), "source": "initial"}
+def unmeasured_record(step: Step, source: str) -> Plain:
+    """The record of a step that no method decided. source: "initial", with the input; "given", closing thinking."""
+    about = {"text": step.text, "token_ids": list(step.token_ids), "source": source}
+    return {**dict.fromkeys(FIELDS), **about, **_thought(step)}
 
 
 def lost_draft(records: Sequence[Plain]) -> str | None:
     """Why the base decided the last step alone, its draft being out of reach: so it stays to the end of the run."""
-    return records[-1].get("degraded") if records else None
+    last = decided(records)[-1:]
+    return last[0].get("degraded") if last else None
 
 
+def decided(records: Sequence[Plain]) -> list[Plain]:
+    """Those of the steps that the method decided."""
+    return [record for record in records if record["source"] not in UNMEASURED]
+
+
+UNMEASURED = ("initial", "given")
 FIELDS = (
     "text",
     "token_ids",
@@ -95,6 +121,7 @@ def step_record(context: StepContext, judging: Judging, verdict: Commit | Refuse
         "ess": batch.ess,
         "log_mean_weight": batch.log_mean_weight,
         "n_candidates": len(steps),
+        **({} if chosen is None else _thought(steps[chosen])),
     }
     if context.config.record == "candidates":
         record["candidates"] = [
@@ -119,13 +146,34 @@ def stop_reason(records: Sequence[Plain], finished: bool, config: GSIConfig) -> 
     """Why the run is over after the last record, the first reason that holds; None while it goes on."""
     if finished:
         return "eos"
-    if last_boxed(response(records)) is not None:
+    if last_boxed(answering(records)) is not None:
         return "answer"
     if _tokens(records) >= config.max_tokens:
         return "max_tokens"
-    if sum(record["source"] != "initial" for record in records) >= config.max_steps:
+    if len(decided(records)) >= config.max_steps:
         return "max_steps"
     return None
+
+
+def standing(
+    models: Models, config: GSIConfig, records: Sequence[Plain], finished: bool
+) -> tuple[list[Plain], str | None]:
+    """What is given behind the last record, and why the run is over, None while it goes on.
+
+    Thinking that has had its max_thinking_tokens is closed by force, by one record. Where that leaves no token of
+    max_tokens to answer with, nothing is given and the run is over.
+    """
+    reason, thinking = stop_reason(records, finished, config), models.thinking
+    if reason is not None or thinking is None or config.max_thinking_tokens is None:
+        return [], reason
+    steps = tuple(map(committed_step, records))
+    inside, tokens = thinking.after(step.token_ids for step in steps)
+    if not inside or tokens < config.max_thinking_tokens:
+        return [], None
+    reader = next(model for model in models.language_models() if isinstance(model, DecodingModel))
+    given = unmeasured_record(reader.step_of(Prefix("", steps), thinking.closing, 0.0), "given")
+    reason = stop_reason([*records, given], False, config)
+    return ([given], None) if reason is None else ([], reason)
 
 
 def response(records: Sequence[Plain]) -> str:
@@ -133,7 +181,12 @@ def response(records: Sequence[Plain]) -> str:
     return "".join(record["text"] for record in records)
 
 
+def answering(records: Sequence[Plain]) -> str:
+    """What the response says behind its thinking."""
+    return visible((record["text"], record.get("thought", 0)) for record in records)
+
+
 def acceptance_rate(records: Sequence[Plain]) -> float | None:
     """Accepted steps over decided steps; None where none was decided."""
-    decided = [record["accepted"] for record in records if record["source"] != "initial"]
-    return sum(decided) / len(decided) if decided else None
+    accepted = [record["accepted"] for record in decided(records)]
+    return sum(accepted) / len(accepted) if accepted else None

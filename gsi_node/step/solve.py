@@ -13,7 +13,7 @@ from gsi_node.step.config import DEFAULT, GSIConfig
 from gsi_node.step.context import Models
 from gsi_node.step.decide import deciding
 from gsi_node.step.problem import read_asked, read_initial_steps, read_problem_id
-from gsi_node.step.records import acceptance_rate, lost_draft, next_context, response, stop_reason
+from gsi_node.step.records import acceptance_rate, answering, lost_draft, next_context, response, standing
 from gsi_node.types import Plain, Prefix, Turn, Usage
 
 InitialSteps = Sequence[Mapping[str, Any]]
@@ -67,10 +67,13 @@ def _solving(
     check_models(models, config)
     name = read_problem_id(problem_id, asked)
     records, finished = read_initial_steps(initial_steps, models.language_models(), config.law().ends)
-    while (reason := stop_reason(records, finished, config)) is None:
+    while True:
+        given, reason = standing(models, config, records, finished)
+        records = [*records, *given]
+        if reason is not None:
+            return records, reason
         decision = yield from deciding(next_context(models, config, asked, name, records))
         records, finished = [*records, decision.record], decision.step.finished
-    return records, reason
 
 
 def _solution(config: GSIConfig, run_: tuple[list[Plain], str], bill: Bill) -> Solution:
@@ -79,7 +82,7 @@ def _solution(config: GSIConfig, run_: tuple[list[Plain], str], bill: Bill) -> S
     usage = {role: bill.get(role, Usage()) for role in sorted(config.rule.models)}
     return Solution(
         response=whole,
-        answer=last_boxed(whole),
+        answer=last_boxed(answering(records)),
         steps=records,
         stop_reason=reason,
         usage=usage,

@@ -21,9 +21,9 @@ from gsi_node.bases import AsyncTwins
 from gsi_node.core.choose import Chooser, KeyedChooser
 from gsi_node.ends import StepEnds
 from gsi_node.errors import ConfigError, InvalidLogProb
-from gsi_node.protocols import TokenModel, name_of
+from gsi_node.protocols import TokenModel, name_of, thinking_of
 from gsi_node.step.calls import Call, Stage, run
-from gsi_node.types import Array, Key, Prefix, SamplingLaw, Score, Step
+from gsi_node.types import Array, Key, Prefix, SamplingLaw, Score, Step, Thinking
 
 
 def speculate(
@@ -141,6 +141,10 @@ class SpeculativeModel(AsyncTwins):
     @property
     def eos_ids(self) -> tuple[int, ...]:
         return self.base.eos_ids
+
+    @property
+    def thinking(self) -> Thinking | None:
+        return thinking_of(self.base)
 
     def supports(self, law: SamplingLaw) -> None:
         self.draft.supports(law)

@@ -10,7 +10,8 @@ from gsi_node.errors import ConfigError
 from gsi_node.text.chat import Chat
 from gsi_node.text.chat_template import ChatTemplate, refuse_halves
 from gsi_node.text.codec import Codec
-from gsi_node.types import Ids, Turn
+from gsi_node.text.thinking import thinking_in
+from gsi_node.types import Ids, Thinking, Turn
 
 _SLOT = "{problem}"
 
@@ -68,7 +69,7 @@ class PromptFormat:
 
     def ids(self, problem: str, earlier: tuple[Turn, ...] = ()) -> Ids:
         """The prompt's token ids, at least one: a system turn of `earlier` goes first, then the settings' turns, then
-        the rest of `earlier`, then the problem. Raises ConfigError for turns that have no place."""
+        the rest of `earlier`, then the problem. Raises ConfigError for turns that have no place, or switch thinking."""
         try:
             before, text, after = self._around(problem, earlier)
         except ConfigError as error:
@@ -81,13 +82,27 @@ class PromptFormat:
             raise ConfigError(f"the problem is empty and {self.codec.name} adds nothing to it; give a problem")
         return ids
 
+    @property
+    def thinking(self) -> Thinking | None:
+        """How the model thinks behind a lone problem."""
+        return thinking_in(self.codec, self.after, chat=self.chat is not None)
+
     def _around(self, problem: str, earlier: tuple[Turn, ...]) -> tuple[Ids, str, Ids]:
         """The ids before the problem's text, that text, and the ids after it."""
-        if self.chat is not None:
-            return self.chat.ids([*self._before(earlier), Turn("user", problem)])
-        if earlier:
-            raise ConfigError(f"{self.codec.name} is given a completion prompt, which has no place for earlier turns")
-        return self.before, problem, self.after
+        if self.chat is None:
+            if earlier:
+                raise ConfigError(
+                    f"{self.codec.name} is given a completion prompt, which has no place for earlier turns"
+                )
+            return self.before, problem, self.after
+        before, text, after = self.chat.ids([*self._before(earlier), Turn("user", problem)])
+        if after != self.after and thinking_in(self.codec, after, chat=True) != self.thinking:
+            raise ConfigError(
+                f"the chat template of {self.codec.name} switches thinking for this conversation, and a run keeps to "
+                "what the template does for a lone problem: take the switch out of the turns, and give its argument in "
+                "the spec (?enable_thinking=false)"
+            )
+        return before, text, after
 
     def _before(self, earlier: tuple[Turn, ...]) -> tuple[Turn, ...]:
         """The turns before the problem."""

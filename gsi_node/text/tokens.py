@@ -14,7 +14,7 @@ from gsi_node.text.codec import Codec
 from gsi_node.text.prompt import USUAL, PromptSettings, prompt_format
 from gsi_node.text.spelling import spelled
 from gsi_node.text.tokenizers import eos_beside, served_tokenizer
-from gsi_node.types import Ends, Ids, Prefix, SamplingLaw, Step
+from gsi_node.types import Ends, Ids, Prefix, SamplingLaw, Step, Thinking
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class Tokens:
     """name: of the model, for messages. size: ids below it can be emitted, and no other takes part in a softmax.
 
-    eos_ids: sorted, the tokenizer's EOS and the model's. bytes_of: what each id writes; EOS nothing.
+    eos_ids: sorted, the tokenizer's EOS and the model's. bytes_of: what each id writes; EOS nothing. thinking: how the
+    model thinks, None where it does not.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Tokens:
         self.bytes_of = spelled(self.codec)[: self.size]
         self.format = prompt_format(self.codec, prompt, ending="\n\n")
         self._prompt_ids = lru_cache(256)(self.format.ids)
+        self.thinking = self.format.thinking
         self._eos = frozenset(self.eos_ids)
         for i in self.eos_ids:
             self.bytes_of[i] = b""
@@ -78,8 +80,17 @@ class Tokens:
         finished = ids[-1] in self._eos
         reader = codecs.getincrementaldecoder("utf-8")("replace")
         reader.decode(self._left(prefix))
-        text = reader.decode(b"".join(self.bytes_of[i] for i in ids), final=finished)
-        return Step(text, ids, log_prob, finished, error)
+        thought = self._thought(prefix, ids)
+        text = reader.decode(b"".join(self.bytes_of[i] for i in ids[:thought]), final=finished and thought == len(ids))
+        said = reader.decode(b"".join(self.bytes_of[i] for i in ids[thought:]), final=finished)
+        return Step(text + said, ids, log_prob, finished, error, len(text) if thought else 0)
+
+    def _thought(self, prefix: Prefix, ids: Ids) -> int:
+        """How many of the ids stand before what is no thinking."""
+        if self.thinking is None:
+            return 0
+        inside, _ = self.thinking.after(step.token_ids for step in prefix.steps)
+        return self.thinking.through(ids, inside)[1]
 
     def _left(self, prefix: Prefix) -> bytes:
         """The last bytes of the response, which may be the beginning of a character."""
@@ -135,6 +146,11 @@ class Tokenized:
     def prompt_date(self) -> str | None:
         """The day that the prompt of a lone problem tells; None where it tells none."""
         return self.tokens.format.date
+
+    @property
+    def thinking(self) -> Thinking | None:
+        """How the model thinks before it answers; None where it does not."""
+        return self.tokens.thinking
 
     def encode(self, text: str) -> Ids:
         """Token ids of plain text; control tokens stay text; ConfigError for characters the model cannot represent."""

@@ -19,6 +19,7 @@ from gsi_node.graph.build import compile_gsi
 from gsi_node.pocket.world.problems import grade, problems
 from gsi_node.specs.load import load_model, load_reward
 from gsi_node.step.config import GSIConfig
+from gsi_node.step.records import answering, decided
 from gsi_node.tables.models import TableModel
 from gsi_node.tables.rewards import TableReward
 from gsi_node.tools.timing import covered, forwards
@@ -85,10 +86,10 @@ def on_pocket_math(parts: dict[str, Any], config: GSIConfig, size: int) -> str:
     right, tokens = 0, dict.fromkeys(kinds, 0)
     for i, problem in enumerate(problems("test", 0, size)):
         out = graph.invoke({"problem": problem.problem, "problem_id": i})
-        accepted += [step["accepted"] for step in out["steps"]]
+        accepted += [step["accepted"] for step in decided(out["steps"])]
         batches = [step.get("rejected") or step for step in out["steps"]]
         scans += [batch["scan"] for batch in batches if "scan" in batch]
-        right += grade(problem, out["response"])
+        right += grade(problem, answering(out["steps"]))
         for what in tokens:
             role, kind = what.split()
             tokens[what] += out["usage"].get(role, {}).get(f"{kind}_tokens", 0)

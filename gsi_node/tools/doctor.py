@@ -17,9 +17,11 @@ from gsi_node.host.escapes import one_line
 from gsi_node.protocols import StepModel, close, findings_of, other_dates
 from gsi_node.specs.load import load_model, load_reward
 from gsi_node.step.config import GSIConfig
+from gsi_node.step.context import Models
 from gsi_node.types import Key, Prefix, SamplingLaw
 
 T = TypeVar("T")
+PARAGRAPHS, TOKENS = 172, 8192  # of thinking: the usual number, and the fewest in published budgets
 NOISE = 0.1  # nats a step: above it, weights at β = 20 move by more than a tenth
 
 
@@ -58,9 +60,11 @@ class Doctor:
             if (told := other_dates(*models.values())) is not None:
                 self._say("dates", told)
                 self.changes.append(told)
-        eos_ids = tuple(sorted({i for model in models.values() for i in model.eos_ids}))
+        pair = Models(**models)
+        thinks = bool(self._try("thinking", lambda: self._thinks(pair)))
+        law = self.config.law(eos_ids=pair.eos_ids, thinks=thinks)
         for role, model in models.items():
-            self._try(f"{role} noise", partial(self._noise, role, model, eos_ids))
+            self._try(f"{role} noise", partial(self._noise, role, model, law))
         if all(part is not None for part in found.values()):
             self._try("one problem", lambda: self._solve({"draft": None, "base": None, "reward": None, **found}))
         self._say("verdict", "all is well" if not self.changes else "change this:")
@@ -77,9 +81,24 @@ class Doctor:
                 self._say("", finding)
         return part
 
-    def _noise(self, role: str, model: StepModel, eos_ids: tuple[int, ...]) -> None:
+    def _thinks(self, models: Models) -> bool:
+        """Whether the models think; then what they need, and whether the budgets are too small for it."""
+        if models.thinking is None:
+            return False
+        config, most = self.config, self.config.max_thinking_tokens
+        told = f"published runs take temperature 0.6, here it is {config.temperature:g}"
+        self._say("thinking", f"before an answer about {PARAGRAPHS} paragraphs, 8,000 to 32,000 tokens; {told}")
+        closed = most is not None and most < config.max_tokens
+        if not closed and (config.max_steps < PARAGRAPHS or config.max_tokens < TOKENS):
+            self.changes.append(
+                f"budgets: max_steps {config.max_steps} and max_tokens {config.max_tokens} end most runs within the "
+                "thinking: set max_steps to 512 and max_tokens to 32768, or max_thinking_tokens, below max_tokens, "
+                "to close it by force"
+            )
+        return True
+
+    def _noise(self, role: str, model: StepModel, law: SamplingLaw) -> None:
         """Mean |log π(y) scored − log π(y) sampled| a step, over the candidates of two steps."""
-        law: SamplingLaw = self.config.law(eos_ids=eos_ids)
         prefix, gaps, bounds = Prefix(self.problem), [], []
         for place in range(2):
             steps = model.sample(prefix, 8, Key(0, "doctor", place, "draft"), law)

@@ -11,16 +11,17 @@ from gsi_node.errors import ResumeMismatch
 from gsi_node.graph.solver.state import SolverState
 from gsi_node.graph.state import add_usage
 from gsi_node.identity import differing_parts, same_fingerprint
+from gsi_node.step.records import decided
 from gsi_node.types import Plain
 
 
 def weight_of(steps: list[Plain], bounds: tuple[float, float]) -> float:
-    """A sample's vote: the reward of its last step, put on [0, 1] by the reward's declared range.
+    """A sample's vote: the reward of the last step that was decided, put on [0, 1] by the reward's declared range.
 
     A process reward of the last step judges the whole solution, whose steps it has all seen. 1 where the method
     asks for no rewards or the range has no bounds.
     """
-    reward = steps[-1]["reward"] if steps else None
+    reward = next((step["reward"] for step in reversed(decided(steps))), None)
     low, high = bounds
     if reward is None or not isfinite(low) or not isfinite(high) or low == high:
         return 1.0

@@ -14,7 +14,7 @@ from gsi_node.models.servers.dialect import token_id
 from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.replica import Failed
 from gsi_node.models.servers.tempered import ROUNDING
-from gsi_node.types import Step
+from gsi_node.types import Step, Thinking
 
 MINUS_INFINITY = "-inf"  # JSON has no −inf, and null would look like a missing number
 
@@ -22,13 +22,14 @@ MINUS_INFINITY = "-inf"  # JSON has no −inf, and null would look like a missin
 @dataclass(frozen=True, slots=True)
 class Health:
     """What a service says of itself: one model or one reward. range: the reward's; None for a model. prompt_date: the
-    day that the model's prompts tell, if they do."""
+    day that the model's prompts tell, if they do. thinking: how the model thinks, if it does."""
 
     name: str
     role: str
     fingerprint: str
     vocabulary: str
     eos_ids: tuple[int, ...]
+    thinking: Thinking | None
     range: tuple[float, float] | None
     prompt_date: str | None
 
@@ -58,7 +59,7 @@ def health_of(transport: Transport, role: str) -> Health:
         return health
 
     def same(kept: Health, found: Health, url: str) -> None:
-        for name in ("range", "eos_ids", "vocabulary", "fingerprint"):
+        for name in ("range", "eos_ids", "thinking", "vocabulary", "fingerprint"):
             here, there = getattr(found, name), getattr(kept, name)
             if here != there:
                 raise SpecError(
@@ -83,16 +84,26 @@ def _health(answer: Any) -> Health:
     day = answer.get("prompt_date")
     if day is not None and not (isinstance(day, str) and day.isprintable()):
         raise Failed(f"it says that its prompts tell the day {day!r:.60}")
-    return Health(*texts, tuple(map(token_id, answer["eos_ids"])), ends, day)
+    eos_ids = tuple(map(token_id, answer["eos_ids"]))
+    return Health(*texts, eos_ids, _thinking(answer.get("thinking")), ends, day)
+
+
+def _thinking(found: Any) -> Thinking | None:
+    if found is None:
+        return None
+    opens, closes, closing = token_id(found["open_id"]), token_id(found["close_id"]), found["closing"]
+    if not isinstance(found["opened"], bool) or closes not in closing:
+        raise Failed(f"it says that its model thinks as {found!r:.100}")
+    return Thinking(opens, closes, found["opened"], tuple(map(token_id, closing)))
 
 
 def read_step(found: Any, most: int, eos_ids: Collection[int]) -> Step:
     """A step of an answer: it has tokens, `most` at most, and goes on behind none of `eos_ids`; the log-probability of
     what was drawn is that of something possible."""
-    text, finished = found["text"], found["finished"]
+    text, finished, thought = read_text(found)
     ids = tuple(map(token_id, found["token_ids"]))
-    if not isinstance(text, str) or not isinstance(finished, bool) or not ids:
-        raise Failed(f"it returned a step of text {text!r:.40}, finished {finished!r:.20}, with {len(ids)} tokens")
+    if not ids:
+        raise Failed(f"it returned a step of text {text!r:.40} with 0 tokens")
     if len(ids) > most:
         raise Failed(f"a step has {len(ids)} tokens where {most} were asked for at most")
     if inside := [i for i in ids[:-1] if i in eos_ids]:
@@ -102,7 +113,17 @@ def read_step(found: Any, most: int, eos_ids: Collection[int]) -> Step:
     value = log_prob(found["log_prob"])
     if value == -inf:
         raise Failed("it drew a step that it gives probability zero", InvalidLogProb)
-    return Step(text, ids, value, finished)
+    return Step(text, ids, value, finished, thought=thought)
+
+
+def read_text(found: Any) -> tuple[str, bool, int]:
+    """Of a step of an answer: its text, whether it ends the response, and how much of the text is thinking."""
+    text, finished, thought = found["text"], found["finished"], found.get("thought", 0)
+    if not isinstance(text, str) or not isinstance(finished, bool):
+        raise Failed(f"it returned a step of text {text!r:.40}, finished {finished!r:.20}")
+    if isinstance(thought, bool) or not isinstance(thought, int) or not 0 <= thought <= len(text):
+        raise Failed(f"it returned a step of {len(text)} characters, {thought!r:.20} of them thinking")
+    return text, finished, thought
 
 
 def expect(found: Any, wanted: int) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import chain, repeat
@@ -13,6 +13,7 @@ from gsi_node.bases import RewardBase
 from gsi_node.errors import ConfigError, RewardOutOfRange
 from gsi_node.rewards.constant import ConstantWatch
 from gsi_node.rewards.prm.layout import StepLayout
+from gsi_node.rewards.thinking import as_answer
 from gsi_node.types import Ids, Prefix, Step
 
 
@@ -52,8 +53,17 @@ class RenderedReward(RewardBase, ABC):
         return tuple(chain(self._prompt_ids(prefix.problem, prefix.earlier), *pieces))
 
     def __call__(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
-        """P(good) of each candidate after `prefix`, in [0, 1]."""
-        said = self._said(prefix)
+        """P(good) of each candidate after `prefix`, in [0, 1]; of a response that thinks as `as_answer` has it."""
+        views = [as_answer(prefix, step) for step in steps]
+        rewards: dict[int, float] = {}
+        for before in dict.fromkeys(view[0] for view in views):
+            candidates = {i: step for i, (own, step) in enumerate(views) if own == before}
+            rewards |= self._rewards(before, candidates)
+        return [rewards[i] for i in range(len(steps))]
+
+    def _rewards(self, prefix: Prefix, candidates: Mapping[int, Step]) -> dict[int, float]:
+        """Of candidates of one prefix, by their places."""
+        steps, said = list(candidates.values()), self._said(prefix)
         ids = self.prefix_ids(prefix)
         rows = [self._candidate_ids(step.text, not said) for step in steps]
         longest = len(ids) + max(map(len, rows), default=0)
@@ -65,15 +75,15 @@ class RenderedReward(RewardBase, ABC):
         known = dict(zip(unique, self.values(ids, unique), strict=True)) if unique else {}
         ending = [not row and step.finished for row, step in zip(rows, steps, strict=True)]
         before = self(replace(prefix, steps=said[:-1]), said[-1:])[0] if said and any(ending) else self.range[0]
-        rewards = []
-        for i, (row, ends) in enumerate(zip(rows, ending, strict=True)):
+        rewards = {}
+        for i, row, ends in zip(candidates, rows, ending, strict=True):
             value = known[row] if row else before if ends else self.range[0]
             if not (isfinite(value) and self.range[0] <= value <= self.range[1]):
                 raise RewardOutOfRange(
-                    f"reward model {self.name} gave {value} for candidate {i} ({steps[i].text[:60]!r}) of problem "
+                    f"reward model {self.name} gave {value} for candidate {i} ({candidates[i].text[:60]!r}) of problem "
                     f"{prefix.problem[:60]!r}; {self._suspicion()}"
                 )
-            rewards.append(value)
+            rewards[i] = value
         self._watch.see(known.values())
         return rewards
 

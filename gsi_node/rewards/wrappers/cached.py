@@ -11,12 +11,12 @@ from gsi_node.protocols import Reward, name_of
 from gsi_node.rewards.wrappers.wrapped import Rewards, Wrapped
 from gsi_node.types import Prefix, Step, Turn
 
-CacheKey = tuple[tuple[Turn, ...], str, tuple[str, ...], str, bool]
+CacheKey = tuple[tuple[Turn, ...], str, tuple[tuple[str, int], ...], str, int, bool]
 
 
 class CachedReward(Wrapped):
     """r(x, y) of `inner`, kept for the last `entries` different (turns and problem, texts of the steps, text of y,
-    finished).
+    what of them is thinking, finished).
 
     For rewards that read texts and give the same number each time; all of this package's do.
     """
@@ -35,8 +35,8 @@ class CachedReward(Wrapped):
         return self.members[0].fingerprint
 
     def plan(self, prefix: Prefix, steps: Sequence[Step]) -> tuple[Sequence[Step], Callable[[Rewards], list[float]]]:
-        before = tuple(step.text for step in prefix.steps)
-        contents = [(prefix.earlier, prefix.problem, before, step.text, step.finished) for step in steps]
+        before = tuple((step.text, step.thought) for step in prefix.steps)
+        contents = [(prefix.earlier, prefix.problem, before, step.text, step.thought, step.finished) for step in steps]
         with self._lock:
             found = {content: self._known[content] for content in contents if content in self._known}
             for content in found:
