@@ -71,7 +71,7 @@ def test_a_second_question_on_a_thread_reads_the_first_and_its_answer(folders: d
 def test_a_model_without_a_chat_template_says_what_to_do(folders: dict[str, Path]) -> None:
     plain = load_model(f"hf:{folders['plain']}")
     config = CONFIG.model_copy(update={"method": "base"})
-    with pytest.raises(ConfigError, match=r'plain is given a completion prompt .* set earlier_messages="ignore"'):
+    with pytest.raises(ConfigError, match=r'plain is given a completion prompt.* earlier_messages="ignore"'):
         compile_gsi(draft=None, base=plain, reward=None, config=config).invoke({"messages": ASKED})
     ignoring = compile_gsi(
         draft=None, base=plain, reward=None, config=config.model_copy(update={"earlier_messages": "ignore"})
