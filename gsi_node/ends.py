@@ -29,7 +29,7 @@ class StepEnds:
 
     kinds: (token ids,) int32; tokens of one kind move every state alike. table: (states, kinds) int16. There is a state
     for each byte of an end at most, and a second one where an end needs text before it; kinds are few, since most
-    tokens are inside of no end and put all states into one: eight ends of 64 bytes over 152,000 ids take 2 MB.
+    tokens are inside of no end and put all states into one: eight ends of 64 bytes over 152,000 ids take a few MB.
 
     tokens: the bytes of each token id, None for a control token, which puts the automaton back to START. eos_ids: end
     a step wherever they stand.
@@ -38,10 +38,9 @@ class StepEnds:
     def __init__(self, ends: Ends, tokens: Sequence[bytes | None], eos_ids: Iterable[int]) -> None:
         self.ends = ends
         self.eos_ids = frozenset(eos_ids)
-        columns, kinds = _composed(_automaton(ends), [token or b"" for token in tokens])
-        kinds[[i for i, token in enumerate(tokens) if token is None]] = len(columns)
-        kinds[sorted(i for i in self.eos_ids if i < len(tokens))] = len(columns) + 1
-        columns += [np.full_like(columns[0], START), np.full_like(columns[0], END)]
+        columns, kinds = _composed(_automaton(ends), tokens)
+        kinds[sorted(i for i in self.eos_ids if i < len(tokens))] = len(columns)
+        columns.append(np.full_like(columns[0], END))
         used, self.kinds = np.unique(kinds, return_inverse=True)
         self.kinds = self.kinds.astype(np.int32)
         self.table = np.stack([columns[kind] for kind in used], axis=1)
@@ -70,7 +69,7 @@ class StepEnds:
     @cached_property
     def reached(self) -> bool:
         """Whether some string of tokens without EOS comes to an END."""
-        table, states = np.delete(self.table, sorted(self.eos_ids), axis=1), {START}
+        table, states = self.table[:, np.unique(np.delete(self.kinds, sorted(self.eos_ids)))], {START}
         while END not in states:
             more = states.union(np.unique(table[sorted(states)]).tolist())
             if more == states:
@@ -136,14 +135,16 @@ def _trie(strings: Sequence[bytes]) -> tuple[list[list[int]], set[int]]:
     return goes, final
 
 
-def _composed(after: NDArray[np.int16], tokens: Sequence[bytes]) -> tuple[list[NDArray[np.int16]], NDArray[np.int32]]:
-    """What each kind of byte string does to all states, and the kind of each token; kind 0 is that of no bytes.
+def _composed(
+    after: NDArray[np.int16], tokens: Sequence[bytes | None]
+) -> tuple[list[NDArray[np.int16]], NDArray[np.int32]]:
+    """What each kind of byte string does to all states, and the kind of each token; the last is that of control tokens.
 
     All tokens go on by a byte at a time. What a kind and a byte make is found out once: most of what tokens begin with
     is of few kinds.
     """
-    text = np.frombuffer(b"".join(tokens), dtype=np.uint8)
-    lengths = np.array([len(token) for token in tokens], dtype=np.int64)
+    text = np.frombuffer(b"".join(token or b"" for token in tokens), dtype=np.uint8)
+    lengths = np.array([len(token or b"") for token in tokens], dtype=np.int64)
     starts = np.cumsum(lengths) - lengths
     going = np.argsort(-lengths, kind="stable")
     after = np.concatenate((after, np.full((1, 256), END, dtype=np.int16)))  # END, as an index, is the last row
@@ -162,4 +163,5 @@ def _composed(after: NDArray[np.int16], tokens: Sequence[bytes]) -> tuple[list[N
             moves[pair >> 8, pair & 255] = found
         moves = np.concatenate((moves, np.full((len(columns) - len(moves), 256), -1, dtype=np.int32)))
         kinds[going] = moves[kind, byte]
-    return columns, kinds
+    kinds[[i for i, token in enumerate(tokens) if token is None]] = len(columns)
+    return [*columns, np.full_like(columns[0], START)], kinds

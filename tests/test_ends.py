@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsi_node import ends as room
-from gsi_node.ends import StepEnds
+from gsi_node.ends import END, START, StepEnds
 from gsi_node.types import Ends
 from tests.step_ends import first_end
 
@@ -94,11 +94,26 @@ def test_an_end_is_reached_where_some_row_of_tokens_holds_it(tokens: list[bytes 
     assert found.reached == any(first_end(tokens, row, strings, False, ()) is not None for row in rows)
 
 
-def test_a_table_made_in_pieces_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    ends, tokens, eos = CASES["a failure link"]
-    whole = StepEnds(ends, tokens, (eos,)).table
-    monkeypatch.setattr(room, "_AT_ONCE", 2 * len(whole))
-    assert np.array_equal(StepEnds(ends, tokens, (eos,)).table, whole)
+@pytest.mark.parametrize("case", CASES)
+def test_tokens_of_one_kind_do_what_their_bytes_do_one_after_another(case: str) -> None:
+    ends, tokens, eos = CASES[case]
+    found, byte = StepEnds(ends, tokens, (eos,)), room._automaton(ends)
+    for state, (token, text) in product(range(len(byte)), enumerate(tokens)):
+        wanted = state
+        for here in text or b"":
+            wanted = END if wanted == END else int(byte[wanted, here])
+        assert found.after(state, token) == (END if token == eos else START if text is None else wanted)
+
+
+def test_many_long_ends_take_little_memory() -> None:
+    """Eight ends of 64 bytes, twice over for after_text, over all their own pieces and 40,000 other tokens."""
+    letters, dice = "abc def\n", random.Random(0)
+    ends = tuple("".join(dice.choices(letters, k=64)) for _ in range(8))
+    pieces = [end[first : first + size].encode() for end in ends for first in range(64) for size in (1, 2, 5, 13)]
+    others = ["".join(dice.choices(letters, k=dice.randint(1, 9))).encode() for _ in range(40_000)]
+    found = StepEnds(Ends(ends, after_text=True), [*pieces, *others], ())
+    assert found.table.shape[0] > 900
+    assert found.table.nbytes + found.kinds.nbytes < 10 << 20  # a state and token each would take 76 MB
 
 
 def _no_failure_links(strings: Sequence[bytes]) -> Any:

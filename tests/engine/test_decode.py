@@ -61,6 +61,25 @@ def test_rows_of_several_rules_in_one_batch_end_where_a_search_finds_the_end(min
     assert all(rows != whole for rows in found[: 2 * len(RULES) - 2])
 
 
+def test_rows_that_nothing_ends_have_each_their_most_tokens(miniatures: Miniatures) -> None:
+    model = miniatures.language()
+    ids, law = model.prefix_ids(Prefix("1+1")), SamplingLaw(ends=Ends(()), eos_ids=())
+    requests = [
+        SampleRequest(ids, 3, Key(0, "p", 0, "d"), law, limit=limit, ends=model.step_ends(law), size=model.tokens.size)
+        for limit in (9, 3, 70)
+    ]
+    decoder = Decoder(model.engine.runner)
+    with torch.inference_mode():
+        for request in requests:
+            decoder.join(list(request.parts()), model.engine.runner.contexts([ids[:-1]]))
+            decoder.tick()
+        while decoder.parts:
+            decoder.tick()
+    found = [[row for row, _ in request.future.result(timeout=0)] for request in requests]
+    assert [[len(row) for row in rows] for rows in found] == [[9] * 3, [3] * 3, [70] * 3]
+    assert found[0] == [row[:9] for row in found[2]]
+
+
 class Transfers(TorchDispatchMode):
     """Numbers that tensors were read into Python as."""
 

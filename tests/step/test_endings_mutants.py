@@ -24,9 +24,10 @@ class Late(StepEnds):
     def __init__(self, ends: Ends, tokens: Any, eos_ids: Any) -> None:
         super().__init__(ends, tokens, eos_ids)
         over = len(self.table)
-        late = (self.table == END) & ~np.isin(np.arange(len(tokens)), sorted(self.eos_ids))
+        width = self.table.shape[1]
+        late = (self.table == END) & ~np.isin(np.arange(width), self.kinds[sorted(self.eos_ids)])
         self.table = np.where(late, np.int16(over), self.table)
-        self.table = np.concatenate((self.table, np.full((1, len(tokens)), END, np.int16)))
+        self.table = np.concatenate((self.table, np.full((1, width), END, np.int16)))
 
 
 class Early(StepEnds):
@@ -52,7 +53,7 @@ def _carried(patch: pytest.MonkeyPatch) -> None:
     def sample(self: TokenTable, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
         state = 0
         for token in (token for step in prefix.steps for token in step.token_ids):
-            state = max(0, int(self.step_ends(law).table[state, token]))
+            state = max(0, self.step_ends(law).after(state, token))
         with patch.context() as inside:
             inside.setattr(tables_room, "START", state)
             return real(self, prefix, n, key, law)
