@@ -69,7 +69,7 @@ def test_the_template_renders_one_question_and_refuses_what_the_models_never_saw
     closed = tokenizer.apply_chat_template([*messages, {"role": "assistant", "content": "3"}], tokenize=False)
     assert closed == "<bos><user>What is 1 + 2?<assistant>3<eos>"
     for more in ([{"role": "system", "content": "Be brief."}, *messages], [*messages, *messages]):
-        with pytest.raises(TemplateError, match="know one question at a time .* set earlier_messages to 'ignore'"):
+        with pytest.raises(TemplateError, match="know one question at a time and no system turn"):
             tokenizer.apply_chat_template(more, tokenize=False)
 
 

@@ -30,8 +30,7 @@ TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
     "{% if message['role'] == 'user' and loop.first %}<user>{{ message['content'] }}"
     "{% elif message['role'] == 'assistant' and loop.index0 == 1 %}<assistant>{{ message['content'] }}{{ eos_token }}"
-    '{% else %}{{ raise_exception("the pocket models know one question at a time and no system turn; '
-    "set earlier_messages to 'ignore'\") }}{% endif %}"
+    '{% else %}{{ raise_exception("the pocket models know one question at a time and no system turn") }}{% endif %}'
     "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 )
 """What they were trained on: a question, and its answer."""
