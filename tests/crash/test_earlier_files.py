@@ -159,6 +159,8 @@ def test_an_evals_folder_is_refused_by_version_and_can_be_read(
     assert len(new) == 6
     assert old == {key: new[key] for key in old} and len(old) == (6 if "finished" in name else 3)
     assert evals(["report", "run"]) == 0
+    assert evals(["compare", "run", "new"]) == 0
+    assert "sampling_law" in capsys.readouterr().out
     assert evals(["merge", "run", "new", "--out", "both"]) == 2
     assert "sampling_law: 1 there, 2 here" in capsys.readouterr().err
 
