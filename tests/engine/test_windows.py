@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gsi_node.engine.batch import Batch
 from gsi_node.engine.kv import KVShape
+from gsi_node.engine.seats import Group
 from gsi_node.errors import ConfigError
 from gsi_node.graph.build import compile_gsi
 from gsi_node.models.transformers import TransformersModel
@@ -71,7 +72,8 @@ def test_numbers_are_those_of_the_models_own_forward(miniatures: Miniatures, arc
 def test_masks_are_those_of_the_definition() -> None:
     """Every pair of a query and a key, by hand: groups of prefixes of several lengths that join, leave and are moved,
     and windows of several lengths in one forward."""
-    draw, batch, fed = random.Random(1), Batch(KVShape(1, 1, 2, torch.float64, torch.device("cpu"))), {}
+    draw, batch = random.Random(1), Batch(KVShape(1, 1, 2, torch.float64, torch.device("cpu")))
+    fed: dict[Group, list[int]] = {}  # tokens of the prefix, and those fed since
     for _ in range(60):
         if len(batch.groups) < 4:
             lengths = [draw.randrange(12) for _ in range(draw.randrange(1, 3))]
