@@ -127,14 +127,17 @@ class TransformersModel(Tokenized, AsyncTwins):
         return [self._step(prefix, tokens, values) for tokens, values in drawn]
 
     def score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
-        """log π(y_i | x) under `law`, in nats, in one forward pass; −inf where a step lies outside of the law."""
+        """log π(y_i | x) under `law`, in nats, in one forward pass; −inf where a step lies outside of the law.
+
+        A step that goes on behind its end is not read.
+        """
         self.supports(law)
-        rows = self.tokens.rows(steps)
-        if not rows:
-            return []
+        rows, ends = self.tokens.rows(steps), self.step_ends(law)
+        unique = [row for row in dict.fromkeys(rows) if not ends.beyond(row)]  # small models repeat themselves
+        if not unique:
+            return [Score(-inf) for _ in rows]
         ids = self.prefix_ids(prefix)
-        self._room(ids, max(map(len, rows)))
-        unique = list(dict.fromkeys(rows))  # small models repeat themselves
+        self._room(ids, max(map(len, unique)))
         sums = [nan] * len(unique)
 
         def read(logits: Tensor, which: range) -> None:
@@ -145,10 +148,9 @@ class TransformersModel(Tokenized, AsyncTwins):
         self.engine.continuations(ids, fed, read, most=self._positions)
         known = dict(zip(unique, sums, strict=True))
         for i, row in enumerate(rows):
-            if isnan(known[row]):
+            if isnan(known.get(row, -inf)):
                 raise self._no_number(f"the log-probability of candidate {i}")
-        ends = self.step_ends(law)
-        return [Score(-inf if ends.beyond(row) else known[row]) for row in rows]
+        return [Score(known.get(row, -inf)) for row in rows]
 
     def next_log_probs(
         self, prefix: Prefix, rows: Sequence[Ids], starts: Sequence[int], law: SamplingLaw

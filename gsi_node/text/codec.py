@@ -5,7 +5,6 @@ Control tokens are the tokenizer's special tokens, and further added tokens that
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from functools import cached_property
@@ -73,8 +72,9 @@ class Codec:
 
     @property
     def decoder(self) -> str:
-        """What turns tokens into text, as the tokenizer's file describes it."""
-        return repr(json.loads(self._plain.to_str()).get("decoder")).replace("'", '"')
+        """What turns tokens into text, as a tokenizer's file has it: JSON; "" for none."""
+        decoder = self._plain.decoder
+        return "" if decoder is None else decoder.__getstate__().decode()
 
     @cached_property
     def texts(self) -> dict[int, str]:

@@ -183,6 +183,22 @@ def test_refusals(miniatures: Miniatures) -> None:
     assert model.score(Prefix("1"), [], LAW) == []
 
 
+def test_a_row_that_goes_on_behind_its_end_is_not_read(miniatures: Miniatures, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, read = miniatures.language(), list[int]()
+    real = model.engine.continuations
+
+    def continuations(ids: Any, rows: Any, *rest: Any, **options: Any) -> None:
+        read.append(len(rows))
+        real(ids, rows, *rest, **options)
+
+    monkeypatch.setattr(model.engine, "continuations", continuations)
+    within, beyond = Step("", (9, 20, 6), 0.0, False), Step("", (9, 6, 20, 6), 0.0, False)
+    scores = [score.log_prob for score in model.score(Prefix("1"), [beyond, within, beyond], LAW)]
+    assert scores[0] == scores[2] == -math.inf < scores[1]
+    assert [score.log_prob for score in model.score(Prefix("1"), [beyond], LAW)] == [-math.inf]
+    assert read == [1]
+
+
 def test_nan_is_refused(miniatures: Miniatures) -> None:
     folder = miniatures.folder()
     broken = TransformersModel.from_pretrained(folder)
