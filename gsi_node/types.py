@@ -7,7 +7,7 @@ Symbols follow arXiv 2506.04118: x is a `Prefix`, y a `Step`. Every log-probabil
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from json import dumps
 from typing import Any, NamedTuple
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Ids = tuple[int, ...]  # token ids
 Plain = dict[str, Any]  # JSON-plain values by name
+WIRE = 2
+"""How `gsi serve` and its client write prefixes, laws and steps; another number where the other would misread them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,8 @@ class Step:
     incomplete comes with the next step. token_ids: what was sampled, the end token included. log_prob: log π(y | x)
     in nats under the law it was sampled from, summed over token_ids. finished: whether the step ends with EOS.
     log_prob_error: a certified bound on log_prob's error, in nats. thought: of a model that thinks, the characters of
-    `text` up to the last one that is thinking; what follows is its answer.
+    `text` up to the last one that is thinking; what follows is its answer. beyond: tokens that a server sent behind
+    the step's end, which are no part of it, but cost.
     """
 
     text: str
@@ -37,6 +40,7 @@ class Step:
     finished: bool
     log_prob_error: float = 0.0
     thought: int = 0
+    beyond: int = field(default=0, compare=False)
 
 
 class Turn(NamedTuple):

@@ -22,6 +22,7 @@ from gsi_node.errors import BackendUnavailable, ConfigError, GSIError, InvalidLo
 from gsi_node.protocols import DecodingModel, date_of, name_of, thinking_of
 from gsi_node.service import bodies
 from gsi_node.service.door import Door, Guard, refuse
+from gsi_node.types import WIRE
 
 MAX_BODY = 4 << 20  # bytes
 MAX_WAITING = 256  # requests, from the first byte of their bodies on: so uploads take at most 1 GiB
@@ -44,6 +45,7 @@ class Service:
         self._works: set[asyncio.Timeout] = set()
         self._fingerprint: str = served.fingerprint
         self._about = {
+            "wire": WIRE,
             "name": self._name,
             "role": "model" if reward is None else "reward",
             "fingerprint": self._fingerprint,
@@ -83,14 +85,7 @@ class Service:
         steps = self._model.sample(body.prefix.prefix(), body.n, body.key.key(), body.law.law())
         return {
             "steps": [
-                {
-                    "text": s.text,
-                    "token_ids": s.token_ids,
-                    "log_prob": _plain(s.log_prob),
-                    "finished": s.finished,
-                    "thought": s.thought,
-                }
-                for s in steps
+                {**asdict(s), "log_prob": _plain(s.log_prob), "log_prob_error": _plain(s.log_prob_error)} for s in steps
             ]
         }
 

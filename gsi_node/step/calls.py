@@ -45,10 +45,10 @@ class Call:
         """Tokens generated or scored, one call, and the wall seconds it took."""
         if self.tokens is not None:
             return Usage(*self.tokens, calls=1, seconds=seconds)
-        tokens = sum(len(step.token_ids) for step in (result if self.scored is None else self.scored))
         if self.scored is None:
+            tokens = sum(len(step.token_ids) + step.beyond for step in result)
             return Usage(generated_tokens=tokens, calls=1, seconds=seconds)
-        return Usage(scored_tokens=tokens, calls=1, seconds=seconds)
+        return Usage(scored_tokens=sum(len(step.token_ids) for step in self.scored), calls=1, seconds=seconds)
 
 
 Stage = Generator[Call, Any, T]

@@ -99,6 +99,10 @@ class Doctor:
 
     def _noise(self, role: str, model: StepModel, law: SamplingLaw) -> None:
         """Mean |log π(y) scored − log π(y) sampled| a step, over the candidates of two steps."""
+        told = len(findings_of(model))
+        model.supports(law)
+        for finding in findings_of(model)[told:]:  # of its step ends
+            self._say("", finding)
         prefix, gaps, bounds = Prefix(self.problem), [], []
         for place in range(2):
             steps = model.sample(prefix, 8, Key(0, "doctor", place, "draft"), law)

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable
 from functools import cache
 from io import BufferedIOBase
+from typing import Any
 
 OK = b"HTTP/1.1 200 OK\r\n"
 Send = Callable[[BufferedIOBase], None]
@@ -65,3 +66,18 @@ HOSTILE: dict[str, Send] = {
     "204": plain(b"HTTP/1.1 204 No Content\r\n\r\n"),
     "redirect": whole(b"", b"Location: http://127.0.0.1:1/\r\n", b"307 X"),
 }
+
+
+def spoil(choices: list[dict[str, Any]], fault: str) -> None:
+    """Make the numbers of an answer wrong in one of the scripted ways."""
+    if fault == "few":
+        choices.pop()
+    spoilt = {"positive": 0.5, "nan": float("nan"), "missing": None, "infinite": float("inf"), "boolean": False}
+    if fault in spoilt:
+        value = spoilt[fault]
+        choice = choices[-1]
+        if choice["prompt_logprobs"]:
+            for entry in choice["prompt_logprobs"][-1].values():
+                entry["logprob"] = value
+        else:
+            choice["logprobs"]["token_logprobs"][-1] = value

@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.models.hostile import HOSTILE
+from tests.models.hostile import HOSTILE, spoil
+from tests.models.streaming import Streaming
 
 MODEL = "bigram"
 KINDS = ("refuse", "reset", "delay", "429", "500", "truncate", "nan", "missing", "few")
@@ -100,7 +101,8 @@ class Server:
         self.faults, self.context, self.requests, self.alive = Faults(), 4096, 0, True
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
-        self.served, self.seeded = MODEL, True
+        self.served, self.seeded, self.stops = MODEL, True, True
+        self.streaming = Streaming()
         self.listed: list[dict[str, Any]] | None = None
         self.about_path = "/get_model_info"
         self.edit: Callable[[str, Any], Any] = lambda path, answer: answer
@@ -179,7 +181,8 @@ class Server:
     def _sampled(
         self, prompt: list[int], seed: int, body: dict[str, Any], limit: int
     ) -> tuple[list[int], list[dict[int, float]]]:
-        ids, _ = self.model.draw(prompt[-1], seed, body["temperature"], limit, set(body["stop_token_ids"]))
+        stops = set(body["stop_token_ids"]) if self.stops else set()
+        ids, _ = self.model.draw(prompt[-1], seed, body["temperature"], limit, stops)
         k = body.get("logprobs") or 1
         logs = [self.model.listed(a, b, k) for a, b in zip((prompt[-1], *ids), ids, strict=False)]
         if self.processed:
@@ -260,12 +263,15 @@ class _Handler(BaseHTTPRequestHandler):
             if longest + body["max_tokens"] > server.context or fault == "context":
                 return self._send(400, {"error": {"message": "This model's maximum context length is 9 tokens."}})
             answer = server.completions(body)
-            _spoil(answer["choices"], fault)
+            spoil(answer["choices"], fault)
         else:
             answer = server.generate(body)
         if fault == "other":
             answer["model"] = "another"
-        return self._send(200, server.edit(self.path, answer), cut=fault == "truncate")
+        answer = server.edit(self.path, answer)
+        if body["stream"] and server.streaming.on:
+            return server.streaming.send(self, answer, cut=fault == "truncate")
+        return self._send(200, answer, cut=fault == "truncate")
 
     def _send(self, status: int, answer: Any, headers: dict[str, str] | None = None, cut: bool = False) -> None:
         data = json.dumps(answer).encode()
@@ -283,18 +289,3 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
         self.connection.close()
-
-
-def _spoil(choices: list[dict[str, Any]], fault: str) -> None:
-    """Make the numbers of an answer wrong in one of the scripted ways."""
-    if fault == "few":
-        choices.pop()
-    spoilt = {"positive": 0.5, "nan": float("nan"), "missing": None, "infinite": float("inf"), "boolean": False}
-    if fault in spoilt:
-        value = spoilt[fault]
-        choice = choices[-1]
-        if choice["prompt_logprobs"]:
-            for entry in choice["prompt_logprobs"][-1].values():
-                entry["logprob"] = value
-        else:
-            choice["logprobs"]["token_logprobs"][-1] = value

@@ -26,7 +26,7 @@ from gsi_node.models.servers.vllm import VLLM
 from gsi_node.specs.load import load_reward
 from gsi_node.text.prompt import PromptSettings
 from gsi_node.text.tokens import Tokens
-from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
+from gsi_node.types import WIRE, Key, Prefix, SamplingLaw, Score, Step
 from tests.miniature import miniature_tokenizer
 from tests.models.raw import Asked, RawServer, answered
 from tests.rewards.family_models import build_family
@@ -115,7 +115,10 @@ HONEST: dict[str, Any] = {
         for i in (9, 8)
     ],
     "remote sample": {
-        "steps": [{"text": "2", "token_ids": [9], "log_prob": -1.0, "finished": False}] * 2,
+        "steps": [
+            {"text": "2", "token_ids": [9], "log_prob": -1.0, "finished": False, "log_prob_error": 0.0, "beyond": 0}
+        ]
+        * 2,
         "fingerprint": "f",
     },
     "remote score": {"scores": [[-1.0, 0.0], [-2.0, 0.1]], "fingerprint": "f"},
@@ -136,7 +139,7 @@ class Fuzzed:
         tokens = Tokens.of_folder(str(folder / "tokenizer"), "test", PromptSettings(template="{problem}"))
         self.transport = Transport([self.server.url], Reach(timeout=30.0, attempts=1, deadline=30.0))
         vllm, sglang = (ServerModel(self.transport, kind, tokens, model="m", top_k=2) for kind in (VLLM(), SGLang()))
-        health = {"name": "r", "fingerprint": "f", "vocabulary": "v", "eos_ids": [2]}
+        health = {"wire": WIRE, "name": "r", "fingerprint": "f", "vocabulary": "v", "eos_ids": [2]}
         self.say({**health, "role": "model", "range": None})
         model = RemoteModel(self.transport)
         self.say({**health, "role": "reward", "range": [0.0, 1.0]})

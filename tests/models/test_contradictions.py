@@ -252,7 +252,7 @@ def test_whatever_an_answer_holds_it_is_read_right_or_refused(dialect: Dialect, 
         except (LookupError, TypeError):  # an earlier edit took the place away
             continue
     reads: list[Callable[[], list[list[TopK]]]] = [
-        lambda: [tokens for tokens, _ in dialect.read_samples(deepcopy(answer), {"m"}, DRAW)],
+        lambda: [drawn.tokens for drawn in dialect.read_samples(deepcopy(answer), {"m"}, DRAW)],
         lambda: dialect.read_scores(deepcopy(answer), {"m"}, DRAW.ids, [(7, 5), (7, 5)]),
     ]
     for read in reads:

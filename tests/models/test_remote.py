@@ -17,15 +17,30 @@ from gsi_node.errors import BackendError, BackendUnavailable, GSIError, InvalidL
 from gsi_node.models.remote import RemoteModel
 from gsi_node.specs.load import load_model, load_reward
 from gsi_node.tables.models import TableModel
-from gsi_node.types import Key, Prefix, SamplingLaw, Step
+from gsi_node.types import WIRE, Key, Prefix, SamplingLaw, Step
 from tests.service.running import running as serving
 
 LAW = SamplingLaw(max_step_tokens=4)
 KEY = Key(0, "p", 0, "draft")
 STEP = Step("a\n\n", (97, 10, 10), -1.0, False)
-MODEL = {"name": "m", "role": "model", "fingerprint": "F", "vocabulary": "V", "eos_ids": [10], "range": None}
+MODEL = {
+    "wire": WIRE,
+    "name": "m",
+    "role": "model",
+    "fingerprint": "F",
+    "vocabulary": "V",
+    "eos_ids": [10],
+    "range": None,
+}
 REWARD = {**MODEL, "role": "reward", "vocabulary": "", "eos_ids": [], "range": [0.0, 1.0]}
-SAMPLED = {"text": "a\n\n", "token_ids": [97, 10], "log_prob": -1.0, "finished": False}
+SAMPLED = {
+    "text": "a\n\n",
+    "token_ids": [97, 10],
+    "log_prob": -1.0,
+    "finished": False,
+    "log_prob_error": 0.0,
+    "beyond": 0,
+}
 
 
 class Service:
@@ -104,6 +119,15 @@ def test_real_services_of_two_models_are_no_replicas_and_of_one_are() -> None:
         model.close()
 
 
+@pytest.mark.parametrize("old", [{"stop_ids": [10]}, {"wire": 1}, {"wire": 3}, {"wire": "2"}])
+def test_a_service_of_another_version_is_refused_at_once(old: dict[str, Any]) -> None:
+    """Before a law is sent that it would read otherwise."""
+    health = {**{name: value for name, value in MODEL.items() if name not in ("wire", "eos_ids")}, **old}
+    words = r"version .* \(attempt 1 of .*Serve with this version of `gsi serve`"
+    with running(health) as service, pytest.raises(SpecError, match=words):
+        load_model(f"remote:{service.url}")
+
+
 def test_services_of_different_rewards_are_no_replicas() -> None:
     with running(REWARD) as one, running(REWARD, range=[0.0, 2.0]) as other:
         with pytest.raises(SpecError, match="as its range"):
@@ -169,6 +193,9 @@ def test_a_service_that_rewards_by_another_model_now_is_noticed() -> None:
         ),
         ("sample", {"steps": [{**SAMPLED, "finished": 1}]}, BackendError, "finished 1"),
         ("sample", {"steps": [{**SAMPLED, "text": None}]}, BackendError, "text None"),
+        ("sample", {"steps": [{**SAMPLED, "beyond": -1}]}, BackendError, "-1 as the number of tokens beyond"),
+        ("sample", {"steps": [{**SAMPLED, "beyond": True}]}, BackendError, "True as the number of tokens beyond"),
+        ("sample", {"steps": [{**SAMPLED, "log_prob_error": -0.1}]}, InvalidLogProb, "-0.1 as the bound"),
         ("score", {"scores": [[True, 0.0]]}, InvalidLogProb, "True where a number belongs"),
         ("score", {"scores": [[-1.0, -0.5]]}, InvalidLogProb, "-0.5 as the bound"),
         ("score", {"scores": [[10**400, 0.0]]}, InvalidLogProb, "where a number belongs"),
@@ -209,7 +236,10 @@ JSON = st.recursive(
 
 
 @settings(max_examples=60, deadline=None)
-@given(value=JSON, where=st.sampled_from(["answer", "steps", "step", "text", "token_ids", "log_prob", "finished"]))
+@given(
+    value=JSON,
+    where=st.sampled_from(["answer", "steps", "step", "text", "token_ids", "log_prob", "finished", "beyond"]),
+)
 def test_whatever_a_service_answers(service: tuple[Service, RemoteModel], value: Any, where: str) -> None:
     running_, model = service
     right: dict[str, Any] = {"steps": [SAMPLED]}

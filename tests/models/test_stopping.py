@@ -22,7 +22,7 @@ from gsi_node.models.servers.vllm import VLLM
 from gsi_node.specs.load import load_reward
 from gsi_node.text.prompt import PromptSettings
 from gsi_node.text.tokens import Tokens
-from gsi_node.types import Key, Prefix, SamplingLaw, Step
+from gsi_node.types import WIRE, Key, Prefix, SamplingLaw, Step
 from tests.miniature import miniature_tokenizer
 from tests.models.raw import Asked, RawServer, answered
 from tests.rewards.family_models import build_family
@@ -45,7 +45,7 @@ class Silent:
         if self.holding and asked.head.startswith("POST"):
             self.held += 1
             self.over.wait(120)
-        about = {"name": "r", "role": "reward", "vocabulary": "", "eos_ids": [], "range": [0.0, 1.0]}
+        about = {"wire": WIRE, "name": "r", "role": "reward", "vocabulary": "", "eos_ids": [], "range": [0.0, 1.0]}
         asked.say({**about, **answered(asked), "fingerprint": "f", "rewards": [0.5]})
 
     def wait(self, requests: int = 1) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import threading
@@ -224,3 +225,31 @@ def test_a_request_that_json_cannot_hold_is_refused_and_not_sent() -> None:
             with pytest.raises(ConfigError, match="cannot be written as JSON"):
                 ask(transport_to(server), body)
             assert server.heads == []
+
+
+@pytest.mark.filterwarnings("always::ResourceWarning")
+def test_a_client_that_is_dropped_closes_its_connections(recwarn: pytest.WarningsRecorder) -> None:
+    """The one whose server has left already, too: asyncio warns of a connection that is collected open."""
+
+    def dropped(leaves: bool) -> None:
+        def answer(asked: Asked) -> bool:
+            asked.say({})
+            return leaves
+
+        with RawServer(answer) as server:
+            transport = transport_to(server)
+            assert transport.wait(transport.ask("/x", None, lambda answer: answer, "a test")) == {}
+            until = time.monotonic() + 20
+            while leaves and server.open and time.monotonic() < until:
+                time.sleep(0.01)
+            time.sleep(0.1)
+            del transport
+            gc.collect()
+            while server.open and time.monotonic() < until:
+                time.sleep(0.01)
+            assert not server.open
+
+    dropped(leaves=False)
+    dropped(leaves=True)
+    gc.collect()
+    assert [str(warning.message) for warning in recwarn if "unclosed" in str(warning.message)] == []

@@ -12,7 +12,7 @@ from gsi_node.errors import BackendError, ConfigError, GSIError, LawMismatch, Sp
 from gsi_node.models.servers.http import Failed, Transport
 from gsi_node.models.servers.reach import Reach
 from gsi_node.specs.load import load_model, load_reward
-from gsi_node.types import Prefix, SamplingLaw, Step
+from gsi_node.types import WIRE, Prefix, SamplingLaw, Step
 from tests.models.raw import Asked, RawServer, ask, sends, transport_to, writes
 
 SAID = "\x1b[2J\x1b]0;owned\x07 line\nbreak \u202egnp \u009b \ud83d\ude00 " + "long " * 900
@@ -107,7 +107,15 @@ def test_a_key_that_no_header_can_hold_is_refused_at_start(key: str, monkeypatch
 
 ESCAPES = "\x1b[2J\u202e"
 CARD = {"id": f"m{ESCAPES}", "root": "r", "max_model_len": 9}
-HEALTH = {"name": "r", "role": "model", "fingerprint": "f", "vocabulary": "v", "eos_ids": [2], "range": None}
+HEALTH = {
+    "wire": WIRE,
+    "name": "r",
+    "role": "model",
+    "fingerprint": "f",
+    "vocabulary": "v",
+    "eos_ids": [2],
+    "range": None,
+}
 
 
 @pytest.mark.parametrize(

@@ -77,9 +77,13 @@ def _real(digits: str) -> float:
 def message(body: bytes, encoding: str) -> str:
     """What an OpenAI-shaped error says; "" where the body is none."""
     try:
-        said = read_json(body, encoding, WORDS)
+        return words_of(read_json(body, encoding, WORDS))
     except Illegible:
         return ""
+
+
+def words_of(said: Any) -> str:
+    """`message` of what was read."""
     for name in ("error", "message"):
         said = said.get(name, said) if isinstance(said, dict) else said
     return said if isinstance(said, str) else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 
@@ -33,6 +34,13 @@ class BackgroundLoop:
     def keep(self, thing: object) -> None:
         """Keep what a fork left behind from being collected: that would close it, and the parent's with it."""
         self._left.append(thing)
+
+    def close(self, loop: object, closing: Callable[[], Coroutine[Any, Any, None]], thing: object) -> None:
+        """Close what nobody holds any more, on the loop; keep it where it belongs to another one."""
+        if loop is self._running and self._running is not None:
+            asyncio.run_coroutine_threadsafe(closing(), self._running)
+        else:
+            self.keep(thing)
 
     def forget(self) -> None:
         """In a forked child: the thread is gone, and the connections are the parent's. This process lets go of them by

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from gsi_node.errors import InvalidLogProb, LawMismatch
 from gsi_node.models.servers.replica import Failed
@@ -51,6 +51,15 @@ class DrawRequest:
     k: int
 
 
+class Drawn(NamedTuple):
+    """A row as a server drew it. ended: why no more comes ("stop", "length", another word of the server's), None while
+    it goes on. at: the string that it says it stopped at, None where that was a token."""
+
+    tokens: list[TopK]
+    ended: str | None
+    at: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Card:
     """A model as a server lists it. context: tokens, None where it does not say; folder: where it says the weights
@@ -65,7 +74,11 @@ class Card:
 class Dialect(Protocol):
     """One kind of server. kind: how a spec of it begins; example: such a spec. about_paths: where it says what it
     serves, the newest first. named: whether requests and answers carry the model's name. spare: tokens of the context
-    that scoring needs beside those given. names: under which answers may come."""
+    that scoring needs beside those given. names: under which answers may come.
+
+    rows: a request's rows one by one, each of which draws what it draws among them. read_event: such a row after an
+    event of its stream, of which `drawn` was known before.
+    """
 
     kind: str
     example: str
@@ -76,7 +89,9 @@ class Dialect(Protocol):
 
     def about(self, answer: Any) -> tuple[Card, ...]: ...
     def sampling(self, model: str, draw: DrawRequest) -> Any: ...
-    def read_samples(self, answer: Any, names: Collection[str], draw: DrawRequest) -> list[tuple[list[TopK], bool]]: ...
+    def read_samples(self, answer: Any, names: Collection[str], draw: DrawRequest) -> list[Drawn]: ...
+    def rows(self, draw: DrawRequest) -> list[DrawRequest]: ...
+    def read_event(self, event: Any, names: Collection[str], row: DrawRequest, drawn: Drawn) -> Drawn: ...
     def scoring(self, model: str, ids: Ids, rows: Sequence[Ids], k: int) -> Any: ...
     def read_scores(self, answer: Any, names: Collection[str], ids: Ids, rows: Sequence[Ids]) -> list[list[TopK]]: ...
 

@@ -14,7 +14,7 @@ from gsi_node.models.servers.dialect import token_id
 from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.replica import Failed
 from gsi_node.models.servers.tempered import ROUNDING
-from gsi_node.types import Step, Thinking
+from gsi_node.types import WIRE, Step, Thinking
 
 MINUS_INFINITY = "-inf"  # JSON has no −inf, and null would look like a missing number
 
@@ -71,6 +71,13 @@ def health_of(transport: Transport, role: str) -> Health:
 
 
 def _health(answer: Any) -> Health:
+    if (found := answer.get("wire")) != WIRE:
+        raise Failed(
+            f"it speaks version {found or 1!r:.20} of the service's protocol, and this client version {WIRE}",
+            SpecError,
+            fix="Serve with this version of `gsi serve`",
+            again=False,
+        )
     name, role, fingerprint, vocabulary = (answer[key] for key in ("name", "role", "fingerprint", "vocabulary"))
     texts = (name, role, fingerprint, vocabulary)
     if not all(isinstance(text, str) and text.isprintable() for text in texts) or not fingerprint:
@@ -110,10 +117,13 @@ def read_step(found: Any, most: int, eos_ids: Collection[int]) -> Step:
         raise Failed(f"a step goes on after EOS {inside[0]}")
     if finished and ids[-1] not in eos_ids:
         raise Failed(f"a step is said to end the response, but its last token {ids[-1]} is no EOS")
-    value = log_prob(found["log_prob"])
+    value, beyond = log_prob(found["log_prob"]), found["beyond"]
+    if isinstance(beyond, bool) or not isinstance(beyond, int) or beyond < 0:
+        raise Failed(f"it returned {beyond!r:.40} as the number of tokens beyond a step")
     if value == -inf:
         raise Failed("it drew a step that it gives probability zero", InvalidLogProb)
-    return Step(text, ids, value, finished, thought=thought)
+    error = bound(found["log_prob_error"])
+    return Step(text, ids, value, finished, error, thought=thought, beyond=beyond)
 
 
 def read_text(found: Any) -> tuple[str, bool, int]:

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import wait as wait_for
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from math import inf
 from typing import Any, TypeVar
 
@@ -29,19 +30,21 @@ from tenacity import (
 )
 
 from gsi_node.cancel import check_cancelled
-from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, GSIError, SpecError
+from gsi_node.errors import BackendUnavailable, ConfigError, GSIError
 from gsi_node.models.servers import answers
 from gsi_node.models.servers.answers import Illegible
 from gsi_node.models.servers.background import background_loop
-from gsi_node.models.servers.connections import Answer, Connections
+from gsi_node.models.servers.connections import CLOSING, Answer, Connections, Take
+from gsi_node.models.servers.events import EventReader, EventStream
 from gsi_node.models.servers.reach import USUAL, Reach
+from gsi_node.models.servers.refusals import late, refused, unreadable
 from gsi_node.models.servers.replica import Failed as Failed
 from gsi_node.models.servers.replica import Replica
 from gsi_node.models.servers.routes import key_in, route_to
 
 T = TypeVar("T")
+Exchange = Callable[[Replica], Awaitable[tuple[float, Callable[[], T]]]]  # when its connection was opened, and a reader
 _log = logging.getLogger("gsi_node.server")
-_BUSY = (408, 425, 429, 500, 502, 503, 504)
 _LONG = 600  # characters of what went wrong, a server's words among them
 _LOOK = 0.1  # seconds between two looks of a waiting thread at whether its run is gone
 
@@ -114,10 +117,43 @@ class Transport:
         answer lists at most; one that takes more bytes than that and 1 MiB is not read. deadline: by time.monotonic(),
         for several requests that share one. Raises BackendUnavailable, BackendError, ConfigError.
         """
-        reach, started = self._reach, time.monotonic()
-        until = started + reach.deadline if deadline is None else deadline
         most = answers.BASE + answers.ENTRY * entries
         content = _written(body, f"{self.name}: {what}")
+
+        async def whole(replica: Replica) -> tuple[float, Callable[[], T]]:
+            answer = await self._fetch(replica, path, content, most)
+            return answer.opened, partial(
+                self._shaped, lambda: read(answers.read_json(answer.body, answer.encoding, most))
+            )
+
+        return await self._until_it_succeeds(whole, what, deadline)
+
+    async def follow(
+        self,
+        path: str,
+        body: Any,
+        begin: Callable[[], EventReader[T]],
+        what: str,
+        *,
+        entries: int = 0,
+        deadline: float | None = None,
+    ) -> T:
+        """`ask`, of a server that answers in a stream: begin().result() after its events, and the connection closed
+        once `more` wants none. Small events are read at once, large ones in a thread."""
+        most = answers.BASE + answers.ENTRY * entries
+        content = _written(body, f"{self.name}: {what}")
+
+        async def followed(replica: Replica) -> tuple[float, Callable[[], T]]:
+            stream = EventStream(begin(), lambda error: self._refused(*error, path), self._shaped)
+            answer = await self._fetch(replica, path, content, most, stream.take)
+            heard = answer.opened - replica.heard < CLOSING  # so it is the process that it was
+            return 0.0 if heard else answer.opened, stream.result
+
+        return await self._until_it_succeeds(followed, what, deadline)
+
+    async def _until_it_succeeds(self, exchange: Exchange[T], what: str, deadline: float | None) -> T:
+        reach, started = self._reach, time.monotonic()
+        until = started + reach.deadline if deadline is None else deadline
         pause = wait_exponential_jitter(max=reach.longest_wait, jitter=reach.first_wait, multiplier=reach.first_wait)
 
         def wait(state: RetryCallState) -> float:
@@ -133,7 +169,7 @@ class Transport:
         try:
             async for attempt in retrying:
                 with attempt:
-                    return await self._once(path, content, read, most, until)
+                    return await self._once(exchange, until)
         except Failed as failed:
             if self._checking and failed.again:  # within an attempt: it fails as the check did, and is tried again
                 raise
@@ -153,7 +189,7 @@ class Transport:
         """`close`, on the client's loop."""
         await self._connections.aclose()
 
-    async def _once(self, path: str, content: bytes | None, read: Callable[[Any], T], most: int, until: float) -> T:
+    async def _once(self, exchange: Exchange[T], until: float) -> T:
         if self._connections.elsewhere:
             for replica in self.replicas:
                 replica.begin_anew()
@@ -165,13 +201,13 @@ class Transport:
                 if replica.checked is None:
                     await self._verify(replica, time.monotonic())
                 async with asyncio.timeout(self._reach.timeout):
-                    answer = await self._fetch(replica, path, content, most)
-                await self._verify(replica, answer.opened)
+                    opened, read = await exchange(replica)
+                await self._verify(replica, opened)
                 async with asyncio.timeout(self._reach.timeout):
-                    result = await asyncio.to_thread(self._read, answer, read, most)
+                    result = await asyncio.to_thread(read)
         except (Failed, TimeoutError) as error:
             within = min(self._reach.timeout, max(0.0, until - started))
-            failed = error if isinstance(error, Failed) else _late(f"answer within {within:.3g} s")
+            failed = error if isinstance(error, Failed) else late(f"answer within {within:.3g} s")
             if len(self.replicas) > 1:
                 failed.problem = f"{replica.url}: {failed.problem}"
             if failed.down:
@@ -183,6 +219,7 @@ class Transport:
         finally:
             replica.outstanding -= 1
         replica.rest = replica.resting = 0.0
+        replica.heard = time.monotonic()
         return result
 
     async def _verify(self, replica: Replica, since: float) -> None:
@@ -191,12 +228,14 @@ class Transport:
             one._checking = True
             await replica.verify(lambda: check(one), since)
 
-    async def _fetch(self, replica: Replica, path: str, content: bytes | None, most: int) -> Answer:
+    async def _fetch(
+        self, replica: Replica, path: str, content: bytes | None, most: int, take: Take | None = None
+    ) -> Answer:
         """One request; Failed for an answer that has no body to read."""
         try:
-            answer = await self._connections.fetch(replica.url + path, replica.proxy, content, most)
+            answer = await self._connections.fetch(replica.url + path, replica.proxy, content, most, take)
         except httpx.TimeoutException as error:
-            raise _late("connection" if isinstance(error, httpx.ConnectTimeout) else "answer") from error
+            raise late("connection" if isinstance(error, httpx.ConnectTimeout) else "answer") from error
         except httpx.RequestError as error:
             raise Failed(
                 f"the connection failed ({type(error).__name__})",
@@ -205,17 +244,18 @@ class Transport:
                 down=True,
             ) from error
         except Illegible as error:
-            raise _unreadable(error) from error
+            raise unreadable(error) from error
         if answer.status != 200:
-            raise self._refused(answer, path)
+            said = answers.message(answer.body, answer.encoding)
+            raise self._refused(answer.status, said, path, answers.retry_after(answer.retry_after))
         return answer
 
-    def _read(self, answer: Answer, read: Callable[[Any], T], most: int) -> T:
-        """read(the JSON of an answer); Failed for whatever it raises: the one catch-all around every reader."""
+    def _shaped(self, read: Callable[[], T]) -> T:
+        """read(); Failed for whatever it raises: the one catch-all around every reader."""
         try:
-            return read(answers.read_json(answer.body, answer.encoding, most))
+            return read()
         except Illegible as error:
-            raise _unreadable(error) from error
+            raise unreadable(error) from error
         except (Failed, GSIError):
             raise
         except Exception as error:
@@ -224,43 +264,8 @@ class Transport:
                 fix="Check that the server speaks this API, and its version",
             ) from error
 
-    def _refused(self, answer: Answer, path: str) -> Failed:
-        """What a status other than 200 means."""
-        status, said = answer.status, self.shown(answers.message(answer.body, answer.encoding))
-        said = f": {said}" if said else ""
-        if status in _BUSY:
-            after = answers.retry_after(answer.retry_after)
-            again = after <= self._reach.longest_retry_after
-            fix = "Send fewer requests at a time, or add replicas" if status == 429 else "Look into the server's log"
-            return Failed(f"status {status}{said}", BackendUnavailable, fix=fix, again=again, after=after, down=True)
-        if status in (401, 403):
-            variable = self._reach.api_key_env
-            fix = f"Set the environment variable {variable} to the server's key (?api_key_env=NAME for another)"
-            return Failed(f"status {status}: the server wants a key, or another one", ConfigError, fix=fix, again=False)
-        if status == 404:
-            fix = "Check MODEL and the path in the spec against what the server lists (GET /v1/models)"
-            return Failed(f"status 404 for {path}{said}", SpecError, fix=fix, again=False)
-        if 300 <= status < 400:
-            fix = "Write the address that it redirects to: none is followed, since a key must not reach another server"
-            return Failed(f"status {status}, a redirect", SpecError, fix=fix, again=False)
-        if any(word in said.lower() for word in ("context", "too long", "maximum model length", "max_model_len")):
-            fix = "Lower max_steps, max_tokens or max_step_tokens, or start the server with a longer context"
-            return Failed(f"the request does not fit{said}", ConfigError, fix=fix, again=False)
-        return Failed(f"status {status}{said}", BackendError, fix="Change what the server names", again=False)
-
-
-def _unreadable(error: Illegible) -> Failed:
-    return Failed(str(error), fix="Look into the server's log, and at proxies before it", down=True)
-
-
-def _late(what: str) -> Failed:
-    return Failed(
-        f"no {what}",
-        BackendUnavailable,
-        fix="Raise ?timeout=SECONDS (an attempt) or ?deadline=SECONDS (all of them), or look whether the server is "
-        "overloaded",
-        down=True,
-    )
+    def _refused(self, status: int, words: str, path: str, after: float = 0.0) -> Failed:
+        return refused(status, self.shown(words), path, after, self._reach)
 
 
 def _written(body: Any, what: str) -> bytes | None:

@@ -6,12 +6,14 @@ sampled tokens): tempered.py turns those of the k most likely tokens into log π
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
+from functools import cached_property, partial
 from hashlib import blake2b
 from math import fsum, inf
-from typing import Literal
+from typing import Any, Literal
 
+from gsi_node.cancel import together
 from gsi_node.core.rng import Stream
 from gsi_node.ends import StepEnds, check_reached
 from gsi_node.errors import ConfigError, InvalidLogProb, LawMismatch
@@ -19,10 +21,10 @@ from gsi_node.identity import fingerprint_of
 from gsi_node.models.servers.client import ModelClient
 from gsi_node.models.servers.dialect import Dialect, DrawRequest
 from gsi_node.models.servers.http import Transport
-from gsi_node.models.servers.replica import Failed
+from gsi_node.models.servers.rows import CutRow, RowStream, cut
 from gsi_node.models.servers.tempered import TopK, check_temperature, tempered_sum
 from gsi_node.text.tokens import Tokenized, Tokens
-from gsi_node.types import Ids, Key, Prefix, SamplingLaw, Score, Step
+from gsi_node.types import PARAGRAPH, Ends, Ids, Key, Prefix, SamplingLaw, Score, Step
 
 LogProbsMode = Literal["raw", "processed", "unknown"]
 
@@ -35,7 +37,8 @@ class ServerModel(Tokenized, ModelClient):
     (vLLM's default cap is 20). names: under which its answers may come. served: what the server calls the model where
     no name is asked for. context: tokens the server takes, None where unknown. reported: whether sampled tokens'
     log-probabilities are those at temperature 1 ("raw") or under the sampling law ("processed"). unscored: why the
-    server cannot score, if it cannot. The last five, and `findings`, are what probe.py found out.
+    server cannot score, if it cannot. stops: whether it ends a row at the ids that it is told. The last six, and
+    `findings`, are what probe.py found out. probe_ends: what it says of a rule of step ends.
     """
 
     def __init__(
@@ -62,6 +65,9 @@ class ServerModel(Tokenized, ModelClient):
         self.context = context
         self.reported: LogProbsMode = reported
         self.unscored: str | None = None
+        self.stops = True
+        self.probe_ends: Callable[[Ends], Coroutine[Any, Any, str]] | None = None
+        self._probed = {PARAGRAPH}
         self.findings: tuple[str, ...] = ()
 
     @cached_property
@@ -80,16 +86,11 @@ class ServerModel(Tokenized, ModelClient):
         )
 
     def supports(self, law: SamplingLaw) -> None:
-        """0 < T ≤ 1, top_p = 1, and ends that its tokens write; else LawMismatch."""
-        check_temperature(law.temperature)
-        if law.top_p < 1.0:
-            raise LawMismatch(
-                f"{self.name}: top_p is {law.top_p}, but a server does not tell log-probabilities within "
-                "a nucleus: set top_p to 1"
-            )
-        if law.max_step_tokens < 1:
-            raise LawMismatch(f"max_step_tokens is {law.max_step_tokens}; a step needs room for at least one token")
-        check_reached(self, law)
+        """0 < T ≤ 1, top_p = 1, and ends that its tokens write; else LawMismatch. A new rule of step ends is tried."""
+        self._check(law)
+        if self.probe_ends is not None and law.ends not in self._probed:
+            self.findings += (self.transport.wait(self.probe_ends(law.ends)),)
+            self._probed.add(law.ends)
 
     def check_ratio(self, law: SamplingLaw) -> None:
         """LawMismatch where this server cannot take part in π_B/π_S under `law`, as draft or as base."""
@@ -104,21 +105,46 @@ class ServerModel(Tokenized, ModelClient):
                 "temperature; set temperature to 1, or sampled=raw or sampled=processed in the spec"
             )
 
-    async def draw(self, ids: Ids, n: int, key: Key, law: SamplingLaw) -> list[list[TopK]]:
+    async def draw(self, ids: Ids, n: int, key: Key, law: SamplingLaw) -> list[CutRow]:
         """n rows of sampled tokens, each up to its first END, as the server reports them."""
         limit = min(law.max_step_tokens, self._room(ids, 1))
         ends = self.step_ends(law)
         k = 1 if law.temperature == 1.0 or self.reported == "processed" else self.top_k
         draw = DrawRequest(ids, [seed(key, i) for i in range(n)], law.temperature, limit, ends.sure_ids, k)
         what = f"sampling {n} steps after {len(ids)} tokens (seed {draw.seeds[0]})"
+        if self.streams(ends):
+            return await self._follow(draw, ends, what)
 
-        def read(answer: object) -> list[list[TopK]]:
-            rows = self.dialect.read_samples(answer, self.names, draw)
-            return [_until_stop(tokens, stopped, draw, ends) for tokens, stopped in rows]
+        def read(answer: object) -> list[CutRow]:
+            return [cut(drawn, limit, ends) for drawn in self.dialect.read_samples(answer, self.names, draw)]
 
         entries = n * (len(ids) + limit * (k + 2))
         body = self.dialect.sampling(self.model, draw)
         return await self.transport.ask(self.dialect.path, body, read, what, entries=entries)
+
+    async def _follow(self, draw: DrawRequest, ends: StepEnds, what: str) -> list[CutRow]:
+        """`draw` as streams, a request a row, each of which is left at its END."""
+        deadline = self.transport.deadline()
+        entries = len(draw.ids) + draw.limit * (draw.k + 2) * (2 + draw.limit // 8)  # an event may list a row anew
+
+        def follow(row: DrawRequest) -> Coroutine[Any, Any, CutRow]:
+            body = {**self.dialect.sampling(self.model, row), "stream": True}
+            begin = partial(RowStream, self.dialect, self.names, row, ends)
+            return self.transport.follow(self.dialect.path, body, begin, what, entries=entries, deadline=deadline)
+
+        return await together(map(follow, self.dialect.rows(draw)))
+
+    def streams(self, ends: StepEnds) -> bool:
+        """Whether rows are streamed: where the tokenizer writes one of the ends, between two letters, with a last token
+        that is no stop id, so that the server would run on; or where the server stops at no id."""
+        stop_ids = frozenset(ends.sure_ids)
+
+        def runs_on(end: str) -> bool:
+            ids = self.tokens.codec.encode_marked(f"a{end}a")
+            length = ends.length(ids)
+            return length is None or ids[length - 1] not in stop_ids
+
+        return any(not self.stops or runs_on(end) for end in ends.ends.strings)
 
     async def list_given(self, ids: Ids, rows: Sequence[Ids], k: int) -> list[list[TopK]]:
         """The k most likely tokens at every position of given rows, at temperature 1."""
@@ -131,37 +157,49 @@ class ServerModel(Tokenized, ModelClient):
         entries = sum(len(ids) + len(row) for row in rows) * (k + 2)
         return await self.transport.ask(self.dialect.path, body, read, what, entries=entries)
 
+    def _check(self, law: SamplingLaw) -> None:
+        check_temperature(law.temperature)
+        if law.top_p < 1.0:
+            raise LawMismatch(
+                f"{self.name}: top_p is {law.top_p}, but a server does not tell log-probabilities within "
+                "a nucleus: set top_p to 1"
+            )
+        if law.max_step_tokens < 1:
+            raise LawMismatch(f"max_step_tokens is {law.max_step_tokens}; a step needs room for at least one token")
+        check_reached(self, law)
+
     async def _sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
-        self.supports(law)
+        self._check(law)
         if n < 1:
             raise ConfigError(f"n is {n}; ask for at least one candidate")
         drawn = await self.draw(self.tokens.prefix_ids(prefix), n, key, law)
-        return [self._step(prefix, tokens, law) for tokens in drawn]
+        return [self._step(prefix, row, law) for row in drawn]
 
     async def _score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
-        self.supports(law)
+        self._check(law)
         if self.unscored is not None:
             raise LawMismatch(f"{self.name}: {self.unscored}")
-        rows = self.tokens.rows(steps)
-        if not rows:
-            return []
-        ids = self.tokens.prefix_ids(prefix)
-        self._room(ids, max(map(len, rows)))
-        unique = list(dict.fromkeys(rows))
-        k = 1 if law.temperature == 1.0 else self.top_k
-        given = await self.list_given(ids, unique, k)
-        known = {row: self._under(tokens, k, law.temperature) for row, tokens in zip(unique, given, strict=True)}
-        ends = self.step_ends(law)
-        return [Score(-inf) if ends.beyond(row) else known[row] for row in rows]
+        rows, ends = self.tokens.rows(steps), self.step_ends(law)
+        unique = [row for row in dict.fromkeys(rows) if not ends.beyond(row)]
+        known = dict.fromkeys(rows, Score(-inf))
+        if unique:
+            ids = self.tokens.prefix_ids(prefix)
+            self._room(ids, max(map(len, unique)))
+            k = 1 if law.temperature == 1.0 else self.top_k
+            for row, tokens in zip(unique, await self.list_given(ids, unique, k), strict=True):
+                known[row] = self._under(tokens, k, law.temperature)
+        return [known[row] for row in rows]
 
-    def _step(self, prefix: Prefix, tokens: list[TopK], law: SamplingLaw) -> Step:
+    def _step(self, prefix: Prefix, row: CutRow, law: SamplingLaw) -> Step:
+        tokens = row.tokens
         if self.reported == "processed" or law.temperature == 1.0:
             score = Score(fsum(token.listed[token.id] for token in tokens))
         else:
             score = self._under(tokens, self.top_k, law.temperature)
         if score.log_prob == -inf:
             raise InvalidLogProb(f"{self.name}: it sampled a step that it gives probability zero")
-        return self.tokens.step(prefix, tuple(token.id for token in tokens), *score)
+        step = self.tokens.step(prefix, tuple(token.id for token in tokens), *score)
+        return replace(step, beyond=row.beyond)
 
     def _under(self, tokens: list[TopK], k: int, temperature: float) -> Score:
         try:
@@ -185,22 +223,3 @@ class ServerModel(Tokenized, ModelClient):
 def seed(key: Key, candidate: int) -> int:
     """The integer seed of a candidate: 53 bits from its keyed stream, which JSON and int64 hold exactly."""
     return int(Stream(key, candidate).uniform() * 2**53)
-
-
-def _until_stop(tokens: list[TopK], stopped: bool, draw: DrawRequest, ends: StepEnds) -> list[TopK]:
-    """The tokens up to the first END: a server that does not stop there has drawn from the same law further."""
-    if len(tokens) > draw.limit:
-        raise Failed(f"a step has {len(tokens)} tokens where {draw.limit} were asked for at most")
-    length = ends.length(token.id for token in tokens)
-    if length is not None:
-        return tokens[:length]
-    if stopped:
-        last = tokens[-1].id if tokens else None
-        raise Failed(
-            f"a step ended at token {last}, which is no step end of this run, or its end token was left out",
-            fix="Give ?tokenizer=FOLDER with the served model's tokenizer and generation_config.json",
-            again=False,
-        )
-    if len(tokens) != draw.limit:
-        raise Failed(f"a step ended after {len(tokens)} of {draw.limit} tokens without a step end")
-    return tokens

@@ -1,7 +1,8 @@
 """At start-up: reach a server, and find out what it can do, before a run depends on it.
 
-Checked: the served name, the context length, the tokenizer against the server's own, returned token ids, seeds, and the
-scorer against the sampler on the same ids, which also tells whether sampled log-probabilities include the temperature.
+Checked: the served name, the context length, the tokenizer against the server's own, returned token ids, seeds, stop
+ids, the rule by which steps end (paragraphs now, another one when a run first asks for it), and the scorer against the
+sampler on the same ids, which also tells whether sampled log-probabilities include the temperature.
 Every further replica must give the first one's numbers (reference.py), now or, if it is down, before it is first used.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,9 +24,10 @@ from gsi_node.models.servers.reach import USUAL as REACH
 from gsi_node.models.servers.reach import Reach
 from gsi_node.models.servers.reference import KEY, LAW, ROWS, TOLERANCE, Reference, look, same
 from gsi_node.models.servers.replica import Replica
+from gsi_node.models.servers.rows import CutRow
 from gsi_node.text.prompt import USUAL, PromptSettings
 from gsi_node.text.tokens import Tokens
-from gsi_node.types import Ids, Prefix
+from gsi_node.types import PARAGRAPH, Ends, Ids, Prefix
 
 _log = logging.getLogger("gsi_node.server")
 _TEXT = "Step 1: So the sum is 12+3*45 = 147.\n\nIt's 1/2.\n\n"
@@ -93,8 +96,9 @@ async def _probe(model: ServerModel) -> list[str]:
             first.set_aside()
         finally:
             model.transport = whole
-    first.checked = time.monotonic()
+    first.checked = first.heard = time.monotonic()
     whole.check = partial(_again, model, reference)
+    model.probe_ends = partial(_ends, model, reference)
     for replica in whole.replicas:
         if replica is not first:
             findings.append(await _compare(model, reference, whole, replica))
@@ -141,7 +145,7 @@ async def _examine(model: ServerModel, findings: list[str]) -> Reference:
             model.unscored = str(error)
             found = await look(model, ids)
         if context is ids:
-            findings += await _draws(model, found)
+            findings += [*await _draws(model, found), await _stops(model, found), await _ends(model, found, PARAGRAPH)]
         if (gaps := found.gaps) is None:
             findings.append("given steps CANNOT be scored: not usable as draft or base of a method with a ratio")
             return found
@@ -168,11 +172,39 @@ async def _draws(model: ServerModel, found: Reference) -> list[str]:
     for row in found.drawn:
         model.tokens.check(row)
     again = await model.draw(found.ids, ROWS, KEY, LAW)
-    rows = tuple(tuple(token.id for token in row) for row in again)
+    rows = _ids(again)
     same_rows = (
         "seeds are honoured" if rows == found.drawn else "seeds are NOT honoured: a run cannot be repeated exactly"
     )
     return ["token ids come back", same_rows]
+
+
+async def _stops(model: ServerModel, found: Reference) -> str:
+    """Whether a row ends at a stop id, which comes back as its last token: with all ids that were drawn as such."""
+    stop_ids = tuple(sorted({*model.eos_ids, *(i for row in found.drawn for i in row)}))
+    rows = await model.draw(found.ids, ROWS, KEY, replace(LAW, eos_ids=stop_ids))
+    model.stops = not any(row.beyond for row in rows)
+    if model.stops:
+        return "stop ids end a step, and come back as its last token"
+    return "stop ids do NOT end a step: every answer with a step end is streamed, and left there"
+
+
+async def _ends(model: ServerModel, found: Reference, ends: Ends) -> str:
+    """How steps end by a rule. They are drawn as in a run, and must be the rows that were drawn without one, cut."""
+    step_ends = model.step_ends(replace(LAW, ends=ends))
+    rows = _ids(await model.draw(found.ids, ROWS, KEY, replace(LAW, ends=ends)))
+    ended = sum(step_ends.length(row) is not None for row in rows)
+    how = "streamed, and left there" if model.streams(step_ends) else "whole"
+    same_rows = rows == tuple(row[: step_ends.length(row)] for row in found.drawn)
+    return (
+        f"steps end at {', '.join(map(repr, ends.strings)) or 'a number of tokens'}: {len(step_ends.sure_ids)} stop "
+        f"ids, answers are {how}; {ended} of {ROWS} short steps came to an end"
+        f"{'' if same_rows else ', and they are OTHER steps than those of the same seeds without ends'}"
+    )
+
+
+def _ids(rows: Sequence[CutRow]) -> tuple[Ids, ...]:
+    return tuple(tuple(token.id for token in row.tokens) for row in rows)
 
 
 async def _vocabulary(model: ServerModel, one: Transport) -> str:

@@ -17,9 +17,9 @@ from gsi_node.models.servers.dialect import Card
 from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.model import LogProbsMode, ServerModel
 from gsi_node.models.servers.tempered import TopK, tempered_sum
-from gsi_node.types import Ids, Key, SamplingLaw
+from gsi_node.types import Ends, Ids, Key, SamplingLaw
 
-LAW = SamplingLaw(temperature=0.5, max_step_tokens=12)
+LAW = SamplingLaw(temperature=0.5, max_step_tokens=12, ends=Ends(()))
 ROWS = 8
 TOLERANCE = 0.1
 """Nats a token of the steps at hand: bfloat16 servers differ by hundredths between decoding and prefill."""
@@ -64,7 +64,7 @@ class Reference:
 
 async def look(model: ServerModel, ids: Ids, also: Sequence[Ids] = ()) -> Reference:
     """Draw steps after `ids`, and score them and the rows of `also`. Raises LawMismatch where it cannot score."""
-    drawn = await model.draw(ids, ROWS, KEY, LAW)
+    drawn = [row.tokens for row in await model.draw(ids, ROWS, KEY, LAW)]
     rows = tuple(tuple(token.id for token in row) for row in drawn)
     if model.unscored is not None:
         return Reference(ids, rows, {(): drawn[0][:1]}, None)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from math import inf
 
 from gsi_node.errors import BackendError, GSIError
 
@@ -35,7 +36,8 @@ class Replica:
     """One server. proxy: by which it is reached, None directly. outstanding: requests under way. rest: seconds it was
     last set aside for, until `resting`.
 
-    checked: when it was last seen to be what it was at start-up (monotonic seconds); None since it failed.
+    checked: when it was last seen to be what it was at start-up (monotonic seconds); None since it failed. heard: when
+    an answer of it last counted.
     """
 
     url: str
@@ -44,12 +46,13 @@ class Replica:
     rest: float = 0.0
     resting: float = 0.0
     checked: float | None = None
+    heard: float = -inf
     checking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def begin_anew(self) -> None:
         """Forget requests, failures and checks: what a fork left under way is not this process's."""
         self.outstanding, self.rest, self.resting, self.checked = 0, 0.0, 0.0, None
-        self.checking = asyncio.Lock()
+        self.checking, self.heard = asyncio.Lock(), -inf
 
     def set_aside(self) -> None:
         """Ask it no more for twice as long as before, and only after a check."""

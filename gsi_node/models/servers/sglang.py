@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gsi_node.models.servers.dialect import (
     NEUTRAL,
     Card,
+    Drawn,
     DrawRequest,
     agree,
     listing,
@@ -56,19 +58,15 @@ class SGLang:
             "stream": False,
         }
 
-    def read_samples(self, answer: Any, names: Collection[str], draw: DrawRequest) -> list[tuple[list[TopK], bool]]:
-        result = []
-        for one in _as_many(answer, [draw.ids] * len(draw.seeds)):
-            meta = one["meta_info"]
-            tops, own = meta["output_top_logprobs"], meta["output_token_logprobs"]
-            ids = [token_id(entry[1]) for entry in own]
-            if one.get("output_ids"):
-                agree("output_ids", one["output_ids"], ids)
-            if len(ids) != len(tops):
-                raise Failed(f"{len(ids)} tokens came with {len(tops)} lists of log-probabilities")
-            listed = [_sglang_listed(top, entry) for top, entry in zip(tops, own, strict=True)]
-            result.append((tokens_of(ids, listed), meta["finish_reason"]["type"] == "stop"))
-        return result
+    def read_samples(self, answer: Any, names: Collection[str], draw: DrawRequest) -> list[Drawn]:
+        return [_drawn(one) for one in _as_many(answer, [draw.ids] * len(draw.seeds))]
+
+    def rows(self, draw: DrawRequest) -> list[DrawRequest]:
+        return [replace(draw, seeds=[seed]) for seed in draw.seeds]
+
+    def read_event(self, event: Any, names: Collection[str], row: DrawRequest, drawn: Drawn) -> Drawn:
+        (one,) = _as_many(event, [row.ids])
+        return _drawn(one, drawn.tokens)
 
     def scoring(self, model: str, ids: Ids, rows: Sequence[Ids], k: int) -> Any:
         return {
@@ -105,6 +103,25 @@ def _as_many(answer: Any, prompts: Sequence[Ids]) -> list[Any]:
         if read is not None and read != len(prompt):
             raise Failed(f"it read {read!r:.20} tokens where {len(prompt)} were sent", again=False)
     return found
+
+
+def _drawn(one: Any, before: list[TopK] | None = None) -> Drawn:
+    """The row of an answer, or of an event, which lists its tokens from the first or from those known `before` on."""
+    meta = one["meta_info"]
+    tops, own, ended = meta["output_top_logprobs"], meta["output_token_logprobs"], meta["finish_reason"] or {}
+    ids = [token_id(entry[1]) for entry in own]
+    if said := one.get("output_ids"):
+        agree("output_ids", said, ids if before is None else ids[-len(said) :])
+    if len(ids) != len(tops):
+        raise Failed(f"{len(ids)} tokens came with {len(tops)} lists of log-probabilities")
+    listed = [_sglang_listed(top, entry) for top, entry in zip(tops, own, strict=True)]
+    why, tokens = ended.get("matched"), tokens_of(ids, listed)
+    if before is not None:
+        known = meta.get("completion_tokens", len(ids)) - len(ids)
+        if not 0 <= known <= len(before):
+            raise Failed(f"its event begins at token {known} of a step of which {len(before)} are known")
+        tokens = [*before[:known], *tokens]
+    return Drawn(tokens, ended.get("type"), why if isinstance(why, str) else None)
 
 
 def _sglang_listed(top: Any, own: Sequence[Any]) -> dict[int, float]:

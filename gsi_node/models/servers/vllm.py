@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gsi_node.errors import BackendError, InvalidLogProb, SpecError
 from gsi_node.models.servers.dialect import (
     NEUTRAL,
     Card,
+    Drawn,
     DrawRequest,
     agree,
     listing,
@@ -63,15 +65,20 @@ class VLLM:
             "logprobs": draw.k,
         }
 
-    def read_samples(self, answer: Any, names: Collection[str], draw: DrawRequest) -> list[tuple[list[TopK], bool]]:
-        result = []
-        for choice in _choices(answer, names, [draw.ids] * len(draw.seeds)):
-            tokens, stopped = _openai_tokens(choice), choice["finish_reason"] == "stop"
-            why = choice.get("stop_reason")
-            if stopped and isinstance(why, int) and tokens and tokens[-1].id != why:
-                raise Failed(f"it contradicts itself: it stopped at id {why:d}, and its last one is {tokens[-1].id}")
-            result.append((tokens, stopped))
-        return result
+    def read_samples(self, answer: Any, names: Collection[str], draw: DrawRequest) -> list[Drawn]:
+        return [
+            _drawn(choice, _openai_tokens(choice)) for choice in _choices(answer, names, [draw.ids] * len(draw.seeds))
+        ]
+
+    def rows(self, draw: DrawRequest) -> list[DrawRequest]:
+        return [replace(draw, seeds=[draw.seeds[0] + i]) for i in range(len(draw.seeds))]
+
+    def read_event(self, event: Any, names: Collection[str], row: DrawRequest, drawn: Drawn) -> Drawn:
+        if not event["choices"]:  # of usage alone
+            return drawn
+        (choice,) = _choices(event, names, [row.ids])
+        tokens = _openai_tokens(choice) if choice.get("token_ids") != [] else []
+        return _drawn(choice, [*drawn.tokens, *tokens])
 
     def scoring(self, model: str, ids: Ids, rows: Sequence[Ids], k: int) -> Any:
         return {
@@ -131,6 +138,13 @@ def _choices(answer: Any, names: Collection[str], prompts: Sequence[Ids]) -> lis
         if (said := choice.get("prompt_token_ids")) is not None:
             agree("prompt_token_ids", said, prompt)
     return choices
+
+
+def _drawn(choice: Any, tokens: list[TopK]) -> Drawn:
+    why, ended = choice.get("stop_reason"), choice["finish_reason"]
+    if ended == "stop" and isinstance(why, int) and tokens and tokens[-1].id != why:
+        raise Failed(f"it contradicts itself: it stopped at id {why:d}, and its last one is {tokens[-1].id}")
+    return Drawn(tokens, ended, why if isinstance(why, str) else None)
 
 
 def _openai_tokens(choice: Any) -> list[TopK]:
