@@ -23,4 +23,4 @@ def as_answer(prefix: Prefix, step: Step) -> tuple[Prefix, Step]:
 
 
 def _behind(step: Step) -> Step:
-    return replace(step, text=step.text[step.thought :], thought=0)
+    return replace(step, text=step.text[step.thought :].lstrip(), thought=0)

@@ -14,6 +14,7 @@ import pytest
 
 from gsi_node.cli.__main__ import main
 from gsi_node.tools import doctor
+from gsi_node.types import Thinking
 from tests.graph import world
 from tests.miniature import miniature_tokenizer
 from tests.models.serving import MODEL, Bigram, Server
@@ -128,3 +129,22 @@ def test_a_fault_of_the_machine_is_a_finding(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(parts["base"], "sample", out_of_memory)
     well, text = examine(monkeypatch, parts)
     assert not well and "base noise: CUDA out of memory" in text
+
+
+def test_the_budgets_of_models_that_think(monkeypatch: pytest.MonkeyPatch) -> None:
+    def thinking(**fields: Any) -> tuple[bool, str]:
+        parts = world.models()
+        for role in ("draft", "base"):
+            parts[role].thinking = Thinking(1, 2, False, (2,))
+        return examine(monkeypatch, parts, **fields)
+
+    well, text = thinking()
+    assert not well and "thinking     before an answer about 172 paragraphs, 8,000 to 32,000 tokens" in text
+    assert "temperature 0.6, here it is 0.7" in text
+    assert "  - budgets: max_steps 64 and max_tokens 4096 end most runs within the thinking: set max_steps" in text
+    for fields in ({"max_steps": 172}, {"max_tokens": 8192}, {"max_thinking_tokens": 4096}):
+        assert not thinking(**fields)[0]
+    for enough in ({"max_steps": 172, "max_tokens": 8192}, {"max_thinking_tokens": 4095}):
+        well, text = thinking(**enough)
+        assert well and "thinking     before" in text
+    assert "thinking" not in examine(monkeypatch, world.models())[1]
