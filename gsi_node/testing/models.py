@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any, Literal
 
 from gsi_node.bases import require_model
 from gsi_node.errors import BackendError, ContractBroken
-from gsi_node.protocols import StepModel, ask
-from gsi_node.types import Key, Prefix, SamplingLaw, Step
+from gsi_node.protocols import DecodingModel, StepModel, TokenModel, ask
+from gsi_node.types import Ends, Key, Prefix, SamplingLaw, Step
 
 KEY = Key(7, "contract", 0, "draft")
 LAW = SamplingLaw(max_step_tokens=24)
 _ABOVE_ONE = 1e-3  # nats a step: what float32 rounding may put above log 1
 _KEYS = 16
 _SIGMAS = 5.0
+_MARKUP = re.compile(r"<.*>|\[.*\]", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,23 +194,50 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def check_step_ends(subject: Subject) -> None:
-    """Steps end at their first end, which belongs to them, or are cut at max_step_tokens; EOS is no text."""
-    model, ended = subject.make(), 0
-    ends = getattr(model, "step_ends", lambda law: None)(subject.law)
+    """A step ends with the first token after which the text of its own tokens holds an end of the law, or with EOS, or
+    it is cut at max_step_tokens; that token belongs to it, and EOS is no text. What goes on behind an end scores −inf.
+
+    Where that is, is searched in the texts that `step_of` makes of its tokens; of a model without it, in whole steps.
+    """
+    model, ended, beyond = subject.make(), 0, []
     for position, prefix in enumerate(walk(model, subject, 2)):
         for step in model.sample(prefix, 16, Key(1, "ends", position, "draft"), subject.law):
-            last = step.token_ids[-1]
+            ids, last = step.token_ids, step.token_ids[-1]
             if subject.eos is not None:
                 require(step.finished == (last == subject.eos), f"finished={step.finished}, but it ends with id {last}")
-            if subject.cuts and ends is not None:
-                length = ends.length(step.token_ids)
-                require(length in (None, len(step.token_ids)), f"{step} goes on after a step end")
-                full = len(step.token_ids) == subject.law.max_step_tokens
-                require(length is not None or full, f"{step} ends before its end, and is not cut")
-                ended += length is not None
-            require(not (step.finished and step.text.endswith("\n\n")), f"{step} ends the response with a blank line")
-    required = subject.cuts and ends is not None
-    require(ended > 0 or not required, "no step came to its end: give a law with more tokens a step")
+            require({*ids[:-1]}.isdisjoint(model.eos_ids), f"{step} goes on after EOS")
+            length = _first_end(model, step, subject)
+            if length is None:
+                continue
+            require(length >= len(ids), f"{step} goes on after a step end, its token {length}")
+            full = subject.cuts and len(ids) == subject.law.max_step_tokens
+            require(length == len(ids) or step.finished or full, f"{step} ends before its end, and is not cut")
+            ended += step.finished or length == len(ids)
+            if length == len(ids) and not step.finished:
+                beyond.append(replace(step, token_ids=(*ids, ids[0])))
+            require(not (step.finished and length == len(ids)), f"{step} ends the response with a step end")
+    require(ended > 0 or not subject.law.ends.strings, "no step came to its end: give a law with more tokens a step")
+    if isinstance(model, TokenModel) and beyond:
+        worst = max(score.log_prob for score in model.score(Prefix(subject.problem), beyond, subject.law))
+        require(worst == -math.inf, f"a step that goes on after its end scores {worst}, not -inf")
+
+
+def _first_end(model: StepModel, step: Step, subject: Subject) -> int | None:
+    """Tokens up to the first end in the text; more than there are where it holds none. None: nobody can tell."""
+    ends, ids, never = subject.law.ends, step.token_ids, len(step.token_ids) + 1
+    if not isinstance(model, DecodingModel):
+        return len(ids) if _holds(step.text, ends) else never
+    texts = [model.step_of(Prefix(subject.problem), ids[:count], 0.0).text for count in range(1, len(ids) + 1)]
+    words = [text[len(before) :] for before, text in pairwise(("", *texts))]
+    if any(_MARKUP.fullmatch(word) and (ends.after_text or _holds(word, ends)) for word in words):
+        return None  # a control token, which is no text and behind which a step is blank again; or an ordinary word
+    return next((count for count, text in enumerate(texts, 1) if _holds(text, ends)), never)
+
+
+def _holds(text: str, ends: Ends) -> bool:
+    """Whether an end stands in the text, by the rule of `Ends`."""
+    stops = (at + len(end) for end in ends.strings for at in range(len(text)) if text.startswith(end, at))
+    return any(not ends.after_text or text[:stop].strip(" \t\n\r\v\f") for stop in stops)
 
 
 def check_cut(subject: Subject) -> None:

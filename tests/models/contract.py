@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from gsi_node.protocols import StepModel
 from gsi_node.specs.load import load_model
+from gsi_node.step.speculate import SpeculativeModel
 from gsi_node.tables.models import EOS_ID, TableModel
 from gsi_node.testing.models import KEY, LAW, Subject
-from gsi_node.types import Prefix, SamplingLaw
+from gsi_node.types import Ends, Prefix, SamplingLaw
 from tests.miniature import Miniatures
+from tests.token_world import tables
 
 HOT = SamplingLaw(temperature=2.0, max_step_tokens=24)  # the shipped models are sure of themselves
 
 
-__all__ = ["BACKENDS", "CUDA", "KEY", "LAW", "Backend"]
+__all__ = ["BACKENDS", "CUDA", "KEY", "LAW", "RULED", "Backend"]
 GPU = [("llama", "float32", 2e-3), ("qwen2", "float64", 1e-9), ("gpt2", "float64", 1e-9)]
 
 
@@ -66,6 +68,28 @@ BACKENDS = [
     Backend("pocket-base", lambda _: load_model("pocket:base"), 1e-4, HOT),
     Backend("table", lambda _: TableModel(_table), 1e-6, eos=EOS_ID, cuts=False),
 ]
+
+
+RULES: dict[str, Callable[[SamplingLaw], SamplingLaw]] = {
+    "paragraph": lambda law: law,
+    "line": lambda law: replace(law, ends=Ends(("\n",), after_text=True)),
+    "tokens:3": lambda law: replace(law, ends=Ends(()), max_step_tokens=3),
+    "list": lambda law: replace(law, ends=Ends(("b", ".\n\na"))),
+}
+
+
+def _ruled(backend: Backend, rule: str) -> Backend:
+    return replace(backend, name=f"{backend.name}-{rule}", law=RULES[rule](backend.law))
+
+
+DRAFTED = Backend("drafted", lambda _: SpeculativeModel(*tables()), 1e-9)
+LINES = Backend("table", lambda _: TableModel({"\na\n": 0.5, "b\n": 0.25, "c": 0.25}), 1e-6, eos=EOS_ID, cuts=False)
+RULED = [
+    *(_ruled(b, rule) for b in BACKENDS if b.name in ("llama-float64", "pocket-draft") for rule in (*RULES,)[1:]),
+    *(_ruled(DRAFTED, rule) for rule in RULES),
+    _ruled(LINES, "line"),
+]
+"""Backends under other rules of where a step ends; and what is drafted token by token, under each."""
 
 
 CUDA = [

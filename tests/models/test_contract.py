@@ -16,11 +16,11 @@ from gsi_node.engine.seats import Group
 from gsi_node.errors import ConfigError, ContractBroken
 from gsi_node.models import transformers as module
 from gsi_node.protocols import StepModel
-from gsi_node.testing.models import CHECKS, Subject, check_cut, close, scores
+from gsi_node.testing.models import CHECKS, Subject, check_cut, check_score_is_log_prob, check_step_ends, close, scores
 from gsi_node.types import Key, Prefix, SamplingLaw
 from tests.miniature import Miniatures
 from tests.models import contract
-from tests.models.contract import BACKENDS, Backend
+from tests.models.contract import BACKENDS, RULED, Backend
 
 LLAMA = BACKENDS[0]
 
@@ -35,6 +35,12 @@ LLAMA = BACKENDS[0]
     ],
 )
 def test_contract(backend: Backend, check: Callable[[Subject], None], miniatures: Miniatures) -> None:
+    check(backend.subject(miniatures))
+
+
+@pytest.mark.parametrize("backend", RULED, ids=lambda backend: backend.name)
+@pytest.mark.parametrize("check", [check_score_is_log_prob, check_step_ends], ids=lambda check: check.__name__)
+def test_contract_under_every_rule(backend: Backend, check: Callable[[Subject], None], miniatures: Miniatures) -> None:
     check(backend.subject(miniatures))
 
 

@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 
 from gsi_node import StepModelBase
-from gsi_node.ends import StepEnds
-from gsi_node.errors import ConfigError, ContractBroken, GSIError
+from gsi_node.errors import ConfigError, ContractBroken, GSIError, LawMismatch
+from gsi_node.step.check import check_models
+from gsi_node.step.config import GSIConfig
+from gsi_node.step.context import Models
 from gsi_node.tables.models import TokenTable
 from gsi_node.testing import CHECKS, Subject, check_step_model
 from gsi_node.testing import models as checks
-from gsi_node.types import Ends, Key, Prefix, SamplingLaw, Score, Step
+from gsi_node.testing.models import LAW
+from gsi_node.types import PARAGRAPH, Ends, Key, Prefix, SamplingLaw, Score, Step
 
 TOKENS = ("a", "b", ".\n\n", "<eos>")
 
@@ -34,8 +37,11 @@ class Sound(StepModelBase):
     def __init__(self) -> None:
         self.table = TokenTable(TOKENS, table, eos=3)
 
-    def step_ends(self, law: SamplingLaw) -> StepEnds:
-        return self.table.step_ends(law)
+    def supports(self, law: SamplingLaw) -> None:
+        self.table.supports(law)
+
+    def step_of(self, prefix: Prefix, token_ids: Sequence[int], log_prob: float) -> Step:
+        return self.table.step_of(prefix, token_ids, log_prob)
 
     def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
         return self.table.sample(prefix, n, key, law)
@@ -131,6 +137,24 @@ class GoesOn(Sound):
         return super().sample(prefix, n, key, replace(law, ends=Ends(())))
 
 
+class EndsEarly(Sound):
+    def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
+        return super().sample(prefix, n, key, replace(law, ends=Ends(("b", *law.ends.strings))))
+
+
+class AlwaysParagraphs(Sound):
+    def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
+        return super().sample(prefix, n, key, replace(law, ends=PARAGRAPH))
+
+
+class BlankLines(Sound):
+    def __init__(self) -> None:
+        self.table = TokenTable(("a", "\n", ".\n", "<eos>"), table, eos=3)
+
+    def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
+        return super().sample(prefix, n, key, replace(law, ends=replace(law.ends, after_text=False)))
+
+
 class NotCut(Sound):
     def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
         return super().sample(prefix, n, key, replace(law, max_step_tokens=24))
@@ -188,6 +212,7 @@ MUTANTS: list[tuple[type[Sound], Callable[[Subject], None], str]] = [
     (PairsAlike, checks.check_independent, r"alike \+.* too often for independent ones"),
     (NeverAlike, checks.check_independent, r"alike -.* too often for independent ones"),
     (GoesOn, checks.check_step_ends, "goes on after a step end"),
+    (EndsEarly, checks.check_step_ends, "ends before its end, and is not cut"),
     (EosForgotten, checks.check_step_ends, "finished=False, but it ends with id 3"),
     (NotCut, checks.check_cut, "the longest of 16 steps has .* tokens where max_step_tokens is 1"),
     (OneMissing, checks.check_shape, "2 steps where 3 were asked for"),
@@ -212,6 +237,56 @@ def test_a_mistake_is_caught_by_its_check(kind: type[Sound], check: Callable[[Su
         check(subject(kind))
     with pytest.raises(ContractBroken):
         check_step_model(kind, tolerance=1e-9, eos=3)
+
+
+RULES = {
+    "paragraph": LAW,
+    "line": replace(LAW, ends=Ends(("\n",), after_text=True)),
+    "tokens:3": replace(LAW, ends=Ends(()), max_step_tokens=3),
+    "list": replace(LAW, ends=Ends(("ab", "\n\na"))),
+}
+
+
+@pytest.mark.parametrize("law", RULES.values(), ids=RULES)
+def test_a_sound_model_passes_under_every_rule(law: SamplingLaw) -> None:
+    check_step_model(Sound, tolerance=1e-9, eos=3, law=law)
+    check_step_model(lambda: TokenTable(TOKENS, table, eos=3), tolerance=1e-9, eos=3, law=law)
+
+
+class NoEndScored(TokenTable):
+    """Scores whatever it is given."""
+
+    def score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
+        return super().score(prefix, steps, replace(law, ends=Ends(())))
+
+
+@pytest.mark.parametrize(
+    ("kind", "rule", "told"),
+    [
+        (AlwaysParagraphs, "list", "goes on after a step end|ends before its end"),
+        (AlwaysParagraphs, "tokens:3", "ends before its end"),
+        (GoesOn, "line", "goes on after a step end"),
+        (BlankLines, "line", "ends before its end"),
+    ],
+)
+def test_a_rule_that_is_not_followed_is_caught(kind: type[Sound], rule: str, told: str) -> None:
+    with pytest.raises(ContractBroken, match=told):
+        checks.check_step_ends(Subject(kind, 1e-9, RULES[rule], eos=3))
+
+
+def test_scores_beyond_an_end_are_caught() -> None:
+    with pytest.raises(ContractBroken, match="a step that goes on after its end scores -.*, not -inf"):
+        checks.check_step_ends(Subject(lambda: NoEndScored(TOKENS, table, eos=3), 1e-9, LAW, eos=3))
+
+
+def test_a_model_of_ones_own_has_paragraphs_until_it_says_more() -> None:
+    class Own(Sound):
+        supports = StepModelBase.supports
+
+    Own().supports(LAW)
+    for rule in ("line", "tokens:3", ["a"]):
+        with pytest.raises(LawMismatch, match="Own does not say that its steps end at .*define supports"):
+            check_models(Models(Own()), GSIConfig(method="draft", step_end=rule))
 
 
 def test_every_check_has_a_mutant() -> None:
