@@ -91,7 +91,9 @@ def test_random_vocabularies_and_strings(
 def test_an_end_is_reached_where_some_row_of_tokens_holds_it(tokens: list[bytes | None], strings: list[str]) -> None:
     found, most = StepEnds(Ends(tuple(strings)), tokens, ()), max(len(end.encode()) for end in strings)
     rows = product(range(len(tokens)), repeat=min(most, 6))  # an end of so many bytes takes so many tokens at most
-    assert found.reached == any(first_end(tokens, row, strings, False, ()) is not None for row in rows)
+    wanted = any(first_end(tokens, row, strings, False, ()) is not None for row in rows)
+    assert found.reached == wanted
+    assert StepEnds(Ends(tuple(strings)), [*tokens, b""], (len(tokens),)).reached == wanted  # EOS reaches nothing
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -13,6 +13,7 @@ from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.reach import USUAL, Reach
 from gsi_node.rewards.constant import ConstantWatch
 from gsi_node.rewards.judge_models import ChatModel, LocalGrader, Prompt, ServedGrader
+from gsi_node.rewards.paragraphs import one_paragraph
 from gsi_node.types import Prefix, Step, Turn
 
 PROMPT = """You grade one step of a solution. Judge whether the step is correct and brings the solution forward.
@@ -104,13 +105,13 @@ class JudgeReward:
         ]
 
     def _asking(self, prefix: Prefix, before: Sequence[str], step: str) -> Prompt:
-        texts = "\n\n".join(text.strip() for text in before) or "(nothing yet)"
+        texts = "\n\n".join(one_paragraph(text.strip()) for text in before) or "(nothing yet)"
         turns = [turn._asdict() for turn in prefix.earlier]
         problem = prefix.problem
         if turns and not self._grader.converses:
             told = (*prefix.earlier, Turn("user", problem))
             problem = "\n\n".join(f"{turn.role}: {turn.content}" for turn in told)
-        prompt = self._prompt.safe_substitute(problem=problem, steps=texts, step=step.strip())
+        prompt = self._prompt.safe_substitute(problem=problem, steps=texts, step=one_paragraph(step.strip()))
         return [*turns, {"role": "user", "content": prompt}] if turns and self._grader.converses else prompt
 
     def _rewards(

@@ -45,6 +45,19 @@ async def test_it_is_shown_problem_steps_and_step_as_they_are() -> None:
     assert sorted(seen) == [f"P What is $step 2+2? S two Y {text}" for text in ("So $problem 5.", "So 4.")]
 
 
+def test_a_step_is_shown_as_one_paragraph() -> None:
+    """Steps of another rule hold blank lines, which separate steps in the prompt."""
+    seen: list[str] = []
+
+    def judge(prompt: str) -> str:
+        seen.append(prompt)
+        return "9"
+
+    before = Prefix("p", tuple(Step(text, (1,), 0.0, False) for text in ("a\n\nb.", "\n\n  c\n")))
+    JudgeReward(judge, prompt="$problem|$steps|$step")(before, [Step("d\n \n\n  e.\n\n", (2,), 0.0, False)])
+    assert seen == ["p|a\nb.\n\nc|d\n  e."]
+
+
 def test_empty_steps_are_not_shown() -> None:
     seen: list[str] = []
 

@@ -11,7 +11,7 @@ from gsi_node.rewards.prm.families import FAMILIES
 from gsi_node.rewards.prm.layout import LayoutOptions, StepLayout, bos, marker, start_of_text
 from gsi_node.text.codec import Codec
 from tests.miniature import CHARACTERS
-from tests.rewards.family_models import family_tokenizer
+from tests.rewards.family_models import TEMPLATES, family_tokenizer
 
 PROBLEM = "What is 2+2?"
 
@@ -51,6 +51,16 @@ def test_trl_encodes_every_part_as_a_text_of_its_own() -> None:
 def test_a_byte_level_text_begins_with_no_space_of_its_own() -> None:
     assert start_of_text(Codec(family_tokenizer(None))) == ""
     assert start_of_text(Codec(llama_tokenizer())) == " "
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_a_step_reaches_every_family_as_one_paragraph(family: str) -> None:
+    """Steps of another rule than paragraphs hold blank lines, which in these formats separate steps."""
+    layout = FAMILIES[family].layout(Codec(family_tokenizer(TEMPLATES.get(family))), LayoutOptions(), {})
+    for step, wanted in (("2+2\n\n=4.\n\n", "2+2\n=4."), ("1\n \n\n  2", "1\n  2")):
+        for first in (True, False):
+            assert layout.candidate(step, first) == layout.candidate(wanted, first) != ()
+            assert layout.committed(step, first) == layout.committed(wanted, first)
 
 
 def test_a_layout_of_the_users_own() -> None:

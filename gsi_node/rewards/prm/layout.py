@@ -12,6 +12,7 @@ from itertools import chain
 from typing import Any
 
 from gsi_node.errors import ConfigError
+from gsi_node.rewards.paragraphs import one_paragraph
 from gsi_node.text.chat_template import ChatTemplate
 from gsi_node.text.codec import Codec
 from gsi_node.text.prompt import PromptFormat, PromptSettings, prompt_format
@@ -70,13 +71,13 @@ class StepLayout:
         return None if self.chat is None else self.chat.rendered
 
     def bare(self, text: str) -> str:
-        """The step's text without trailing newlines and end tokens; "" for an empty step."""
+        """The step's text as one paragraph, without trailing newlines and end tokens; "" for an empty step."""
         text = text.rstrip("\n")
         while self.ends and text.endswith(self.ends):
             text = next(text.removesuffix(end) for end in self.ends if text.endswith(end)).rstrip("\n")
         if not text.strip():
             return ""
-        return text.strip() if self.trim else text
+        return one_paragraph(text.strip() if self.trim else text)
 
     def prompt(self, problem: str, earlier: tuple[Turn, ...] = ()) -> Ids:
         """The ids before the first step; at least one. A system turn tells how to solve, and is no matter here."""
