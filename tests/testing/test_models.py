@@ -284,7 +284,7 @@ def test_a_model_of_ones_own_has_paragraphs_until_it_says_more() -> None:
         supports = StepModelBase.supports
 
     Own().supports(LAW)
-    for rule in ("line", "tokens:3", ["a"]):
+    for rule in ("line", "tokens:3", ("a",)):
         with pytest.raises(LawMismatch, match="Own does not say that its steps end at .*define supports"):
             check_models(Models(Own()), GSIConfig(method="draft", step_end=rule))
 
