@@ -2,7 +2,7 @@
 
     9f86d081884c7d65…+tokenizer:2c26b46b68ffc68f+prompt:fcde2b2edba56bf4
 
-Two that differ show by their names in what. Checkpoints and folders of earlier versions hold the first digest alone.
+Two that differ show by their names in what. And the version of the sampling law, by which unfinished runs are told.
 """
 
 from __future__ import annotations
@@ -22,6 +22,12 @@ from types import CodeType, FunctionType, MethodType, ModuleType, SimpleNamespac
 from typing import Any, NamedTuple
 from uuid import uuid4
 
+from gsi_node.errors import ResumeMismatch
+
+SAMPLING_LAW = 2
+"""What checkpoints and run folders hold of the law that their steps were drawn from, beside its settings. 1, of which
+they hold nothing: a step ended at one token that contains a blank line, not where tokens together write one."""
+
 _PART = re.compile(r"\+[a-z]+:[0-9a-f]{16}(?![0-9a-f])")
 _LATEST = re.compile(r"\+conversation:[0-9a-f]{16}(?![0-9a-f])")
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
@@ -36,6 +42,16 @@ def fingerprint_of(first: str, parts: Mapping[str, object]) -> str:
         f"+{name}:{blake2b(repr(part).encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"
         for name, part in parts.items()
     )
+
+
+def check_sampling_law(kept: object, what: str, mend: str) -> None:
+    """Refuse to go on with what another version of the sampling law began. Raises ResumeMismatch."""
+    if kept != SAMPLING_LAW:
+        was = ", where a step ended at one token that contains a blank line" if kept == 1 else ""
+        raise ResumeMismatch(
+            f"{what} was begun under version {kept} of the sampling law{was}; this gsi_node draws under version "
+            f"{SAMPLING_LAW}: {mend}"
+        )
 
 
 def same_fingerprint(kept: object, here: object) -> bool:
@@ -86,11 +102,6 @@ def differing(there: Mapping[str, object], here: Mapping[str, object], above: st
 def _short(value: object) -> str:
     told = repr(value)
     return told if len(told) <= 60 else told[:57] + "…"
-
-
-def as_kept(kept: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Any]:
-    """The fingerprints here by role, each as it was kept where it is the same one."""
-    return {role: kept.get(role) if same_fingerprint(kept.get(role), mine) else mine for role, mine in here.items()}
 
 
 def own_fingerprint(thing: object) -> str:

@@ -18,7 +18,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from gsi_node import callable_reward
 from gsi_node.errors import ResumeMismatch
 from gsi_node.graph.build import compile_gsi
-from gsi_node.identity import as_kept, differing_parts, fingerprint_of, same_fingerprint
+from gsi_node.identity import differing_parts, fingerprint_of, same_fingerprint
 from gsi_node.rewards.prm.families import FAMILIES, first, second
 from gsi_node.specs.load import load_model, load_reward
 from gsi_node.step.config import GSIConfig
@@ -180,7 +180,3 @@ def test_what_earlier_versions_kept_is_still_known() -> None:
     assert not same_fingerprint(here, first_part)
     assert not same_fingerprint(fingerprint_of(first_part, {"tokenizer": "t", "prompt": "q"}), here)
     assert not same_fingerprint(None, here) and same_fingerprint(None, None)
-    assert as_kept({"draft": first_part, "base": "x"}, {"draft": here, "base": here}) == {
-        "draft": first_part,
-        "base": here,
-    }

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from evals.rows.sealed import SCHEMA, sealed, unsealed
 from evals.rows.shapes import STRICT, Number, Whole, first_fault
 from gsi_node.errors import ConfigError
-from gsi_node.identity import Mismatch, as_kept, differing
+from gsi_node.identity import Mismatch, differing
 from gsi_node.step.config import GSIConfig
 
 CONFIG = "config.json"
@@ -27,7 +27,7 @@ class RunConfig(BaseModel):
     """What config.json holds. problems: how many; problems_digest: of their ids, texts, answers, kinds and metas.
 
     config: the fields of GSIConfig but for UNTOLD; one that an old file lacks counts as its default. fingerprints: of
-    the models, by role; none before they are loaded.
+    the models, by role; none before they are loaded. sampling_law: its version, 1 of a file that has none.
     """
 
     model_config = STRICT | ConfigDict(frozen=True)
@@ -48,6 +48,7 @@ class RunConfig(BaseModel):
     specs: dict[str, str]
     config: dict[str, FieldValue]
     fingerprints: dict[str, str] = {}
+    sampling_law: Whole = 1
 
     def to_json(self) -> bytes:
         """The file, with its checksum."""
@@ -65,7 +66,7 @@ class RunConfig(BaseModel):
         """That of a folder with the rows of both. wider: the one whose problems hold the other's."""
         lists = {name: [*dict.fromkeys([*getattr(self, name), *getattr(here, name)])] for name in LISTS}
         problems = {name: getattr(wider, name) for name in PROBLEMS}
-        prints = self.fingerprints | as_kept(self.fingerprints, here.fingerprints)
+        prints = self.fingerprints | here.fingerprints
         return self.model_copy(update={**lists, **problems, "specs": self.specs | here.specs, "fingerprints": prints})
 
 

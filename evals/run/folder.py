@@ -12,6 +12,7 @@ from evals.run.growth import found_again, joined
 from evals.run.plan import Plan
 from gsi_node.errors import ConfigError, ResumeMismatch, StorageError
 from gsi_node.host.files import PART, locked, sync_folder, write
+from gsi_node.identity import check_sampling_law
 
 
 def check_folder(folder: Path, plan: Plan, *, repair: bool = False) -> None:
@@ -47,7 +48,9 @@ def check_folder(folder: Path, plan: Plan, *, repair: bool = False) -> None:
 
 
 def grown(folder: Path, kept: RunConfig, plan: Plan, here: RunConfig) -> RunConfig:
-    """The configuration of the folder once it holds the plan's rows, too. Raises ResumeMismatch naming the settings."""
+    """The configuration of the folder once it holds the plan's rows, too. Raises ResumeMismatch naming the settings, or
+    the version of the sampling law."""
+    check_sampling_law(kept.sampling_law, str(folder), "name another --out; `evals report` reads this one")
     try:
         return joined(
             kept, here, lambda: found_again(folder, kept, plan.data_dir, plan.problems), lambda: plan.problems

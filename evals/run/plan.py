@@ -14,6 +14,7 @@ from evals.data.problems import Problem
 from evals.rows.row import RowKey, Standing
 from evals.run.config import GRADING_SECONDS, OWN, UNTOLD, VOTE_SECONDS, FieldValue, RunConfig
 from gsi_node.errors import ConfigError
+from gsi_node.identity import SAMPLING_LAW
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.layers import validated
 from gsi_node.step.methods import METHODS
@@ -147,6 +148,7 @@ class Plan:
             specs={role: self.specs[role] for role in self.roles},
             config={name: value for name, value in fields.items() if name not in UNTOLD},
             fingerprints=dict(fingerprints or {}),
+            sampling_law=SAMPLING_LAW,
         )
 
 

@@ -33,7 +33,7 @@ from gsi_node.graph.solver.math_solver import MathSolver
 from gsi_node.graph.thread_lock import ThreadLocks
 from gsi_node.host.screen import Screen, screen
 from gsi_node.host.shell import DONE, loading
-from gsi_node.identity import as_kept, differing
+from gsi_node.identity import check_sampling_law, differing
 from gsi_node.step.config import GSIConfig, completed
 from gsi_node.step.layers import first_line
 from gsi_node.types import Plain
@@ -120,8 +120,9 @@ class SolverRun:
             before = self.loop.run(graph.aget_state(config))
             if not (before.values or before.tasks):
                 return None
-            self._compare(before.values.get("run"), problem, thread)
-            if is_finished(before.values, before.tasks):
+            finished = is_finished(before.values, before.tasks)
+            self._compare(before.values.get("run"), problem, thread, finished=finished)
+            if finished:
                 output.line(problem.text, problem.problem_id, before.values)
                 for sample in before.values["samples"]:
                     for record in sample["steps"]:
@@ -195,18 +196,20 @@ class SolverRun:
         samples = self.job.arguments.samples
         return {"problem": problem.text, "problem_id": problem.problem_id, "n_samples": samples}
 
-    def _compare(self, then: Plain | None, problem: MathProblem, thread: str) -> None:
-        """Refuse to go on with a thread that another problem, graph or configuration began."""
+    def _compare(self, then: Plain | None, problem: MathProblem, thread: str, *, finished: bool) -> None:
+        """Refuse to go on with a thread that another problem, graph or configuration began, or an earlier version; what
+        that one finished can be read."""
         if then is None:
             return  # interrupted before its first node: nothing was decided yet
-        identity = self.solver.identity()
-        here = _flat({**self._about(problem), **identity, "models": as_kept(then["models"], identity["models"])})
-        kept = _flat({**then, "config": completed(then["config"], self.job.config)})
+        where, law = f"thread {thread} of {self.job.arguments.checkpoint}", then.get("sampling_law", 1)
+        if not finished:
+            check_sampling_law(law, where, "name another --thread")
+        here = _flat({**self._about(problem), **self.solver.identity(), "sampling_law": law})
+        kept = _flat({"sampling_law": law, **then, "config": completed(then["config"], self.job.config)})
         told = [f"{one.name}: {one.there!r} there, {one.here!r} here" for one in differing(kept, here)]
         if told:
             raise ResumeMismatch(
-                f"thread {thread} of {self.job.arguments.checkpoint} was begun differently ({'; '.join(told)}): "
-                "give the same again, or name another --thread"
+                f"{where} was begun differently ({'; '.join(told)}): give the same again, or name another --thread"
             )
 
     def _note(self, text: str) -> None:

@@ -23,6 +23,7 @@ from gsi_node.engine.attention import SHARED, attend_as, shared_cache, watching,
 from gsi_node.engine.batch import Batch
 from gsi_node.engine.kv import KVShape
 from gsi_node.errors import ConfigError
+from gsi_node.text.reading import first_line
 
 TOKENS = 6
 TOLERANCES = {torch.float64: 1e-5, torch.float32: 1e-3}
@@ -54,14 +55,17 @@ def checked_shape(model: PreTrainedModel, context_length: int | None) -> KVShape
     _check_masks(twin, windows)
     batch = Batch(shape, context_length)
     batch.join([[kv], [kv[..., :1, :]]], [1, 1], 3)
-    with within(batch):
-        logits = twin(
-            input_ids=torch.stack((ids[0, 3:6], ids[0, 1:4])),
-            position_ids=batch.open(3),
-            attention_mask=batch.dummy_mask,
-            past_key_values=shared_cache(shape.layers),
-            use_cache=True,
-        ).logits
+    try:
+        with within(batch):
+            logits = twin(
+                input_ids=torch.stack((ids[0, 3:6], ids[0, 1:4])),
+                position_ids=batch.open(3),
+                attention_mask=batch.dummy_mask,
+                past_key_values=shared_cache(shape.layers),
+                use_cache=True,
+            ).logits
+    except (ValueError, TypeError, IndexError) as error:  # what code raises that reads another mask or cache
+        raise ConfigError(f"{name} cannot be fed in a batch: {first_line(error)}; use a server backend") from error
     wanted = torch.stack((alone[3:6], alone[1:4]))
     allowed = max(TOLERANCES.get(kv.dtype, 0.1) * float(wanted.abs().nan_to_num().max()), noise)
     if not torch.allclose(logits, wanted, rtol=0.0, atol=allowed, equal_nan=True):

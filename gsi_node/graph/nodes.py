@@ -21,7 +21,7 @@ from gsi_node.graph.context import overridden, overrides_in
 from gsi_node.graph.inputs import read_input
 from gsi_node.graph.state import plain_bill
 from gsi_node.graph.verdicts import pack_verdict, read_verdict
-from gsi_node.identity import as_kept, differing
+from gsi_node.identity import differing
 from gsi_node.step import stages
 from gsi_node.step.calls import Stage, arun, run
 from gsi_node.step.check import check_thinking
@@ -169,14 +169,14 @@ class GSINodes:
         return {**CLEARED, "gsi_verdict": verdict, "steps": new, "stop_reason": reason}
 
     def _context(self, state: State) -> StepContext:
-        """The run as the checkpoint has it, refused where the compiled settings or models are others."""
+        """The run as the checkpoint has it, refused where the law, the compiled settings or models are others."""
+        asked = unpack_asked(state["gsi_run"])
         run = {**state["gsi_run"], "config": completed(state["gsi_run"]["config"], self.config)}
         here = {**self.identity, "overrides": overrides_in(get_runtime().context) or run["overrides"]}
-        here["models"] = as_kept(run["models"], here["models"])
         if any(run[part] != here[part] for part in here):
             raise ResumeMismatch(f"this run was begun under other settings: {_differences(run, here)}")
         config = overridden(self.config, run["overrides"])
-        return next_context(self.models, config, unpack_asked(run), run["problem_id"], state["steps"])
+        return next_context(self.models, config, asked, run["problem_id"], state["steps"])
 
 
 CLEARED = dict.fromkeys(("gsi_batch", "gsi_rewards", "gsi_scores", "gsi_verdict", "gsi_refused"))

@@ -74,9 +74,9 @@ class GSIOutput(TypedDict, total=False):
 class GSIState(GSIInput, GSIOutput, total=False):
     """Input, output and the working keys, which begin with gsi_.
 
-    gsi_run: what is asked, the settings and the models' fingerprints. gsi_batch, gsi_rewards, gsi_scores: the
-    candidates of the current step, and what is known of the first of them. gsi_verdict: what became of them, on which
-    the graph routes. gsi_refused: the record of a refused batch while the fallback runs.
+    gsi_run: what is asked, the version of the sampling law, the settings and the models' fingerprints. gsi_batch,
+    gsi_rewards, gsi_scores: the candidates of the current step, and what is known of the first of them. gsi_verdict:
+    what became of them, on which the graph routes. gsi_refused: the record of a refused batch while the fallback runs.
     """
 
     gsi_run: Plain | None

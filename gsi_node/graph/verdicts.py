@@ -1,4 +1,4 @@
-"""Verdicts as the state keeps them, and those of threads that an earlier version wrote."""
+"""Verdicts as the state keeps them."""
 
 from __future__ import annotations
 
@@ -24,16 +24,9 @@ def pack_verdict(verdict: Commit | Refuse | Continue | NoDraft) -> Plain:
 
 
 def read_verdict(state: Mapping[str, Any]) -> Commit | Refuse | Continue | NoDraft | None:
-    """The verdict on the current step; None before there is one.
-
-    Threads of 0.1.0 have no verdict: there a batch that is left to the fallback stood under gsi_refused
-    alone, and so did the reason why the draft was lost.
-    """
-    stored = state.get("gsi_verdict")
-    if stored is not None:
-        fields = dict(stored)
-        return _KINDS[fields.pop("kind")](**fields)
-    refused = state.get("gsi_refused")
-    if refused is None:
+    """The verdict on the current step; None before there is one."""
+    stored = state["gsi_verdict"]
+    if stored is None:
         return None
-    return NoDraft(refused["degraded"]) if "degraded" in refused else Refuse("rule")
+    fields = dict(stored)
+    return _KINDS[fields.pop("kind")](**fields)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from gsi_node.errors import ConfigError, shown
+from gsi_node.identity import SAMPLING_LAW, check_sampling_law
 from gsi_node.protocols import DecodingModel, StepModel, thinking_of
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.endings import ended
@@ -40,15 +41,16 @@ def read_asked(problem: object, earlier: Sequence[Turn], config: GSIConfig) -> P
 
 
 def pack_asked(asked: Prefix, problem_id: str) -> Plain:
-    """What a run remembers of its input, JSON-plain; `earlier` is None, as in runs of before, where it is a problem
-    alone."""
+    """What a run remembers of its input, JSON-plain, and the version of the sampling law that it is under; `earlier` is
+    None where it is a problem alone."""
     turns = [list(turn) for turn in asked.earlier] or None
-    return {"problem": asked.problem, "problem_id": problem_id, "earlier": turns}
+    return {"problem": asked.problem, "problem_id": problem_id, "earlier": turns, "sampling_law": SAMPLING_LAW}
 
 
 def unpack_asked(run: Plain) -> Prefix:
-    """The problem and the turns before it, of a run."""
-    return Prefix(run["problem"], earlier=tuple(Turn(*turn) for turn in run.get("earlier") or ()))
+    """The problem and the turns before it, of a run. Raises ResumeMismatch where that is under another law."""
+    check_sampling_law(run.get("sampling_law", 1), "this run", "begin on a new thread_id")
+    return Prefix(run["problem"], earlier=tuple(Turn(*turn) for turn in run["earlier"] or ()))
 
 
 def read_problem_id(given: object, asked: Prefix) -> str:

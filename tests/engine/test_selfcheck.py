@@ -9,6 +9,7 @@ import torch
 from transformers import (
     AfmoeConfig,
     AutoModelForCausalLM,
+    BloomConfig,
     Gemma3Config,
     GptOssConfig,
     Llama4TextConfig,
@@ -119,8 +120,12 @@ def test_the_check_lets_kinds_pass_that_run(config: Any) -> None:
             PhimoeConfig(**{**TINY, "num_local_experts": 2}, sliding_window=8),
             "layer 0 of PhimoeForCausalLM masks otherwise than",  # it tells its attention of no window
         ),
+        (
+            BloomConfig(vocab_size=64, hidden_size=32, n_layer=2, n_head=4, pad_token_id=0),
+            "BloomForCausalLM cannot be fed in a batch: .*; use a server backend",
+        ),
     ],
-    ids=["linear", "chunked", "sinks", "unsaid"],
+    ids=["linear", "chunked", "sinks", "unsaid", "alibi"],
 )
 def test_other_attention_stays_refused(config: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):

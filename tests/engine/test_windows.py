@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from gsi_node.engine.batch import Batch
+from gsi_node.engine.kv import KVShape
+from gsi_node.engine.seats import Group
 from gsi_node.errors import ConfigError
 from gsi_node.graph.build import compile_gsi
 from gsi_node.models.transformers import TransformersModel
@@ -65,6 +67,40 @@ def test_numbers_are_those_of_the_models_own_forward(miniatures: Miniatures, arc
     model = miniatures.language(**settings(architecture))
     assert apart(miniatures, architecture, model) < TOLERANCE
     assert apart(miniatures, architecture, model, SHORT) < TOLERANCE  # behind what was harvested
+
+
+def test_masks_are_those_of_the_definition() -> None:
+    """Every pair of a query and a key, by hand: groups of prefixes of several lengths that join, leave and are moved,
+    and windows of several lengths in one forward."""
+    draw, batch = random.Random(1), Batch(KVShape(1, 1, 2, torch.float64, torch.device("cpu")))
+    fed: dict[Group, list[int]] = {}  # tokens of the prefix, and those fed since
+    for _ in range(60):
+        if len(batch.groups) < 4:
+            lengths = [draw.randrange(12) for _ in range(draw.randrange(1, 3))]
+            kvs = [[torch.zeros(1, 2, 1, length, 2, dtype=torch.float64)] for length in lengths]
+            made = batch.join(kvs, [draw.randrange(1, 3) for _ in lengths], 2)
+            fed |= dict(zip(made, [[length, 0] for length in lengths], strict=True))
+        new = draw.randrange(1, 4)
+        batch.open(new)
+        for window in (None, 1, 2, 5, 9, 100):
+            bias = batch._bias(window, new)
+            tokens = batch._seats.tokens
+            own = batch.end + new - batch._seats.start
+            found = torch.zeros(1, 1, 1, 1, 1, 1, dtype=torch.float64) if bias is None else bias
+            found = found.expand(len(batch.groups), 1, 1, 1, new, tokens + own)[:, 0, 0, 0]
+            for g, group in enumerate(batch.groups):
+                length, before = fed[group]
+                keys = [t if t < length else None for t in range(tokens)]  # where each stands; None: it is another's
+                keys += [None if i < 0 else length + i for i in range(before + new - own, before + new)]
+                for i, row in enumerate(found[g].tolist()):
+                    at = length + before + i
+                    seen = [k is not None and k <= at and (window is None or k > at - window) for k in keys]
+                    assert row == [0.0 if sees else -math.inf for sees in seen]
+        batch.commit(new)
+        for group in batch.groups:
+            fed[group][1] += new
+        if draw.random() < 0.4:
+            batch.leave(draw.sample(batch.groups, draw.randrange(1, len(batch.groups) + 1)))
 
 
 def test_a_run_whose_draft_is_its_base_has_no_log_ratio(miniatures: Miniatures) -> None:

@@ -178,6 +178,7 @@ def config_of(**fields: Any) -> Plain:
         "specs": {role: f"pocket:{role}" for role in ("draft", "base", "reward")},
         "config": {name: value for name, value in settings.items() if name not in OWN},
         "fingerprints": {role: role for role in ("draft", "base", "reward")},
+        "sampling_law": 2,
         **fields,
     }
 

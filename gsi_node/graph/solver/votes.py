@@ -10,7 +10,7 @@ from gsi_node.core.choose import vote
 from gsi_node.errors import ResumeMismatch
 from gsi_node.graph.solver.state import SolverState
 from gsi_node.graph.state import add_usage
-from gsi_node.identity import differing_parts, same_fingerprint
+from gsi_node.identity import differing_parts
 from gsi_node.step.records import decided
 from gsi_node.types import Plain
 
@@ -68,11 +68,11 @@ def answer_of(state: SolverState) -> Plain:
 
 
 def _refuse_mixed(origins: list[Plain]) -> None:
-    """A spec names models, and may name others when a run is resumed; samples of earlier versions do not tell."""
+    """A spec names models, and may name others when a run is resumed."""
     for sample in origins[1:]:
         for role, there in origins[0]["models"].items():
             here = sample["models"].get(role)
-            if not same_fingerprint(here, there):
+            if here != there:
                 raise ResumeMismatch(
                     f"samples {origins[0]['index']} and {sample['index']} of this run come from different models: "
                     f"{role} {there!r} and {here!r}{differing_parts(there, here)}. Begin on a new thread"
