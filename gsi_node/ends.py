@@ -61,7 +61,7 @@ class StepEnds:
         """Whether tokens follow an END, so that no step is made of `ids`."""
         return self.length(ids[:-1]) is not None
 
-    @property
+    @cached_property
     def sure_ids(self) -> tuple[int, ...]:
         """Sorted ids that end a step in whatever state it is: what a server may be told to stop at."""
         return tuple(np.flatnonzero((self.table == END).all(axis=0)[self.kinds]).tolist())
