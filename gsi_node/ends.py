@@ -39,7 +39,8 @@ class StepEnds:
         self.ends = ends
         self.eos_ids = frozenset(eos_ids)
         columns, kinds = _composed(_automaton(ends), tokens)
-        kinds[sorted(i for i in self.eos_ids if i < len(tokens))] = len(columns)
+        self._eos = sorted(i for i in self.eos_ids if i < len(tokens))
+        kinds[self._eos] = len(columns)
         columns.append(np.full_like(columns[0], END))
         used, self.kinds = np.unique(kinds, return_inverse=True)
         self.kinds = self.kinds.astype(np.int32)
@@ -69,7 +70,7 @@ class StepEnds:
     @cached_property
     def reached(self) -> bool:
         """Whether some string of tokens without EOS comes to an END."""
-        table, states = self.table[:, np.unique(np.delete(self.kinds, sorted(self.eos_ids)))], {START}
+        table, states = self.table[:, np.unique(np.delete(self.kinds, self._eos))], {START}
         while END not in states:
             more = states.union(np.unique(table[sorted(states)]).tolist())
             if more == states:

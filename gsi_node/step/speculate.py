@@ -19,7 +19,7 @@ import numpy as np
 
 from gsi_node.bases import AsyncTwins
 from gsi_node.core.choose import Chooser, KeyedChooser
-from gsi_node.ends import StepEnds
+from gsi_node.ends import END, START, StepEnds
 from gsi_node.errors import ConfigError, InvalidLogProb
 from gsi_node.protocols import TokenModel, name_of, thinking_of
 from gsi_node.step.calls import Call, Stage, run
@@ -44,9 +44,9 @@ def speculate(
     """
     ends = base.step_ends(law)
     rows = [_Row(chooser_of(i), ends, law.max_step_tokens) for i in range(n)]
-    while live := [row for row in rows if not row.ended(row.tokens)]:
+    while live := [row for row in rows if not row.ended]:
         for _ in range(gamma):
-            going = [row for row in live if not row.ended(row.ids)]
+            going = [row for row in live if not row.ended]
             if not going:
                 break
             ids = [row.ids for row in going]
@@ -54,7 +54,7 @@ def speculate(
             laws = yield Call("draft", draft, "next_log_probs", arguments, tokens=(len(going), 0))
             for row, (q,) in zip(going, laws, strict=True):
                 row.propose(_checked(q, "draft", draft))
-        own = sum(not row.ended(row.ids) for row in live)
+        own = sum(not row.ended for row in live)
         arguments = (prefix, [row.verified for row in live], [len(row.tokens) for row in live], law)
         proposed = sum(len(row.drafted) for row in live)
         laws = yield Call("base", base, "next_log_probs", arguments, tokens=(own, proposed))
@@ -65,7 +65,8 @@ def speculate(
 
 @dataclass(slots=True)
 class _Row:
-    """One candidate: its committed tokens with their log p, and the drafted ones with their q."""
+    """One candidate: its committed tokens with their log p, the drafted ones with their q, and the automaton's state
+    before them all and after each."""
 
     chooser: Chooser
     ends: StepEnds
@@ -74,6 +75,7 @@ class _Row:
     log_probs: list[float] = field(default_factory=list)
     drafted: list[int] = field(default_factory=list)
     laws: list[Array] = field(default_factory=list)
+    states: list[int] = field(default_factory=lambda: [START])
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -82,30 +84,37 @@ class _Row:
     @property
     def verified(self) -> tuple[int, ...]:
         """What the base reads: a drafted token that ends the step needs no law after it."""
-        return self.ids[:-1] if self.ended(self.ids) else self.ids
+        return self.ids[:-1] if self.ended else self.ids
 
-    def ended(self, ids: tuple[int, ...]) -> bool:
-        return len(ids) == self.limit or self.ends.length(ids) is not None
+    @property
+    def ended(self) -> bool:
+        return len(self.ids) == self.limit or self.states[-1] == END
 
     def propose(self, q: Array) -> None:
         self.drafted.append(self.chooser.choose(q))
         self.laws.append(q)
+        self._read(self.drafted[-1])
 
     def verify(self, p: Array) -> None:
         """p: log-probabilities, shape (drafted, ids), or one row more where the draft did not end the step."""
         drafted, laws = self.drafted, self.laws
         self.drafted, self.laws = [], []
+        del self.states[len(self.tokens) + 1 :]
         for token, q, after in zip(drafted, laws, p, strict=False):
             if not self.chooser.accept(min(0.0, float(after[token] - q[token]))):
                 return self._commit(self.chooser.choose(residual(after, q)), after)
             self._commit(token, after)
-        if not self.ended(self.tokens):
+        if not self.ended:
             self._commit(self.chooser.choose(p[-1]), p[-1])
         return None
 
     def _commit(self, token: int, law: Array) -> None:
         self.tokens = (*self.tokens, token)
         self.log_probs.append(float(law[token]))
+        self._read(token)
+
+    def _read(self, token: int) -> None:
+        self.states.append(self.ends.after(self.states[-1], token))
 
 
 def residual(p: Array, q: Array) -> Array:

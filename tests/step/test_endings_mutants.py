@@ -80,7 +80,19 @@ def _fallback_under_another_rule(patch: pytest.MonkeyPatch) -> None:
 
 
 def _drafts_past_an_end(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(speculate_room._Row, "ended", lambda self, ids: len(ids) == self.limit)
+    patch.setattr(speculate_room._Row, "ended", property(lambda self: len(self.ids) == self.limit))
+
+
+def _refused_drafts_count(patch: pytest.MonkeyPatch) -> None:
+    """The state is left behind the drafted tokens, also where the base refuses one."""
+    real: Any = speculate_room._Row.verify
+
+    def verify(self: Any, p: Any) -> None:
+        behind = self.states[-1]
+        real(self, p)
+        self.states[-1] = behind if self.states[-1] != END else END
+
+    patch.setattr(speculate_room._Row, "verify", verify)
 
 
 MUTANTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Callable[[], None]]] = {
@@ -96,6 +108,7 @@ MUTANTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Callable[[], None
     "scored under another rule": (_score_under_another_rule, lambda: check_method("gsi", "line")),
     "fallback under another rule": (_fallback_under_another_rule, lambda: check_method("gsi", "line")),
     "drafts past an end": (_drafts_past_an_end, lambda: check_speculated("line")),
+    "refused drafts count": (_refused_drafts_count, lambda: check_speculated("line")),
     "speculates late": (lambda patch: patch.setattr(tables_room, "StepEnds", Late), lambda: check_speculated("one")),
 }
 
