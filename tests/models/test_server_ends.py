@@ -30,7 +30,7 @@ from tests.models.spellings import SPELLINGS, bigram_of
 @pytest.mark.parametrize("rule", RULES)
 def test_contract(rule: str, spelling: str, kind: str, open_model: Open, miniatures: Miniatures) -> None:
     _, model = open_model(kind, spelling)
-    backend = contract.Backend(kind, lambda _: model, 1e-9, law_of(rule, 1.0), cuts=rule != "tokens:3")
+    backend = contract.Backend(kind, lambda _: model, 1e-9, law_of(rule, 1.0))
     for check in CHECKS:
         check(backend.subject(miniatures))
 
