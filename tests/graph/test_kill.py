@@ -15,6 +15,7 @@ import pytest
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from gsi_node.tables.rewards import TableReward
+from gsi_node.types import Prefix, Step
 from tests.graph.world import compiled, environment, models, thread
 
 CHILD = """
@@ -45,6 +46,21 @@ def miniature_graph(saver: Any, folder: Path, delay: float) -> Any:
     parts = {role: load_model(f"hf:{folder / role}?dtype=float64") for role in ("draft", "base")}
     reward = TableReward(lambda prefix, step: 0.9 if len(step.text) % 3 else 0.2, name="length")
     fields: dict[str, Any] = {"max_step_tokens": 12, "max_tokens": 150, "temperature": 1.0}
+    return compiled(checkpointer=saver, parts={**parts, "reward": reward}, **fields)
+
+
+def thinking_graph(saver: Any, folder: Path, delay: float) -> Any:
+    """A pair that thinks, loaded anew by every life, whose thinking is closed by force."""
+    from gsi_node.specs.load import load_model
+
+    parts: dict[str, Any] = {role: load_model(f"hf:{folder / role}?dtype=float64") for role in ("draft", "base")}
+
+    def length(prefix: Prefix, step: Step) -> float:
+        time.sleep(delay / 4)
+        return 0.9 if len(step.text) % 3 else 0.2
+
+    reward = TableReward(length, name="length")
+    fields: dict[str, Any] = {"temperature": 1.0, "max_tokens": 400, "max_thinking_tokens": 60}
     return compiled(checkpointer=saver, parts={**parts, "reward": reward}, **fields)
 
 
@@ -105,3 +121,31 @@ def test_a_miniature_transformer_in_float64(tmp_path: Path) -> None:
     out, killed = lives_until_done(tmp_path / "c.sqlite", "miniature_graph", tmp_path, 0.0, [0.15, 0.2])
     assert killed >= 1
     assert out == want
+
+
+def test_within_thinking(tmp_path: Path) -> None:
+    """Each kill finds the block open, in the checkpoint that the next life reads with models loaded anew."""
+    from tests.thinker import USUAL, build_thinker
+
+    for role in ("draft", "base"):
+        build_thinker(tmp_path / role, opened="prompt", laws={**USUAL, ".\n\n": {" the": 1.0}})
+    whole = thinking_graph(None, tmp_path, 0.0).invoke(PROBLEM)["steps"]
+    want = [step["token_ids"] for step in whole]
+    (place,) = (i for i, step in enumerate(whole) if step["source"] == "given")
+    database = tmp_path / "c.sqlite"
+    for least in (2, 5):
+        command = [sys.executable, "-c", CHILD, str(database), "thinking_graph", str(tmp_path), "0.3"]
+        with (
+            SqliteSaver.from_conn_string(str(database)) as saver,
+            subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as process,
+        ):
+            graph = thinking_graph(saver, tmp_path, 0.0)
+            while len(graph.get_state(thread()).values.get("steps", ())) < least:
+                assert process.poll() is None
+                time.sleep(0.02)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kept = [step["token_ids"] for step in graph.get_state(thread()).values["steps"]]
+        assert process.returncode == -signal.SIGKILL
+        assert least <= len(kept) < place and kept == want[: len(kept)]
+    assert live(database, "thinking_graph", tmp_path, 0.3, None) == want
