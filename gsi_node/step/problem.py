@@ -33,11 +33,20 @@ def read_turn(role: object, content: object, where: str) -> Turn:
 
 def read_asked(problem: object, earlier: Sequence[Turn], config: GSIConfig) -> Prefix:
     """A problem after the turns before it, which `earlier_messages` carries, ignores or refuses. Raises ConfigError."""
+    given: object = earlier
+    if not isinstance(given, Sequence) or isinstance(given, str | bytes):
+        raise ConfigError(f"earlier: want a list of turns, each Turn(role, content), got {shown(given)}")
     if earlier and config.earlier_messages == "refuse":
         raise ConfigError(f"earlier: {len(earlier)} turns stand before the problem, and earlier_messages is 'refuse'")
     turns = earlier if config.earlier_messages == "carry" else ()
-    carried = tuple(read_turn(*turn, f"earlier[{i}]") for i, turn in enumerate(turns))
+    carried = tuple(_given_turn(turn, f"earlier[{i}]") for i, turn in enumerate(turns))
     return Prefix(read_text(problem, "problem"), earlier=carried)
+
+
+def _given_turn(turn: object, where: str) -> Turn:
+    if not isinstance(turn, tuple | list) or len(turn) != 2:
+        raise ConfigError(f"{where}: want Turn(role, content), got {shown(turn)}")
+    return read_turn(*turn, where)
 
 
 def pack_asked(asked: Prefix, problem_id: str) -> Plain:

@@ -10,7 +10,7 @@ import pytest
 from langchain_core.messages import AIMessage, ChatMessage, FunctionMessage, HumanMessage, SystemMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
-from gsi_node import Models, Turn, compile_gsi, load_model, solve
+from gsi_node import Models, Turn, asolve, compile_gsi, load_model, solve
 from gsi_node.errors import ConfigError
 from gsi_node.types import default_id
 from tests.graph.talk import CHAT, EARLIER, QUESTION, parts, solver, talking
@@ -118,12 +118,26 @@ def test_text_blocks_are_joined_and_an_empty_turn_is_a_turn() -> None:
         (("human", "x"), r"earlier\[0\]: want a role \(system, user, assistant\) and a text, got \('human', 'x'\)"),
         (("user", 3), r"earlier\[0\]: want a role"),
         (("user", "half \ud83d"), r"earlier\[0\]: half of a surrogate pair"),
+        ({"role": "user", "content": "x"}, r"earlier\[0\]: want Turn\(role, content\), got {'role': 'user'"),
+        (HumanMessage("x"), r"earlier\[0\]: want Turn\(role, content\), got HumanMessage"),
+        (("user",), r"earlier\[0\]: want Turn\(role, content\)"),
+        ("hi", r"earlier\[0\]: want Turn\(role, content\), got 'hi'"),
     ],
 )
 def test_turns_given_to_solve_are_read_as_strictly(turn: Any, named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         solve("q", Models(**parts()), config(), earlier=[turn])
     assert solve("q", Models(**parts()), config(earlier_messages="ignore"), earlier=[turn]).answer == "u1"
+
+
+@pytest.mark.parametrize("policy", ["carry", "ignore", "refuse"])
+@pytest.mark.parametrize("earlier", [None, 3, "2 + 2?", {"role": "user"}])
+async def test_what_is_no_list_of_turns_is_refused(policy: str, earlier: Any) -> None:
+    asked = config(earlier_messages=policy)
+    with pytest.raises(ConfigError, match="earlier: want a list of turns, each Turn"):
+        solve("q", Models(**parts()), asked, earlier=earlier)
+    with pytest.raises(ConfigError, match="earlier: want a list of turns, each Turn"):
+        await asolve("q", Models(**parts()), asked, earlier=earlier)
 
 
 # --- the models that ship -------------------------------------------------------------------------------------------
