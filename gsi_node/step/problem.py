@@ -46,7 +46,8 @@ def read_asked(problem: object, earlier: Sequence[Turn], config: GSIConfig) -> P
 def _given_turn(turn: object, where: str) -> Turn:
     if not isinstance(turn, tuple | list) or len(turn) != 2:
         raise ConfigError(f"{where}: want Turn(role, content), got {shown(turn)}")
-    return read_turn(*turn, where)
+    role, content = turn
+    return read_turn(role, content, where)
 
 
 def pack_asked(asked: Prefix, problem_id: str) -> Plain:
