@@ -41,6 +41,7 @@ def mistake(argv: list[str], capsys: Capture) -> str:
         (["--shard", "2/2"], "want I/K with I from 0 to K − 1"),
         (["--set", "betta=1"], "--set: no field 'betta'"),
         (["--set", "beta=0"], "beta: must be > 0 for method gsi"),
+        (["--set", "step_end=lien"], "step_end: want"),
         (["--set", "n=3"], "--set n: use --n"),
         (["--set", "method=gsi"], "--set method: use --methods"),
         (["--config", "{folder}/no.toml"], "no.toml: No such file"),
