@@ -62,9 +62,15 @@
 
   function step(parent, record, index) {
     const fell = record.src === "base" && record.x;
-    const kind = record.src === "initial" ? "initial" : fell ? "fallback" : "kept";
+    const own = record.src === "initial" || record.src === "given"; // no method decided these
+    const kind = own ? record.src : fell ? "fallback" : "kept";
     const box = add(parent, "div", null, `step ${kind}`);
-    const label = { initial: "given", fallback: "↻ fallback to base", kept: `✓ ${record.src || "?"}` }[kind];
+    const label = {
+      initial: "given",
+      given: "closes thinking",
+      fallback: "↻ fallback to base",
+      kept: `✓ ${record.src || "?"}`,
+    }[kind];
     add(box, "div", `${index + 1}  ${label}`, "badge");
     if (record.x) {
       const refused = add(box, "div", null, "refused");
