@@ -1,4 +1,4 @@
-"""How a step is labelled, in the terminal and on the report page: what no method decided is neither kept nor refused."""
+"""Labels of steps, in the terminal and on the report page: what no method decided is neither kept nor refused."""
 
 from __future__ import annotations
 
