@@ -84,6 +84,7 @@ class _Interruptible:
     def __init__(self) -> None:
         self.flag = Event()
         self._working = False
+        self._begun: Future[Any] | None = None  # a call that nobody waits for yet
         self._context = copy_context()
         self._plain = current_thread() is not main_thread() or _flag.get() is not None
         if not self._plain:
@@ -94,9 +95,11 @@ class _Interruptible:
             return function(*args, **kwargs)
         future: Future[T] = Future()
         call = partial(self._context.run, function, *args, **kwargs)
-        Thread(target=_into, args=(future, call), name="gsi-run", daemon=True).start()
-        self._working = True
+        thread = Thread(target=_into, args=(future, call), name="gsi-run", daemon=True)
+        self._begun = future  # an interrupt may come between these lines
+        thread.start()
         try:
+            self._begun, self._working = None, True
             return future.result()
         except BaseException:
             self.flag.set()
@@ -108,6 +111,8 @@ class _Interruptible:
     def end(self, items: Generator[object, None, None]) -> None:
         """Close `items`, unless a thread that did not end still makes one."""
         self.flag.set()
+        if self._begun is not None:
+            wait((self._begun,))
         if not self._working:
             self._context.run(items.close)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Generator
 from contextvars import ContextVar
-from threading import Barrier, Event
+from threading import Barrier, Event, Thread
 
 import pytest
 
-from gsi_node.cancel import check_cancelled, run_cancellable
+from gsi_node.cancel import check_cancelled, iterate_interruptible, run_cancellable
 from gsi_node.errors import Cancelled
 
 NAME: ContextVar[str] = ContextVar("name", default="nobody")
@@ -43,3 +45,30 @@ async def test_a_cancelled_call_hears_of_it() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await asyncio.to_thread(heard.wait, 10)
+
+
+def test_an_interrupt_before_an_item_is_waited_for_ends_it_and_closes_what_made_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[str] = []
+
+    def items() -> Generator[int, None, None]:
+        try:
+            for _ in range(1000):
+                check_cancelled()
+                time.sleep(0.01)
+        finally:
+            seen.append("closed")
+        yield 1
+
+    real = Thread.start
+
+    def start(self: Thread) -> None:
+        real(self)
+        time.sleep(0.05)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gsi_node.cancel.Thread.start", start)
+    with pytest.raises(KeyboardInterrupt):
+        next(iterate_interruptible(items()))
+    assert seen == ["closed"]
