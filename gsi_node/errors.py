@@ -105,3 +105,15 @@ def shown(value: object, most: int = 80) -> str:
     except (ValueError, RecursionError):  # an integer of more digits than Python writes; a list in itself, too deep
         return f"a {type(value).__name__} that cannot be written"
     return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def whole_text(text: str, where: str) -> str:
+    """The text. Raises ConfigError for half of a surrogate pair, which no tokenizer and no file in UTF-8 can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"{where}: half of a surrogate pair ({text[error.start]!a}) at character {error.start}, which is no "
+            "text; read the file as UTF-8, or replace it"
+        ) from None
+    return text

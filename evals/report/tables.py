@@ -1,4 +1,4 @@
-"""The tables of a report, those of one data set at a time: accuracies, costs, differences, rewards."""
+"""The tables of a report, those of one data set at a time: accuracies, steps, costs, differences, rewards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AGAINST = {"steps": "exact label of the step", "answers": "the answer, for the l
 
 def tables(found: DataSummary) -> list[TextTable]:
     """Those that a data set has numbers for."""
-    made = [accuracies(found.tallies), costs(found.tallies)]
+    made = [accuracies(found.tallies), steps(found.tallies), costs(found.tallies)]
     made += [pairwise(found.comparisons)] if found.comparisons else []
     return made + ([rewards(found.curves)] if found.curves else [])
 
@@ -40,6 +40,24 @@ def accuracies(tallies: Sequence[Tally]) -> TextTable:
         for one in tallies
     ]
     return TextTable("Accuracy", (*columns, "no answer", "ungraded", "errors"), rows)
+
+
+def steps(tallies: Sequence[Tally]) -> TextTable:
+    """How long the decided steps are, how far apart draft and base, in nats, and how responses ended."""
+    columns = ("method", "n", "steps", "tokens a step", "mean |ℓ|", "greatest |ℓ|", "stopped by")
+    rows = [
+        (
+            one.arm.method,
+            str(one.arm.n),
+            str(one.steps.decided),
+            known(one.steps.tokens, ".1f"),
+            known(one.steps.log_ratio, ".2f"),
+            known(one.steps.greatest_log_ratio, ".1f"),
+            ", ".join(f"{why} {count}" for why, count in sorted(one.stop_reasons.items())) or UNKNOWN,
+        )
+        for one in tallies
+    ]
+    return TextTable("Decided steps", columns, rows)
 
 
 def costs(tallies: Sequence[Tally]) -> TextTable:

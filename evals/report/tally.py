@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from evals.report import costs, stats
 from evals.report.arms import Arm, clustered, decided, drafted, graded
 from evals.report.stats import Estimate, Quantiles
+from evals.report.steps import StepFigures, step_figures
 from evals.rows.row import Row
 from gsi_node.errors import ConfigError
 from gsi_node.step.methods import METHODS
@@ -43,6 +44,7 @@ class Tally:
     no_answer: int
     stop_reasons: Mapping[str, int]
     steps_per_row: Estimate | None
+    steps: StepFigures
     acceptance: Estimate | None
     weights: Mapping[str, Quantiles]
     scan: EarlyStops | None
@@ -79,6 +81,7 @@ def tally(arm: Arm, rows: Sequence[Row]) -> Tally:
         no_answer=sum(row.predicted is None for row in whole if graded(row)),
         stop_reasons=dict(Counter(str(row.stop_reason) for row in whole)),
         steps_per_row=stats.mean(*clustered(whole, lambda row: len(decided(row)))) if whole else None,
+        steps=step_figures(whole),
         acceptance=acceptance(arm, whole),
         weights=weights(whole),
         scan=stopped_early(whole),

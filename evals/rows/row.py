@@ -92,6 +92,7 @@ class StepRecord(CandidateRecord):
     rejected: StepRecord | None = None
     degraded: str | None = None
     thought: Count | None = None
+    n_tokens: Count | None = None  # the last, as rows have been written
 
 
 class Response(_Value):

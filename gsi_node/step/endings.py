@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from difflib import get_close_matches
 
-from gsi_node.errors import ConfigError, shown
+from gsi_node.errors import ConfigError, shown, whole_text
 from gsi_node.host.strict_json import parsed
 from gsi_node.types import PARAGRAPH, Ends
 
@@ -13,7 +13,6 @@ STRINGS, BYTES = 8, 64
 """A list has so many ends at most, each of so many bytes."""
 _NAMED = {"paragraph": PARAGRAPH, "line": Ends(("\n",), after_text=True)}
 _TOKENS = re.compile(r"tokens:([1-9][0-9]{0,8})", re.ASCII)
-_SURROGATE = re.compile("[\ud800-\udfff]")
 StepEndRule = str | tuple[str, ...]
 
 
@@ -34,8 +33,8 @@ def read_rule(value: object) -> StepEndRule:
         )
     if not isinstance(value, list | tuple) or not all(isinstance(end, str) for end in value):
         raise ConfigError(f"step_end: want a rule's name or a list of strings, got {shown(value)}")
-    if half := next((end for end in value if _SURROGATE.search(end)), None):
-        raise ConfigError(f"step_end: half of a surrogate pair in {half!a:.80}, which is no text; leave it out")
+    for end in value:
+        whole_text(end, "step_end")
     if not 1 <= len(value) <= STRINGS or not all(1 <= len(end.encode()) <= BYTES for end in value):
         raise ConfigError(f"step_end: want 1 to {STRINGS} strings of 1 to {BYTES} bytes each, got {shown(value)}")
     return tuple(value)

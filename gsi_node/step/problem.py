@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from gsi_node.errors import ConfigError, shown
+from gsi_node.errors import ConfigError, shown, whole_text
 from gsi_node.identity import SAMPLING_LAW, check_sampling_law
 from gsi_node.protocols import DecodingModel, StepModel, thinking_of
 from gsi_node.step.config import GSIConfig
@@ -21,14 +21,14 @@ def read_text(problem: object, where: str) -> str:
     """A problem. Raises ConfigError for what is no text, or an empty one."""
     if not isinstance(problem, str) or not problem.strip():
         raise ConfigError(f"{where}: want a non-empty string, got {shown(problem)}")
-    return _written(problem, where)
+    return whole_text(problem, where)
 
 
 def read_turn(role: object, content: object, where: str) -> Turn:
     """A turn of a conversation, which may be empty. Raises ConfigError."""
     if role not in ROLES or not isinstance(content, str):
         raise ConfigError(f"{where}: want a role ({', '.join(ROLES)}) and a text, got {shown((role, content))}")
-    return Turn(str(role), _written(content, where))
+    return Turn(str(role), whole_text(content, where))
 
 
 def read_asked(problem: object, earlier: Sequence[Turn], config: GSIConfig) -> Prefix:
@@ -70,7 +70,7 @@ def read_problem_id(given: object, asked: Prefix) -> str:
     if isinstance(given, bool) or not isinstance(given, str | int):
         raise ConfigError(f"problem_id: want a text or an integer, got {shown(given)}")
     try:
-        return _written(str(given), "problem_id")
+        return whole_text(str(given), "problem_id")
     except ValueError as error:  # an integer of more digits than Python writes; a ConfigError is one too
         raise error if isinstance(error, ConfigError) else ConfigError(f"problem_id: {error}") from None
 
@@ -95,7 +95,7 @@ def read_initial_steps(given: object, models: Sequence[StepModel], ends: Ends) -
             )
         if not isinstance(step, Mapping) or not isinstance(step.get("text"), str) or not step["text"].strip():
             raise ConfigError(f"{where}: want a dict with a non-empty 'text', got {shown(step)}")
-        text, ids = _written(step["text"], where), step.get("token_ids")
+        text, ids = whole_text(step["text"], where), step.get("token_ids")
         if ids is None:
             text = ended(text, ends)
             ids = models[0].encode(text)
@@ -134,15 +134,3 @@ def _checked(text: str, ids: object, before: Prefix, models: Sequence[StepModel]
             "text alone"
         )
     return step.finished
-
-
-def _written(text: str, where: str) -> str:
-    """The text. Raises ConfigError for half of a surrogate pair, which no tokenizer and no file in UTF-8 can hold."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ConfigError(
-            f"{where}: half of a surrogate pair ({text[error.start]!a}) at character {error.start}, which is no "
-            "text; read the file as UTF-8, or replace it"
-        ) from None
-    return text

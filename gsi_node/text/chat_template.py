@@ -14,7 +14,7 @@ from typing import Any
 
 from jinja2 import Template, TemplateError, meta
 
-from gsi_node.errors import ConfigError, UnreadArgument
+from gsi_node.errors import ConfigError, UnreadArgument, whole_text
 from gsi_node.text.codec import Codec
 from gsi_node.text.reading import BROKEN, first_line
 from gsi_node.types import Turn
@@ -87,21 +87,11 @@ class ChatTemplate:
                 told = ", ".join(sorted(readable)) or "no further name"
                 raise UnreadArgument(f"the chat template of {self.name} never reads {key!r:.60}; it reads {told:.400}")
         words = json.dumps(self._arguments, ensure_ascii=False).replace('\\"', '"')
-        refuse_halves(words, f"{self.name}: arguments")
+        whole_text(words, f"{self.name}: arguments")
         if written := [codec.tokens[i] for i in sorted(codec.control_ids) if codec.tokens[i] in words]:
             raise ConfigError(
                 f"{self.name}: arguments of the chat template hold control tokens {written}; take them out"
             )
-
-
-def refuse_halves(text: str, what: str) -> None:
-    """ConfigError for half of a surrogate pair, which no tokenizer reads."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ConfigError(
-            f"{what}: half of a surrogate pair ({text[error.start]!a}) at character {error.start}, which is no text"
-        ) from error
 
 
 def today() -> date:

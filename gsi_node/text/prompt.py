@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gsi_node.errors import ConfigError
+from gsi_node.errors import ConfigError, whole_text
 from gsi_node.text.chat import Chat
-from gsi_node.text.chat_template import ChatTemplate, refuse_halves
+from gsi_node.text.chat_template import ChatTemplate
 from gsi_node.text.codec import Codec
 from gsi_node.text.thinking import thinking_in
 from gsi_node.types import Ids, Thinking, Turn
@@ -126,7 +126,7 @@ def prompt_format(codec: Codec, settings: PromptSettings, *, ending: str) -> Pro
     """The chat template with a generation prompt if there is one, else BOS (if usual) + problem + `ending`."""
     system_prompt, template = settings.system_prompt, settings.template
     for what, text in (("system_prompt", system_prompt), ("template", template)):
-        refuse_halves(text or "", what)
+        whole_text(text or "", what)
     if template is not None:
         if given := _of_chat(settings):
             raise ConfigError(f"{codec.name}: template has no place for {given}; write a chat's turns into it")
@@ -155,7 +155,7 @@ def _turn(message: Any) -> Turn:
     role, content = message["role"], message["content"]
     if role not in ("user", "assistant") or not isinstance(content, str):
         raise ConfigError(f"messages: the role is user or assistant and the content a text, got {message!r:.80}")
-    refuse_halves(content, "messages")
+    whole_text(content, "messages")
     return Turn(role, content)
 
 

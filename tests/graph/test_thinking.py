@@ -11,10 +11,10 @@ from gsi_node.answer import last_boxed
 from gsi_node.step.records import next_context
 from gsi_node.types import Key, Prefix, SamplingLaw, Step
 from tests.graph.thinkers import (
+    BOTH,
     CLOSING,
     REWARD,
     SEEDS,
-    build_pairs,
     config,
     forced,
     ids,
@@ -23,13 +23,6 @@ from tests.graph.thinkers import (
     run,
     seed_of,
 )
-
-BOTH = pytest.mark.parametrize("opened", ["itself", "prompt"])
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_pairs(tmp_path_factory.mktemp("thinkers"))
 
 
 @BOTH

@@ -21,10 +21,10 @@ from gsi_node.tables.models import TableModel
 from gsi_node.tables.rewards import TableReward
 from gsi_node.types import Prefix, Step
 from tests.graph.thinkers import (
+    BOTH,
     CLOSING,
     PROBLEM,
     REWARD,
-    build_pairs,
     config,
     forced,
     ids,
@@ -37,13 +37,6 @@ from tests.graph.thinkers import (
 from tests.graph.world import plain, thread
 from tests.service.running import running
 from tests.thinker import USUAL, build_thinker
-
-BOTH = pytest.mark.parametrize("opened", ["itself", "prompt"])
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_pairs(tmp_path_factory.mktemp("thinkers"))
 
 
 @BOTH

@@ -6,6 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gsi_node import compile_gsi, load_model
 from gsi_node.models.transformers import TransformersModel
 from gsi_node.step.config import GSIConfig
@@ -25,9 +27,8 @@ def length(prefix: Prefix, step: Step) -> float:
 REWARD = TableReward(length, name="length")
 PROBLEM = {"problem": "1+1"}
 CLOSING = "\n</think>\n\n"
-
-
 SEEDS = range(6)
+BOTH = pytest.mark.parametrize("opened", ["itself", "prompt"])
 
 
 def build_pairs(root: Path) -> Path:
