@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,8 +10,12 @@ from typing import Any
 
 import pytest
 
+from gsi_node import compile_gsi
+from gsi_node.cancel import run_cancellable
 from gsi_node.errors import BackendError, BackendUnavailable, ConfigError
 from gsi_node.models.servers import http
+from gsi_node.step.config import GSIConfig
+from gsi_node.tables.rewards import TableReward
 from gsi_node.types import Ends
 from tests.models.ends_world import KEY, KINDS, PREFIX, Open, ended, law_of, model_of, streamed
 from tests.models.serving import Bigram, Faults
@@ -29,6 +34,37 @@ def test_a_row_is_left_at_its_end(kind: str, open_model: Open) -> None:
         time.sleep(0.02)
     assert server.streaming.left >= 3
     assert server.streaming.sent < sum(len(step.token_ids) for step in steps) + 4 * 30
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("call", ["ainvoke", "invoke"])
+def test_a_cancelled_run_ends_its_streams(call: str, kind: str, open_model: Open) -> None:
+    """All of its rows are left in the middle, and the server hears it; the client is free for the next run."""
+    server, model = open_model(kind)
+    config = GSIConfig(n=3, max_step_tokens=400, step_end=["no such end"], max_log_ratio_error=9.0)
+    graph = compile_gsi(draft=model, base=model, reward=TableReward(lambda *_: 1.0, name="one"), config=config)
+    model.supports(config.law())
+    server.streaming.pause, server.streaming.sent, server.streaming.left = 0.2, 0, 0
+
+    async def cancelled() -> None:
+        problem = {"problem": "1+2"}
+        task = asyncio.ensure_future(
+            graph.ainvoke(problem) if call == "ainvoke" else run_cancellable(graph.invoke, problem)
+        )
+        while server.streaming.sent < 2 * config.n:
+            assert not task.done()
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(asyncio.wait_for(cancelled(), 60))
+    until = time.monotonic() + 10
+    while server.streaming.left < config.n and time.monotonic() < until:
+        time.sleep(0.02)
+    assert server.streaming.left == config.n and server.streaming.sent < 40 * config.n
+    server.streaming.pause = 0.0
+    assert len(model.sample(PREFIX, 2, KEY, law_of("list"))) == 2
 
 
 def stopped_at(why: Any) -> Callable[[str, Any], Any]:
