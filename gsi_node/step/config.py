@@ -27,7 +27,7 @@ class GSIConfig(Settings):
         return None if value is None else read_rule(value)
 
     @field_serializer("step_end")
-    def _plain_step_end(self, value: StepEndRule | None) -> str | list[str] | None:
+    def _plain_step_end(self, value: str | tuple[str, ...] | list[str] | None) -> str | list[str] | None:
         return list(value) if isinstance(value, tuple) else value
 
     @model_validator(mode="after")
@@ -62,7 +62,7 @@ class GSIConfig(Settings):
     @property
     def resolved_step_end(self) -> StepEndRule:
         """Where a step ends: step_end, or the method's own where it is not set."""
-        return self.rule.step_end if self.step_end is None else self.step_end
+        return self.rule.step_end if self.step_end is None else read_rule(self.step_end)
 
     def law(
         self,

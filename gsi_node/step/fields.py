@@ -52,7 +52,7 @@ class Settings(BaseModel):
     ] = 0.7
     top_p: Annotated[Finite, Field(gt=0, le=1), About("nucleus of both models' sampling", override=False)] = 1.0
     step_end: Annotated[
-        str | tuple[str, ...] | None,
+        str | tuple[str, ...] | list[str] | None,  # a list is read as a tuple
         About(
             "where a step ends: paragraph, line, tokens:K, or a JSON list such as '[\".\"]' (default: the method's, "
             "paragraph)",

@@ -16,7 +16,7 @@ from tests.graph.world import plain, thread
 from tests.token_world import tables
 
 
-def graph(step_end: Any, saver: Any = None) -> Any:
+def graph(step_end: str | list[str], saver: Any = None) -> Any:
     draft, base = tables(5)
     reward = TableReward(lambda prefix, step: 0.5)
     config = GSIConfig(n=2, seed=1, max_steps=6, step_end=step_end)

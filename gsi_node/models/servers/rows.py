@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from gsi_node.ends import StepEnds
+from gsi_node.ends import END, START, StepEnds
 from gsi_node.models.servers.dialect import Dialect, Drawn, DrawRequest
 from gsi_node.models.servers.replica import Failed
 from gsi_node.models.servers.tempered import TopK
@@ -59,12 +59,17 @@ class RowStream:
     def __init__(self, dialect: Dialect, names: Collection[str], row: DrawRequest, ends: StepEnds) -> None:
         self._dialect, self._names, self._row, self._ends = dialect, names, row, ends
         self._drawn = Drawn([], None)
+        self._state, self._seen = START, 0  # where the step stands behind so many tokens
 
     def more(self, event: Any) -> bool:
         """Take an event; whether the stream may be left. One that says it ends is read to its end, which is near: its
         connection is kept then."""
         self._drawn = self._dialect.read_event(event, self._names, self._row, self._drawn)
-        return self._drawn.ended is None and self._ends.length(token.id for token in self._drawn.tokens) is not None
+        for token in self._drawn.tokens[self._seen :]:
+            self._seen += 1
+            if self._state != END:
+                self._state = self._ends.after(self._state, token.id)
+        return self._drawn.ended is None and self._state == END
 
     def result(self) -> CutRow:
         """The row of all events. Failed where they ended in the middle of it."""
