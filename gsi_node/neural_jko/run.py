@@ -2,7 +2,7 @@
 
 config.json   what determines the numbers (identity.py); the same run goes on, another is refused
 lock          held while a process writes here
-and the files of a stack (saved.py), whose stack.json alone says which layers exist
+and the files of a stack (saved.py), whose stack.json alone says which layers exist, and their losses (losses.py)
 
 Every file appears whole and synchronised, so a kill or a full disk at any moment leaves a folder that goes on.
 """
@@ -24,6 +24,7 @@ from gsi_node.neural_jko.config import JKOConfig, LayerStage
 from gsi_node.neural_jko.frame import AffineFrame, round_frame
 from gsi_node.neural_jko.identity import differences, identity
 from gsi_node.neural_jko.lock import LOCK, held
+from gsi_node.neural_jko.losses import LossRecord
 from gsi_node.neural_jko.pilot import Pilot, pilot
 from gsi_node.neural_jko.saved import (
     FRAME,
@@ -166,21 +167,23 @@ class Run:
         return depth + (stage.layers if stage else 0)
 
     def _make(self, stage: LayerStage, records: list[Plain]) -> None:
-        layers, cost = self._costed(lambda: self._fit(stage, self.stack()))
+        losses = LossRecord(self.told)
+        layers, cost = self._costed(lambda: self._fit(stage, self.stack(), losses))
         if not records and self.ground.pilot is not None:
             cost["evaluations"] += self.ground.pilot.evaluations
         made = [save_layer(layer, self.folder, len(records) + i) for i, layer in enumerate(layers)]
+        losses.save(self.folder, len(records))
         free = dict.fromkeys(cost, 0)
         costed = [record | (free if i else cost) for i, record in enumerate(made)]
         write_manifest(self.folder, self.target, [*records, *costed])
 
-    def _fit(self, stage: LayerStage, stack: Stack) -> Sequence[StackLayer]:
+    def _fit(self, stage: LayerStage, stack: Stack, told: train.OnProgress) -> Sequence[StackLayer]:
         if stage.kind == "rejection":
             return train.reject(stack, self.config)
         found = self.ground.pilot
         if found is None or stack.layers or not self.config.likelihood_steps:
-            return [train.fit_flow(stack, self.config, self._aim(stack, found), self.told)]
-        return [first_flow(stack, found, self.config, self.told)]
+            return [train.fit_flow(stack, self.config, self._aim(stack, found), told)]
+        return [first_flow(stack, found, self.config, told)]
 
     def _aim(self, stack: Stack, found: Pilot | None) -> train.Aim:
         """Over-dispersed, and tempered from the latent on where a pilot knows how far; g itself without one."""

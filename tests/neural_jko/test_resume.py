@@ -43,7 +43,8 @@ class Asked:
 
 def files(folder: Path) -> dict[str, object]:
     """What a run leaves, without what the clock measured."""
-    left: dict[str, object] = {path.name: path.read_bytes() for path in folder.glob("*.safetensors")}
+    kept = [*folder.glob("*.safetensors"), *folder.glob("*-losses.json")]
+    left: dict[str, object] = {path.name: path.read_bytes() for path in kept}
     about = json.loads((folder / "stack.json").read_text())
     about["layers"] = [{k: v for k, v in layer.items() if "seconds" not in k} for layer in about["layers"]]
     return {**left, "stack.json": about}
@@ -61,6 +62,7 @@ def test_thirty_interrupts_at_random_leave_equal_stacks(tmp_path: Path) -> None:
             Run(OwnTarget(Asked(chance.randrange(3, calls)), 2), SMALL, folder).complete()
         again = Run(OwnTarget(Asked(), 2), SMALL, folder).complete()
         assert files(folder) == files(tmp_path / "whole"), number
+        assert "000-losses.json" in files(folder)
         assert torch.equal(again.sample(50, torch.Generator().manual_seed(0)).x, draws.x)
 
 
