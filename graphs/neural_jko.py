@@ -24,7 +24,6 @@ import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +45,6 @@ from gsi_node.neural_jko import (
     TARGETS,
     KnownTarget,
     Run,
-    Stack,
-    Target,
     configured,
     generator_for,
     measured,
@@ -111,30 +108,14 @@ class NeuralJKO:
         return graph
 
 
-def draw(stack: Stack, target: Target, n: int, seed: int, path: Path) -> None:
-    """Samples beside the truth (where known), first two coordinates, as a PNG."""
-    import matplotlib
+def draw(run: Run, n: int) -> list[Path]:
+    """The pages of the run's folder, over fresh draws of the model and of the truth, where it is known."""
+    from gsi_node.neural_jko.picture import draw_pages
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    particles = stack.sample(n, generator_for(seed, "draw", len(stack.layers), stack.device))
-    panels = [("neural JKO", particles.x.cpu())]
-    if isinstance(target, KnownTarget):
-        panels.append(("truth", target.sample(n, generator_for(seed, "drawn truth", 0))))
-    figure, axes = pyplot.subplots(
-        1, len(panels), figsize=(5 * len(panels), 4.6), sharex=True, sharey=True, squeeze=False, layout="constrained"
-    )
-    for axis, (title, x) in zip(axes[0], panels, strict=True):
-        second = x[:, 1] if x.shape[1] > 1 else x[:, 0] * 0
-        axis.plot(x[:, 0], second, ".", markersize=2, alpha=0.4)
-        axis.set_title(f"{target.name}: {title} ({n} draws)")
-        axis.set_xlabel("$x_1$")
-    axes[0][0].set_ylabel("$x_2$")
-    image = BytesIO()
-    figure.savefig(image, dpi=120)
-    pyplot.close(figure)
-    write(path, image.getvalue())
+    stack, target, seed = run.stack(), run.target, run.config.seed
+    x = stack.sample(n, generator_for(seed, "draw", len(stack.layers), stack.device)).x.cpu()
+    truth = target.sample(n, generator_for(seed, "drawn truth", 0)) if isinstance(target, KnownTarget) else None
+    return draw_pages(run, x, truth)
 
 
 def compiled(node: NeuralJKO, connection: sqlite3.Connection) -> CompiledWholeRun:
@@ -219,14 +200,13 @@ def command(options: argparse.Namespace, console: Console) -> int:
         if last.get("samples") != options.samples:  # the model was finished by a call that measured on others
             last = node.measured(final["layers"])
         numbers = {**last, **beside(run, options.samples)}
-        picture = options.out / "samples.png"
-        draw(run.stack(), target, options.samples, config.seed, picture)
+        pages = draw(run, options.samples)
         write(options.out / "metrics.json", json.dumps(numbers, indent=1) + "\n")
     warning = numbers.pop("warning", None)
     for key, value in numbers.items():
         shown = ", ".join(f"{v:.4f}" for v in value) if isinstance(value, list) else f"{value:.5g}"
         console.print(f"{key:21} {shown}", highlight=False)
-    console.print(f"{'picture':21} {picture}", highlight=False, soft_wrap=True)
+    console.print(f"{'pages':21} {', '.join(map(str, pages))}", highlight=False, soft_wrap=True)
     if warning:
         complain(warning)
     return 0

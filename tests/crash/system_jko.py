@@ -21,7 +21,7 @@ TIMES = ("seconds", "cpu_seconds")
 
 def command(folder: Path) -> int:
     torch.set_num_threads(1)
-    neural_jko.draw = lambda stack, target, n, seed, path: None  # a picture of half a second, and no part of a result
+    neural_jko.draw = lambda run, n: []  # pictures of some seconds, and no part of a result
     changes = [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={json.dumps(value)}")]
     return neural_jko.main(["--target", "mustache", "--samples", "8", "--out", str(folder / "run"), *changes])
 
@@ -33,7 +33,7 @@ def result(folder: Path, out: str) -> Any:
     stack = json.loads((run / "stack.json").read_text("utf-8"))
     layers = [{key: value for key, value in layer.items() if key not in TIMES} for layer in stack["layers"]]
     weights = {path.name: path.read_bytes() for path in run.glob("*.safetensors")}
-    shown = [line for line in out.splitlines() if not line.startswith((*TIMES, "picture"))]
+    shown = [line for line in out.splitlines() if not line.startswith((*TIMES, "pages"))]
     return {key: value for key, value in numbers.items() if key not in TIMES}, layers, weights, shown
 
 

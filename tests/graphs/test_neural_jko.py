@@ -76,7 +76,8 @@ def test_a_killed_graph_resumes_at_its_last_layer_to_the_library_s_model(tmp_pat
 
 def test_the_command_draws_and_measures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert JKO.main(["--target", "mustache", "--out", str(tmp_path), "--samples", "60", *SETTINGS]) == 0
-    assert (tmp_path / "samples.png").read_bytes().startswith(b"\x89PNG")
+    for page in ("samples", "marginals", "training"):
+        assert (tmp_path / f"{page}.png").read_bytes().startswith(b"\x89PNG")
     numbers = json.loads((tmp_path / "metrics.json").read_text("utf-8"))
     assert {"energy_distance", "rho", "rho_noise", "log_z_lower_error", "evaluations", "seconds"} <= set(numbers)
     assert {"pilot_rho", "pilot_log_z", "pilot_evaluations"} <= set(numbers)

@@ -94,7 +94,7 @@ ROOMS = (
         ("gsi_node.neural_jko",),
         "the second system: a sampler for densities",
         (*_PLAIN, "gsi_node.cancel", "gsi_node.identity", "host", "core"),
-        ("torch",),
+        ("torch", "matplotlib"),
     ),
     Room(
         "testing",
