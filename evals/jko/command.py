@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -20,8 +21,10 @@ from pathlib import Path
 import torch
 
 from evals.jko import mcmc
+from evals.jko.marginals import marginal_test
 from evals.jko.measurement import Measurement, kept
-from evals.jko.table import table
+from evals.jko.table import tables
+from evals.jko.truth import FileTruth, read_truth
 from gsi_node.errors import ConfigError, GSIError
 from gsi_node.host.files import write
 from gsi_node.host.options import positive
@@ -31,10 +34,13 @@ from gsi_node.neural_jko.lock import held
 from gsi_node.neural_jko.metrics import mode_error, relative_noise
 from gsi_node.neural_jko.pilot import Pilot
 from gsi_node.neural_jko.presets import PRESETS, configured
-from gsi_node.neural_jko.quality import model_numbers, truth_numbers
+from gsi_node.neural_jko.quality import coverage_numbers, model_numbers, truth_numbers
 from gsi_node.neural_jko.run import Run
-from gsi_node.neural_jko.targets import KnownTarget, named, with_truth
+from gsi_node.neural_jko.targets import KnownTarget, Target, named, with_truth
 from gsi_node.neural_jko.train import generator_for
+from gsi_node.types import Plain
+
+TOLD = ("log_z_lower", "log_z_lower_error", "log_z", "log_z_error", "kl", "kl_error")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, type=Path, help="folder; the same command goes on in it")
     parser.add_argument("--seeds", default="0,1,2", help="one model a seed")
     parser.add_argument("--target-seed", type=int, default=0, help="the means of mixtures are drawn from it")
+    parser.add_argument("--truth", type=Path, metavar="FILE", help="draws of the target that has no sampler: cox")
     parser.add_argument("--samples", type=positive, default=5000, help="draws, compared with as many of the truth")
     parser.add_argument("--preset", default="cpu", choices=list(PRESETS), help="cpu, or the paper's setting for a GPU")
     parser.add_argument("--device", default="cpu")
@@ -53,7 +60,7 @@ def main(options: argparse.Namespace) -> int:
     console = screen()
     try:
         seeds = integers("--seeds", options.seeds)
-        targets = [with_truth(named(name, options.target_seed)) for name in options.targets.split(",")]
+        targets = with_truths([named(name, options.target_seed) for name in options.targets.split(",")], options.truth)
         baselines = [] if options.baselines == "none" else options.baselines.split(",")
         mcmc.check(baselines)
         if options.samples < 2:
@@ -63,7 +70,7 @@ def main(options: argparse.Namespace) -> int:
             for target in targets:
                 found += measurements(target, seeds, baselines, options, console)
                 write(options.out / "jko.json", json.dumps([one.plain() for one in found], indent=1) + "\n")
-            text = table(found).markdown()
+            text = "\n".join(f"### {one.title}\n\n{one.markdown()}" for one in tables(found))
             write(options.out / "jko.md", text)
         sys.stdout.write(text)
         return 0
@@ -73,6 +80,17 @@ def main(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("stopped; the same command goes on\n")
         return INTERRUPTED
+
+
+def with_truths(targets: Sequence[Target], path: Path | None) -> list[KnownTarget]:
+    """The targets, the one without a sampler with the draws of a file. Raises ConfigError."""
+    unknown = [target.name for target in targets if not isinstance(target, KnownTarget)]
+    if path is not None and len(unknown) != 1:
+        raise ConfigError(f"--truth {path}: for one target without a sampler; of --targets {len(unknown)} have none")
+    known = (
+        target if path is None or isinstance(target, KnownTarget) else read_truth(path, target) for target in targets
+    )
+    return [with_truth(target) for target in known]
 
 
 def integers(option: str, text: str) -> list[int]:
@@ -107,30 +125,39 @@ def measurements(
 def noise(target: KnownTarget, n: int) -> Measurement:
     """The truth against itself: the standard deviation of ρ, whose expectation is 0."""
     spread = relative_noise(target, n, generator_for(0, "noise", n))
-    return Measurement(target=target.name, method="truth", rho=0.0, std=spread, n=n)
+    return Measurement(target=target.name, method="truth", rho=0.0, std=spread, n=n, dim=target.dim)
 
 
 def of_jko(run: Run, target: KnownTarget, n: int, seed: int) -> Measurement:
     """Train what is missing, draw n samples, compare."""
     stack = run.complete()
-    start, before = time.perf_counter(), stack.evaluate.count
+    start, used, before = time.perf_counter(), time.process_time(), stack.evaluate.count
     particles = stack.sample(n, generator_for(seed, "evaluation", n, stack.device), log_g=True)
-    spent, layers = time.perf_counter() - start, run.finished()
-    numbers = model_numbers(particles, stack.layers, target)
-    told = ("log_z_lower", "log_z_lower_error", "log_z", "log_z_error")
+    cost: Plain = {
+        "sampling_seconds": time.perf_counter() - start,
+        "sampling_cpu_seconds": time.process_time() - used,
+        "sampling_evaluations": stack.evaluate.count - before,
+    }
+    numbers, layers = model_numbers(particles, stack.layers, target), run.finished()
+    covered = coverage_numbers(stack, target, n, generator_for(seed, "coverage", n))
+    if isinstance(target, FileTruth):
+        covered["forward_kl_error"] = math.hypot(covered["forward_kl_error"], target.log_z_error)
     return replace(
         compared("neural JKO", target, particles.x.cpu(), seed),
-        **{key: numbers[key] for key in told},
+        **{key: numbers[key] for key in TOLD},
         **{key: sum(layer[key] for layer in layers) for key in ("seconds", "cpu_seconds", "evaluations")},
-        sampling_seconds=spent,
-        sampling_evaluations=stack.evaluate.count - before,
+        **covered,
+        **cost,
+        log_z_truth=target.log_z,
     )
 
 
 def of_pilot(pilot: Pilot, target: KnownTarget, n: int, seed: int) -> Measurement:
     """The pilot's own resample: what the model adds to it is a density and fresh draws."""
     x = pilot.points.resampled(n, generator_for(seed, "pilot's resample", n))
-    return replace(compared("pilot", target, x, seed), log_z=pilot.log_z, evaluations=pilot.evaluations)
+    return replace(
+        compared("pilot", target, x, seed), log_z=pilot.log_z, log_z_truth=target.log_z, evaluations=pilot.evaluations
+    )
 
 
 def of_chains(name: str, target: KnownTarget, n: int, steps: int, seed: int) -> Measurement:
@@ -151,16 +178,18 @@ def compared(method: str, target: KnownTarget, x: torch.Tensor, seed: int) -> Me
     if not bool(torch.isfinite(x).all()):
         raise ConfigError(f"{method} on {target.name}: samples that are not finite")
     numbers = truth_numbers(x, target, generator_for(seed, "truth", len(x)))
+    marginals = marginal_test(x, target.sample(len(x), generator_for(seed, "marginals", len(x))))
     weights = numbers.get("mode_weights")
     return Measurement(
         target=target.name,
         method=method,
         seed=seed,
         n=len(x),
-        energy_distance=numbers["energy_distance"],
-        rho=numbers["rho"],
-        mode_weights=weights,
+        dim=target.dim,
         mode_error=None if weights is None else mode_error(weights),
+        ks_rejected=marginals.rejected,
+        ks_least_p=marginals.least_p,
+        **numbers,
     )
 
 

@@ -20,28 +20,40 @@ class Measurement:
     """n samples of a target against as many of the truth; None is what a method does not have.
 
     method: "truth" (against itself), "neural JKO", "pilot", "MALA", "HMC". rho: D / E‖X − X'‖ − 1/n, which compares at
-    any n; D is energy_distance. std: of the truth's rho. mode_weights, mode_error:
-    of mixtures. log_z_lower, log_z: nats. seconds, cpu_seconds, evaluations (of log g): of training, or of the chains;
-    sampling_…: of these draws alone. step_size, acceptance, steps: of the chains.
+    any n; D is energy_distance. std: of the truth's rho. forward_kl: on n draws of the truth. ks_rejected, ks_least_p:
+    of marginals.MarginalTest, against other draws of the truth. x1_tail: the 99.9 % quantile of x₁. mode_weights,
+    mode_error: of mixtures. log_z_lower, log_z, log_z_truth, kl: nats. seconds, cpu_seconds, evaluations (of log g): of
+    training, or of the chains; sampling_…: of these draws alone. step_size, acceptance, steps: of the chains.
     """
 
     target: str
     method: str
     seed: int | None = None
     n: int
+    dim: int
     rho: float
     energy_distance: float | None = None
     std: float | None = None
+    forward_kl: float | None = None
+    forward_kl_error: float | None = None
+    ks_rejected: int | None = None
+    ks_least_p: float | None = None
+    x1_tail: float | None = None
+    x1_tail_truth: float | None = None
     mode_weights: list[float] | None = None
     mode_error: float | None = None
     log_z_lower: float | None = None
     log_z_lower_error: float | None = None
     log_z: float | None = None
     log_z_error: float | None = None
+    log_z_truth: float | None = None
+    kl: float | None = None
+    kl_error: float | None = None
     seconds: float | None = None
     cpu_seconds: float | None = None
     evaluations: int | None = None
     sampling_seconds: float | None = None
+    sampling_cpu_seconds: float | None = None
     sampling_evaluations: int | None = None
     step_size: float | None = None
     acceptance: float | None = None

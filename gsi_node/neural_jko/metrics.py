@@ -1,4 +1,4 @@
-"""How far samples are from the truth, with the noise of that; estimates of log Z with their standard errors.
+"""How far samples are from the truth, with the noise of that; estimates of log Z and of both KLs with standard errors.
 
 The effective sample size of the claimed weights is not among the qualities: a rejection layer hides errors from it (the
 weights of a model that misses a mode are flat). Quality is measured against ground-truth samples.
@@ -20,7 +20,7 @@ from gsi_node.types import Array
 ROWS = 2048  # of a distance matrix that are held at once
 
 
-class LogZEstimate(NamedTuple):
+class NatsEstimate(NamedTuple):
     value: float
     error: float  # one standard error
 
@@ -57,20 +57,39 @@ def relative_noise(target: KnownTarget, n: int, generator: torch.Generator, repe
     return float(np.std(pairs, ddof=1)) * few / n
 
 
-def log_z_lower(log_w: Array, model_error: float = 0.0) -> LogZEstimate:
+def log_z_lower(log_w: Array, model_error: float = 0.0) -> NatsEstimate:
     """E_p[log g − log p] = log Z − KL(p ‖ target): a lower bound of log Z in expectation. Nats.
 
     model_error: the standard error of log ∫ p = 0, which moves every log p (`rejection.log_z_error`).
     """
     error = float(log_w.std(ddof=1) / math.sqrt(len(log_w)))
-    return LogZEstimate(float(log_w.mean()), math.hypot(error, model_error))
+    return NatsEstimate(float(log_w.mean()), math.hypot(error, model_error))
 
 
-def log_z(log_w: Array, model_error: float = 0.0) -> LogZEstimate:
+def log_z(log_w: Array, model_error: float = 0.0) -> NatsEstimate:
     """log((1/n) Σ w_i), consistent for log Z where p covers the target; error by the delta method. Nats."""
     relative = normalised(log_w) * len(log_w)  # w / w̄
     error = float(relative.std(ddof=1) / math.sqrt(len(log_w)))
-    return LogZEstimate(log_mean_weight(log_w), math.hypot(error, model_error))
+    return NatsEstimate(log_mean_weight(log_w), math.hypot(error, model_error))
+
+
+def reverse_kl(log_w: Array) -> NatsEstimate:
+    """KL(p ‖ target) = log E_p w − E_p log w ≥ 0, on draws of p; error by the delta method. Nats.
+
+    A factor of w, as a wrong ∫ p or an unknown Z is, does not change it. Mass that p misses is not in it.
+    """
+    relative = normalised(log_w) * len(log_w)
+    error = float((relative - log_w).std(ddof=1) / math.sqrt(len(log_w)))
+    return NatsEstimate(log_mean_weight(log_w) - float(log_w.mean()), error)
+
+
+def forward_kl(log_ratio: Array, model_error: float = 0.0) -> NatsEstimate:
+    """KL(target ‖ p) = E[log g/Z − log p] over draws of the target, from their log-ratios (n,). Nats.
+
+    Unlike `reverse_kl` it sees what p misses. model_error: as in `log_z_lower`.
+    """
+    error = float(log_ratio.std(ddof=1) / math.sqrt(len(log_ratio)))
+    return NatsEstimate(float(log_ratio.mean()), math.hypot(error, model_error))
 
 
 def mode_weights(x: Tensor, means: Tensor) -> list[float]:

@@ -75,5 +75,5 @@ def named(name: str, seed: int = 0, points: Path | None = None) -> Target:
 def with_truth(target: Target) -> KnownTarget:
     """The target, where its truth can be drawn. Raises ConfigError."""
     if not isinstance(target, KnownTarget):
-        raise ConfigError(f"target {target.name}: no ground truth to compare with; take another")
+        raise ConfigError(f"target {target.name}: no ground truth to compare with; take another, or --truth FILE")
     return target

@@ -16,11 +16,13 @@ from gsi_node.neural_jko.known import Funnel, Mixture, Mustache, eight_modes, gm
 from gsi_node.neural_jko.metrics import (
     distance,
     energy_distance,
+    forward_kl,
     log_z,
     log_z_lower,
     mode_error,
     mode_weights,
     relative_noise,
+    reverse_kl,
 )
 from gsi_node.neural_jko.targets import TARGETS, KnownTarget, OwnTarget, named, with_truth
 from gsi_node.types import Array
@@ -130,6 +132,25 @@ def test_log_z_of_known_weights() -> None:
     assert estimate.value == pytest.approx(math.log(2.0), abs=4 * estimate.error)
     assert estimate.error == pytest.approx(0.5 / math.sqrt(20_000), rel=0.05)
     assert log_z_lower(log_w).value < math.log(2.0) - 0.1
+
+
+def test_both_kls_of_gaussians_with_their_errors() -> None:
+    """p = N(0, 1), q = N(m, s²), g = e³ q: closed forms, and errors that are the spread over 200 samples."""
+    rng, m, s = np.random.default_rng(0), 0.4, 1.2
+    to_q = math.log(s) + (1 + m**2) / (2 * s**2) - 0.5  # KL(p ‖ q)
+    from_q = -math.log(s) + (s**2 + m**2) / 2 - 0.5  # KL(q ‖ p)
+
+    def log_w(x: Array) -> Array:  # log g − log p
+        return 3.0 - math.log(s) - 0.5 * ((x - m) / s) ** 2 + 0.5 * x**2
+
+    reverse = [reverse_kl(log_w(rng.normal(size=4000))) for _ in range(200)]
+    forward = [forward_kl(log_w(m + s * rng.normal(size=4000)) - 3.0) for _ in range(200)]
+    for estimates, kl in ((reverse, to_q), (forward, from_q)):
+        values, errors = (np.array(column) for column in zip(*estimates, strict=True))
+        spread = float(values.std())
+        assert float(values.mean()) == pytest.approx(kl, abs=4 * spread / math.sqrt(200) + 2e-4)
+        assert float(errors.mean()) == pytest.approx(spread, rel=0.2)
+    assert forward_kl(np.zeros(9), model_error=0.25).error == 0.25
 
 
 def test_mode_weights() -> None:
