@@ -161,7 +161,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--out", required=True, type=Path, help="folder of this run; the same command goes on in it")
     parser.add_argument("--preset", default="cpu", choices=list(PRESETS), help="cpu, or the paper's setting for a GPU")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--target-seed", type=int, default=0, help="of the means of mixtures and the points of cox")
+    parser.add_argument("--target-seed", type=int, help="of the means of mixtures and the points of cox")
     parser.add_argument("--points", type=Path, help="those of cox: two numbers in [0, 1] a line")
     parser.add_argument("--samples", type=positive, default=5000, help="how many to draw and to measure on")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")

@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 
 from evals.jko import mcmc
+from evals.jko.folder import claim_folder
 from evals.jko.marginals import marginal_test
 from evals.jko.measurement import Measurement, kept
 from evals.jko.table import tables
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--targets", default="8modes,8peaky,mustache,funnel,gmm10", help="names, separated by commas")
     parser.add_argument("--out", required=True, type=Path, help="folder; the same command goes on in it")
     parser.add_argument("--seeds", default="0,1,2", help="one model a seed")
-    parser.add_argument("--target-seed", type=int, default=0, help="the means of mixtures are drawn from it")
+    parser.add_argument("--target-seed", type=int, help="the means of mixtures are drawn from it")
     parser.add_argument("--truth", type=Path, metavar="FILE", help="draws of the target that has no sampler: cox")
     parser.add_argument("--samples", type=positive, default=5000, help="draws, compared with as many of the truth")
     parser.add_argument("--preset", default="cpu", choices=list(PRESETS), help="cpu, or the paper's setting for a GPU")
@@ -106,6 +107,7 @@ def measurements(
 ) -> list[Measurement]:
     """One a sampler and seed, and one for the noise; each is kept in a file of its own once it is known."""
     n, folder = options.samples, options.out / target.name
+    claim_folder(folder, target)
     found = [kept(folder / f"noise-{n}.json", partial(noise, target, n))]
     for seed in seeds:
         config = configured(options.preset, target.name, {"seed": seed})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
 from zipfile import BadZipFile
@@ -39,6 +40,11 @@ class FileTruth:
     @property
     def dim(self) -> int:
         return self.target.dim
+
+    @property
+    def digest(self) -> str:
+        """Of the draws and log Z."""
+        return blake2b(repr(self.log_z).encode() + self.draws.numpy().tobytes(), digest_size=8).hexdigest()
 
     def log_density(self, x: Tensor) -> Tensor:
         return self.target.log_density(x)

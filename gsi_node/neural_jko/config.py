@@ -87,6 +87,10 @@ class JKOConfig(BaseModel):
             raise ValueError("flows_first, blocks: no layer at all; want at least one flow")
         if self.likelihood_steps and self.coordinates != "pilot":
             raise ValueError("likelihood_steps: needs the points of coordinates=pilot; want 0 with coordinates=latent")
+        if not self.likelihood_steps and self.rounds and "rounds" in self.model_fields_set:
+            raise ValueError(
+                "rounds: of a first flow that starts by maximum likelihood; want 0 with likelihood_steps=0"
+            )
         if self.coordinates == "pilot" and (any(self.latent_mean) or self.latent_scale != 1.0):
             raise ValueError("latent_mean, latent_scale: coordinates=pilot finds its own; want coordinates=latent")
         return self

@@ -47,29 +47,36 @@ class OwnTarget:
     name: str = "own"
 
 
-TARGETS: dict[str, Callable[[int], Target]] = {  # what is random about a target is drawn from the seed
-    "mustache": lambda seed: Mustache(),
-    "8modes": lambda seed: eight_modes(),
-    "8peaky": lambda seed: eight_modes(0.005, "8peaky"),
-    "funnel": lambda seed: Funnel(),
+FIXED: dict[str, Callable[[], Target]] = {
+    "mustache": Mustache,
+    "8modes": eight_modes,
+    "8peaky": lambda: eight_modes(0.005, "8peaky"),
+    "funnel": Funnel,
+}
+DRAWN: dict[str, Callable[[int], Target]] = {  # what is random about them is drawn from a seed
     **{f"gmm{dim}": partial(gmm, dim) for dim in (10, 20, 50, 100, 200)},
     "mog40": mog40,
     "cox": lambda seed: Cox(drawn_points(seed)),
 }
+TARGETS = (*FIXED, *DRAWN)
 
 
-def named(name: str, seed: int = 0, points: Path | None = None) -> Target:
-    """One of `TARGETS`, what is random about it drawn from the seed. Raises ConfigError, which lists them.
+def named(name: str, seed: int | None = None, points: Path | None = None) -> Target:
+    """One of `TARGETS`. Raises ConfigError: another name, or a seed or points that the target has no use for.
 
-    points: a file of those of `cox`, in place of drawn ones.
+    seed: of `DRAWN` ones; None: 0. points: a file of those of `cox`, in place of drawn ones.
     """
     if name not in TARGETS:
         raise ConfigError(f"target {name!r}: there is none of that name; known are {', '.join(TARGETS)}")
-    if points is not None:
-        if name != "cox":
-            raise ConfigError(f"points {points}: target {name} takes none; only cox does")
-        return Cox(read_points(points))
-    return TARGETS[name](seed)
+    if seed is not None and name in FIXED:
+        raise ConfigError(f"target seed {seed}: nothing of {name} is drawn; leave it out ({', '.join(DRAWN)} take one)")
+    if points is None:
+        return FIXED[name]() if name in FIXED else DRAWN[name](seed or 0)
+    if name != "cox":
+        raise ConfigError(f"points {points}: target {name} takes none; only cox does")
+    if seed is not None:
+        raise ConfigError(f"target seed {seed}: of the points of cox, which {points} gives; leave one of them out")
+    return Cox(read_points(points))
 
 
 def with_truth(target: Target) -> KnownTarget:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from gsi_node.neural_jko.metrics import (
     relative_noise,
     reverse_kl,
 )
-from gsi_node.neural_jko.targets import TARGETS, KnownTarget, OwnTarget, named, with_truth
+from gsi_node.neural_jko.targets import FIXED, TARGETS, KnownTarget, OwnTarget, named, with_truth
 from gsi_node.types import Array
 
 
@@ -46,6 +47,22 @@ def test_every_target_is_known_and_looks_normalisable(name: str) -> None:
 def test_an_unknown_name_lists_the_known() -> None:
     with pytest.raises(ConfigError, match="8modes"):
         named("9modes")
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_seed_for_what_is_not_drawn_is_refused(name: str, tmp_path: Path) -> None:
+    points = tmp_path / "points"
+    points.write_text("0.5 0.5\n")
+    if name in FIXED:
+        with pytest.raises(ConfigError, match=f"target seed 0: nothing of {name} is drawn; leave it out"):
+            named(name, 0)
+    else:
+        assert torch.equal(*(named(name, seed).log_density(torch.zeros(1, named(name).dim)) for seed in (0, None)))
+    with pytest.raises(ConfigError, match="which .* gives" if name == "cox" else "takes none|nothing of"):
+        named(name, 3, points)
+    if name != "cox":
+        with pytest.raises(ConfigError, match=f"target {name} takes none; only cox does"):
+            named(name, points=points)
 
 
 def test_the_means_of_a_mixture_are_drawn_from_the_user_s_seed() -> None:

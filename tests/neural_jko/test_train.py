@@ -94,6 +94,9 @@ def test_misspelt_settings_are_refused() -> None:
         configured("cpu", "8modes", {"rejection_rate": 1.5})
     with pytest.raises(ConfigError, match="known are cpu, paper"):
         configured("gpu", "8modes")
+    with pytest.raises(ConfigError, match="rounds: of a first flow that starts by maximum likelihood; want 0"):
+        configured("cpu", "8modes", {"likelihood_steps": 0, "rounds": 2})
+    assert configured("cpu", "8modes", {"likelihood_steps": 0}).likelihood_steps == 0
 
 
 @pytest.mark.parametrize("latent", [{"latent_mean": (0.0, 1.0)}, {"latent_scale": 2.0}])

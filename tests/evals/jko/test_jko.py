@@ -14,6 +14,7 @@ import torch
 
 from evals.__main__ import main
 from evals.jko import mcmc
+from evals.jko.folder import claim_folder
 from evals.jko.measurement import Measurement
 from evals.jko.table import tables
 from gsi_node.neural_jko import presets
@@ -69,9 +70,21 @@ def test_the_command_writes_its_table(tmp_path: Path, monkeypatch: pytest.Monkey
     assert model["sampling_evaluations"] > 0 and model["sampling_cpu_seconds"] > 0
 
 
+def test_noise_of_another_target_seed_is_not_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The noise, chains and points of a mixture depend on its means, which its name does not say."""
+    given = ["jko", "--targets", "gmm10", "--out", str(tmp_path), "--seeds", "0", "--samples", "50"]
+    claim_folder(tmp_path / "gmm10", with_truth(named("gmm10")))
+    kept = tmp_path / "gmm10" / "noise-50.json"
+    kept.write_text('{"target": "gmm10", "method": "truth", "rho": 0.0, "std": 1.0, "n": 50, "dim": 10}')
+    assert main([*given, "--baselines", "none", "--target-seed", "1"]) == 2
+    assert "rows of another gmm10" in capsys.readouterr().err
+    assert not (tmp_path / "gmm10" / "seed-0").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (["--target-seed", "0"], "target seed 0: nothing of 8modes is drawn"),
         (["--targets", "9modes"], "9modes"),
         (["--baselines", "nuts"], "nuts"),
         (["--seeds", "zero"], "zero"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from evals.__main__ import main
 from evals.jko.command import with_truths
+from evals.jko.folder import claim_folder
 from evals.jko.truth import read_truth, write_truth
 from gsi_node.errors import ConfigError
 from gsi_node.neural_jko.targets import KnownTarget, named
@@ -80,3 +82,15 @@ def test_it_is_for_one_target_without_a_sampler(
     given = ["jko", "--targets", targets, "--truth", str(tmp_path / "x.npz"), "--out", str(tmp_path / "out")]
     assert main(given) == 2
     assert "for one target without a sampler" in capsys.readouterr().err
+
+
+def test_rows_are_of_one_density_and_one_truth(tmp_path: Path) -> None:
+    for seed in (3, 4):
+        written(tmp_path / f"{seed}.npz", seed)
+    truth = read_truth(tmp_path / "3.npz", named("cox", 3))
+    claim_folder(tmp_path / "rows", truth)
+    claim_folder(tmp_path / "rows", truth)
+    with pytest.raises(ConfigError, match="rows of another cox .log g at probe 0 .*another --target-seed"):
+        claim_folder(tmp_path / "rows", read_truth(tmp_path / "4.npz", named("cox", 4)))
+    with pytest.raises(ConfigError, match="other draws than those of --truth"):
+        claim_folder(tmp_path / "rows", replace(truth, log_z=truth.log_z + 1e-9))
