@@ -42,7 +42,7 @@ def draw_marginals(figure: Figure | SubFigure, target: Target, x: Tensor, truth:
         axes.set_axis_off()
     for row in grid:
         row[0].set_ylabel("density")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2, handlelength=1.2)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower right", ncols=2, handlelength=1.2)
 
 
 def _marginal(axes: Axes, name: str, model: Array, true: Array | None) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
@@ -118,7 +118,7 @@ def _intensities(figure: Figure | SubFigure, target: Cox, panels: Mapping[str, A
     """The mean of e^y over the draws, and the points that were seen."""
     axes = _grid(figure, len(panels), lies=False)
     means = [np.exp(x).mean(0).reshape(CELLS, CELLS).T for x in panels.values()]
-    norm = Normalize(0.0, max(float(mean.max()) for mean in means))
+    norm = LogNorm(min(float(mean.min()) for mean in means), max(float(mean.max()) for mean in means))
     points = torch.as_tensor(target.points).numpy()
     for one, mean, (name, x) in zip(axes, means, panels.items(), strict=True):
         image = one.imshow(mean, origin="lower", extent=(0, 1, 0, 1), cmap="viridis", norm=norm)
