@@ -2,8 +2,8 @@
 
     python -m evals jko --targets 8modes,8peaky,mustache,funnel,gmm10 --out DIR
 
-Trains one model a target and seed in DIR/TARGET/seed-N (resumable), draws samples, and writes DIR/jko.json and
-DIR/jko.md.
+Trains one model a target and seed in DIR/TARGET/seed-N (resumable), draws samples, and writes DIR/jko.json, DIR/jko.md
+and DIR/jko.png; the pages of neural_jko.picture lie beside each model.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from evals.jko import mcmc
 from evals.jko.folder import claim_folder
 from evals.jko.marginals import marginal_test
 from evals.jko.measurement import Measurement, kept
+from evals.jko.sheet import DRAWS, Shown, draw_sheet
 from evals.jko.table import tables
-from evals.jko.truth import FileTruth, read_truth
+from evals.jko.truth import FileTruth, bare, read_truth
 from gsi_node.errors import ConfigError, GSIError
 from gsi_node.host.files import write
 from gsi_node.host.options import positive
@@ -33,6 +34,7 @@ from gsi_node.host.screen import Screen, screen
 from gsi_node.host.shell import FAILED, INTERRUPTED, WRONG_CALL, Parser, complain, ending
 from gsi_node.neural_jko.lock import held
 from gsi_node.neural_jko.metrics import mode_error, relative_noise
+from gsi_node.neural_jko.picture import draw_pages
 from gsi_node.neural_jko.pilot import Pilot
 from gsi_node.neural_jko.presets import PRESETS, configured
 from gsi_node.neural_jko.quality import coverage_numbers, model_numbers, truth_numbers
@@ -73,6 +75,7 @@ def main(options: argparse.Namespace) -> int:
                 write(options.out / "jko.json", json.dumps([one.plain() for one in found], indent=1) + "\n")
             text = "\n".join(f"### {one.title}\n\n{one.markdown()}" for one in tables(found))
             write(options.out / "jko.md", text)
+            draw_sheet([shown(target, seeds[0], found, options) for target in targets], options.out / "jko.png")
         sys.stdout.write(text)
         return 0
     except GSIError as error:
@@ -110,9 +113,8 @@ def measurements(
     claim_folder(folder, target)
     found = [kept(folder / f"noise-{n}.json", partial(noise, target, n))]
     for seed in seeds:
-        config = configured(options.preset, target.name, {"seed": seed})
-        run = Run(target, config, folder / f"seed-{seed}", device=options.device)
-        console.show(f"{target.name}, seed {seed}: {len(run.finished())} of {len(config.plan())} layers exist")
+        run = run_of(target, seed, options)
+        console.show(f"{target.name}, seed {seed}: {len(run.finished())} of {len(run.config.plan())} layers exist")
         found.append(kept(folder / f"seed-{seed}" / f"row-{n}.json", partial(of_jko, run, target, n, seed)))
         if run.ground.pilot is not None:
             of_resample = partial(of_pilot, run.ground.pilot, target, n, seed)
@@ -122,6 +124,20 @@ def measurements(
             path = folder / f"{name}-{steps}-{seed}-{n}.json"
             found.append(kept(path, partial(of_chains, name, target, n, steps, seed)))
     return found
+
+
+def run_of(target: KnownTarget, seed: int, options: argparse.Namespace) -> Run:
+    """The run of a seed, in a folder of its own."""
+    config = configured(options.preset, target.name, {"seed": seed})
+    return Run(bare(target), config, options.out / target.name / f"seed-{seed}", device=options.device)
+
+
+def shown(target: KnownTarget, seed: int, found: Sequence[Measurement], options: argparse.Namespace) -> Shown:
+    """What the sheet says of a target: fresh draws of a model, and its measured ρ."""
+    stack = run_of(target, seed, options).stack()
+    x = stack.sample(DRAWS, generator_for(seed, "draw", len(stack.layers), stack.device)).x.cpu()
+    (rho,) = (one.rho for one in found if (one.target, one.seed, one.method) == (target.name, seed, "neural JKO"))
+    return Shown(bare(target), x, target.sample(DRAWS, generator_for(seed, "drawn truth", 0)), rho)
 
 
 def noise(target: KnownTarget, n: int) -> Measurement:
@@ -140,6 +156,7 @@ def of_jko(run: Run, target: KnownTarget, n: int, seed: int) -> Measurement:
         "sampling_cpu_seconds": time.process_time() - used,
         "sampling_evaluations": stack.evaluate.count - before,
     }
+    draw_pages(run, particles.x.cpu(), target.sample(n, generator_for(seed, "drawn truth", n)))
     numbers, layers = model_numbers(particles, stack.layers, target), run.finished()
     covered = coverage_numbers(stack, target, n, generator_for(seed, "coverage", n))
     if isinstance(target, FileTruth):

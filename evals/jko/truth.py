@@ -56,6 +56,11 @@ class FileTruth:
         return self.draws[torch.randperm(len(self.draws), generator=generator)[:n]]
 
 
+def bare(target: Target) -> Target:
+    """The target without the draws of a file."""
+    return target.target if isinstance(target, FileTruth) else target
+
+
 def write_truth(path: Path, target: Target, x: Tensor, log_z: float, log_z_error: float) -> None:
     """x: draws (n, dim); kept as float32."""
     kept = x.float()

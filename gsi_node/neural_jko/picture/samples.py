@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import LogNorm
@@ -51,7 +50,10 @@ class View(NamedTuple):
 
 
 def draw_samples(figure: Figure | SubFigure, target: Target, x: Tensor, truth: Tensor | None, title: str = "") -> None:
-    """x, truth (n, dim): as many draws of both. title: above all, in place of the target's name."""
+    """x, truth (n, dim): as many draws of both. title: above all, in place of the target's name.
+
+    A whole figure gets its height here, and a colour bar; a cell of a sheet, a SubFigure, says less.
+    """
     panels = {MODEL: x.double().numpy(), **({} if truth is None else {TRUTH: truth.double().numpy()})}
     figure.suptitle(title or target.name, fontsize="large")
     if isinstance(target, Cox):
@@ -83,7 +85,10 @@ def _clouds(figure: Figure | SubFigure, view: View, panels: Mapping[str, Array])
         across = 1 if view.lies else 2
         figure.set_figheight(0.8 + math.ceil(len(panels) / across) * (0.3 + 0.82 * WIDTH / across * aspect))
     axes = _grid(figure, len(panels), view.lies)
-    drawn = [_hexagons(one, view, panel, name) for one, (name, panel) in zip(axes, panels.items(), strict=True)]
+    drawn = [_hexagons(one, view, x) for one, x in zip(axes, panels.values(), strict=True)]
+    for one, (name, x) in zip(axes, panels.items(), strict=True):
+        size = f": {len(x):,} draws" if isinstance(figure, Figure) else ""
+        one.set_title(f"{name}{size}, {len(x) - len(view.inside(view.of(x))):,} outside")
     most = max(float(np.max(np.asarray(each.get_array()), initial=2.0)) for each in drawn)
     for each in drawn:
         each.set_norm(LogNorm(1.0, most))
@@ -95,9 +100,8 @@ def _clouds(figure: Figure | SubFigure, view: View, panels: Mapping[str, Array])
         figure.colorbar(drawn[0], ax=list(axes), label="draws in a hexagon", fraction=0.03, aspect=30)
 
 
-def _hexagons(axes: Axes, view: View, x: Array, name: str) -> PolyCollection:
-    points = view.of(x)
-    shown = view.inside(points)
+def _hexagons(axes: Axes, view: View, x: Array) -> PolyCollection:
+    shown = view.inside(view.of(x))
     width = max(view.size.min() / FEW, view.size.max() / MANY)
     across, along = (max(2, round(float(size / width))) for size in view.size)
     collection = axes.hexbin(
@@ -110,7 +114,6 @@ def _hexagons(axes: Axes, view: View, x: Array, name: str) -> PolyCollection:
         cmap="viridis",
     )
     axes.set(xlim=(view.low[0], view.high[0]), ylim=(view.low[1], view.high[1]), aspect="equal")
-    axes.set_title(f"{name}: {len(x):,} draws, {len(x) - len(shown):,} outside")
     return collection
 
 
@@ -119,12 +122,13 @@ def _intensities(figure: Figure | SubFigure, target: Cox, panels: Mapping[str, A
     axes = _grid(figure, len(panels), lies=False)
     means = [np.exp(x).mean(0).reshape(CELLS, CELLS).T for x in panels.values()]
     norm = LogNorm(min(float(mean.min()) for mean in means), max(float(mean.max()) for mean in means))
-    points = torch.as_tensor(target.points).numpy()
+    points, whole = target.points.numpy(), isinstance(figure, Figure)
     for one, mean, (name, x) in zip(axes, means, panels.items(), strict=True):
         image = one.imshow(mean, origin="lower", extent=(0, 1, 0, 1), cmap="viridis", norm=norm)
-        one.scatter(points[:, 0], points[:, 1], s=6, color="white", edgecolors="black", linewidths=0.4)
-        one.set_title(f"{name}: mean intensity, {len(x):,} draws")
-    if isinstance(figure, Figure):
+        size, edge = (6.0, 0.4) if whole else (1.0, 0.0)
+        one.scatter(points[:, 0], points[:, 1], s=size, color="white", edgecolors="black", linewidths=edge)
+        one.set_title(f"{name}: mean intensity, {len(x):,} draws" if whole else name)
+    if whole:
         figure.colorbar(image, ax=list(axes), label="points a unit square", fraction=0.03, aspect=30)
 
 

@@ -18,8 +18,7 @@ BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#BBBBBB"  # told apart by the common
 WIDTH = 9.0  # of a page, inches
 DPI = 120
 _LOOK: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.titlesize": 9,
+    "axes.titlesize": "medium",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
@@ -29,9 +28,9 @@ _LOOK: dict[Any, Any] = {
 
 
 @contextmanager
-def page(height: float = 4.0) -> Iterator[Figure]:
-    """A figure of the pages' look, WIDTH inches wide."""
-    with mpl.rc_context(_LOOK):
+def page(height: float = 4.0, font: float = 9.0) -> Iterator[Figure]:
+    """A figure of the pages' look, WIDTH inches wide. font: the size of its letters, points."""
+    with mpl.rc_context({**_LOOK, "font.size": font}):
         yield Figure(figsize=(WIDTH, height), layout="constrained")
 
 

@@ -62,6 +62,12 @@ def test_the_command_writes_its_table(tmp_path: Path, monkeypatch: pytest.Monkey
     cells = [[cell.strip() for cell in line.split("|")] for line in text.splitlines()]
     assert ["published, n = 50,000", "-1.1e-05", "", "1.2e-05"] in [line[2:6] for line in cells]
     assert "2 seeds" in text
+    assert (tmp_path / "jko.png").read_bytes().startswith(b"\x89PNG")
+    assert 10_000 < (tmp_path / "jko.png").stat().st_size < 400_000
+    for seed in ("seed-0", "seed-1"):
+        assert {page.name for page in (tmp_path / "8modes" / seed).glob("*.png")} == {
+            "samples.png", "marginals.png", "training.png",
+        }  # fmt: skip
     model = rows[1]
     assert {"forward_kl", "forward_kl_error", "kl", "ks_rejected", "ks_least_p", "x1_tail", "x1_tail_truth"} <= set(
         model
