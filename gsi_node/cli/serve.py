@@ -32,7 +32,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    from gsi_node.service.app import Service
+    from gsi_node.service.app import ModelService
     from gsi_node.service.door import Door, host_name, is_loopback, read_key
     from gsi_node.service.server import Server, listen
     from gsi_node.specs.load import load_model, load_reward
@@ -61,7 +61,7 @@ def _serve(options: argparse.Namespace) -> None:
         sys.stderr.flush()
 
     patience = options.client_timeout
-    Server(Service(**parts, door=door, patience=patience), patience=patience, ready=ready).run(sockets)
+    Server(ModelService(**parts, door=door, patience=patience), patience=patience, ready=ready).run(sockets)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

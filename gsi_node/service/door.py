@@ -100,9 +100,12 @@ def refuse(
     headers: Mapping[str, str] | None = None,
     *,
     kind: str = "RequestRefused",
+    param: str | None = None,
+    code: str | None = None,
     fingerprint: str | None = None,
 ) -> JSONResponse:
-    """An answer that says what is wrong. kind: the error's type, of gsi_node.errors where the model refused."""
-    error = {"error": {"type": kind, "message": message}}
+    """An answer that says what is wrong, in the form that OpenAI's clients read. kind: the error's type, of
+    gsi_node.errors where the model refused. param: the field of the body to blame."""
+    error = {"error": {"type": kind, "message": message, "param": param, "code": code}}
     known = {} if fingerprint is None else {"fingerprint": fingerprint}
     return JSONResponse({**error, **known}, status_code=status, headers=headers)

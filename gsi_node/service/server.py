@@ -17,7 +17,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gsi_node.errors import ConfigError
-from gsi_node.service.app import Service
+from gsi_node.service.base import Service
 from gsi_node.service.door import refuse
 
 MAX_CONNECTIONS = 512  # below the 1024 files that a process may open by default

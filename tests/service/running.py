@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gsi_node.service.app import Service
+from gsi_node.service.app import ModelService
 from gsi_node.service.door import Door
 from gsi_node.service.server import MAX_CONNECTIONS, Server
 
@@ -29,7 +29,7 @@ def running(*, door: Door = OPEN, most: int = MAX_CONNECTIONS, **parts: Any) -> 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         started = threading.Event()
-        server = Server(Service(**parts, door=door), most=most, ready=started.set)
+        server = Server(ModelService(**parts, door=door), most=most, ready=started.set)
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
         assert started.wait(10.0)

@@ -14,7 +14,7 @@ import pytest
 from gsi_node.cancel import check_cancelled
 from gsi_node.errors import Cancelled, ConfigError, GSIError, LawMismatch, SpecError
 from gsi_node.graph.build import compile_gsi
-from gsi_node.service.app import MAX_BODY
+from gsi_node.service.base import MAX_BODY
 from gsi_node.service.door import Door
 from gsi_node.specs.load import load_model, load_reward
 from gsi_node.tables.models import TableModel
