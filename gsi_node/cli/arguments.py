@@ -6,12 +6,10 @@ import argparse
 from dataclasses import dataclass
 from textwrap import fill
 
-from gsi_node.cli.shared import add_models, add_set
+from gsi_node.cli.shared import DEFAULTS, SolverArguments, add_models, add_settings, solver_fields
 from gsi_node.errors import ConfigError
 from gsi_node.host.options import positive
 from gsi_node.step.fields import Settings, help_of, with_option
-
-DEFAULTS = {"n": 8}  # kind to a CPU
 
 EPILOG = """\
 examples:
@@ -40,17 +38,11 @@ def epilog() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Arguments:
-    """A parsed command line. named: the GSIConfig fields that have an option of their own, as typed; sets: --set's."""
+class Arguments(SolverArguments):
+    """A parsed command line."""
 
     problems: tuple[str, ...]
     files: tuple[str, ...]
-    draft: str
-    base: str
-    reward: str
-    named: dict[str, str]
-    sets: dict[str, str | None]
-    config: str | None
     samples: int
     checkpoint: str | None
     thread: str | None
@@ -69,12 +61,7 @@ def read(options: argparse.Namespace) -> Arguments:
     return Arguments(
         problems=tuple(options.problems),
         files=tuple(options.file),
-        draft=options.draft,
-        base=options.base,
-        reward=options.reward,
-        named={name: value for name in with_option() if (value := getattr(options, name)) is not None},
-        sets=dict(options.set),
-        config=options.config,
+        **solver_fields(options),
         samples=options.samples,
         checkpoint=options.checkpoint,
         thread=options.thread,
@@ -97,11 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_models(parser.add_argument_group("models"))
     settings = parser.add_argument_group("settings")
-    for name in with_option():
-        option = f"--{name.replace('_', '-')}"
-        settings.add_argument(option, dest=name, metavar="VALUE", help=help_of(name, DEFAULTS))
-    settings.add_argument("--config", metavar="FILE", help="JSON or TOML (FILE.toml) with fields of GSIConfig")
-    add_set(settings)
+    add_settings(settings)
     settings.add_argument(
         "--samples",
         type=positive,

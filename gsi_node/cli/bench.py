@@ -43,6 +43,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _measured(options: argparse.Namespace) -> RenderableType:
+    from gsi_node.specs.load import load_parts
     from gsi_node.step.layers import gathered, validated
     from gsi_node.tools import bench, bench_reward
 
@@ -56,7 +57,7 @@ def _measured(options: argparse.Namespace) -> RenderableType:
     if options.flips:
         return bench.flips(specs, config, options.flips)
     with loading():
-        parts = bench.loaded({"reward": options.reward} if options.rewards else specs)
+        parts = load_parts({"reward": options.reward} if options.rewards else specs)
     if options.rewards:
         return bench_reward.table(parts["reward"], options.n, options.repeats or 9)
     if options.clip:

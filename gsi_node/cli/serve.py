@@ -1,25 +1,33 @@
-"""Serve one model or one reward over HTTP until interrupted: remote:URL is its client."""
+"""Serve until interrupted: one model or one reward, whose client is remote:URL; or a
+solver, for any client of OpenAI's API.
+
+  gsi serve --model hf:/models/base --port 8100
+  gsi serve --openai --draft hf:/models/draft --base hf:/models/base \\
+      --reward prm:/models/prm --n 16 --port 8000
+"""
 
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
 import threading
+from typing import TYPE_CHECKING
 
+from gsi_node.cli import serve_options
 from gsi_node.errors import ConfigError
 from gsi_node.host.shell import DONE, INTERRUPTED, loading, terminable
 
-_EPILOG = """environment:
-  GSI_API_KEY  the key that every request must carry as a bearer token
+if TYPE_CHECKING:
+    from gsi_node.service.base import Service
+    from gsi_node.service.door import Door
 
-exit codes:
-  1 it failed under way; 2 the call must be changed; 130 interrupted; 143 terminated"""
+add_arguments = serve_options.add_arguments
 
 
 def main(options: argparse.Namespace) -> int:
     """Serve what the command line names, until SIGTERM (143) or Ctrl-C (raises KeyboardInterrupt)."""
+    serve_options.check(options)
     with terminable() as code:
         try:
             _serve(options)
@@ -32,10 +40,8 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    from gsi_node.service.app import ModelService
     from gsi_node.service.door import Door, host_name, is_loopback, read_key
     from gsi_node.service.server import Server, listen
-    from gsi_node.specs.load import load_model, load_reward
 
     key = read_key(os.environ)
     names = {name: host_name(f"[{name}]" if ":" in name else name) for name in (options.host, *options.allowed_host)}
@@ -51,58 +57,49 @@ def _serve(options: argparse.Namespace) -> None:
             )
         risk = "WITHOUT a key (--insecure)" if key is None else "with a key, unencrypted: put a TLS proxy before it"
         sys.stderr.write(f"warning: other machines can reach this service, {risk}\n")
-    with loading():
-        parts = {"model": load_model(options.model)} if options.model else {"reward": load_reward(options.reward)}
     door = Door(key, frozenset(name for name in names.values() if name is not None))
+    service = _solver(options, door) if options.openai else _one(options, door)
     urls = " ".join(f"http://{f'[{address}]' if ':' in address else address}:{port}" for address, port in addresses)
 
     def ready() -> None:
-        sys.stderr.write(f"serving {options.model or options.reward} on {urls}\n")
+        what = serve_options.served(options)["name"] if options.openai else options.model or options.reward
+        sys.stderr.write(f"serving {what}, listening on {urls}\n")
         sys.stderr.flush()
 
-    patience = options.client_timeout
-    Server(ModelService(**parts, door=door, patience=patience), patience=patience, ready=ready).run(sockets)
+    patience, access_log = options.client_timeout, not options.no_access_log
+    Server(service, patience=patience, ready=ready, access_log=access_log).run(sockets)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What is served, where, and to whom."""
-    parser.epilog = _EPILOG
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--model", metavar="SPEC", help="a language model, e.g. pocket:base or hf:/models/base")
-    what.add_argument("--reward", metavar="SPEC", help="a reward model, e.g. pocket or prm:/models/prm")
-    parser.add_argument("--port", type=_port, required=True, help="0: any free one; it is printed")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    parser.add_argument(
-        "--allowed-host",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="a name or address by which clients may call this service, besides --host and loopback; repeatable",
+def _one(options: argparse.Namespace, door: Door) -> Service:
+    from gsi_node.service.app import ModelService
+    from gsi_node.specs.load import load_parts
+
+    role, spec = ("draft", options.model) if options.model else ("reward", options.reward)
+    with loading():
+        served = load_parts({role: spec})[role]
+    part = {"model" if options.model else "reward": served}
+    return ModelService(**part, door=door, patience=options.client_timeout)
+
+
+def _solver(options: argparse.Namespace, door: Door) -> Service:
+    from gsi_node.cli.settings import settings
+    from gsi_node.graph.build import compile_gsi
+    from gsi_node.protocols import name_of
+    from gsi_node.service.endpoint import SolverService
+    from gsi_node.specs.load import load_parts
+
+    arguments = serve_options.solver_of(options)
+    config = settings(arguments)
+    with loading():
+        parts = load_parts({role: getattr(arguments, role) for role in sorted(config.rule.models)})
+        graph = compile_gsi(**{"draft": None, "base": None, "reward": None, **parts}, config=config)
+    return SolverService(
+        graph,
+        names=map(name_of, parts.values()),
+        door=door,
+        patience=options.client_timeout,
+        **serve_options.served(options),
     )
-    parser.add_argument("--insecure", action="store_true", help="let other machines in without a key")
-    parser.add_argument(
-        "--client-timeout",
-        type=_seconds,
-        default=30.0,
-        metavar="SECONDS",
-        help="that a client may take to send a request, to read its answer, or to ask again (default: 30)",
-    )
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 6 and int(text) < 1 << 16):
-        raise argparse.ArgumentTypeError(f"{text[:20]!r} is no port from 0 to 65535")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds <= 86400:
-        raise argparse.ArgumentTypeError(f"{text[:20]!r} is no number of seconds above 0, at most a day")
-    return seconds
 
 
 def _end_within(seconds: float, code: int) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from gsi_node.cli.arguments import DEFAULTS, Arguments
+from gsi_node.cli.shared import DEFAULTS, SolverArguments
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.layers import Layer, gathered, read_fields, validated
 
 
-def settings(arguments: Arguments) -> GSIConfig:
+def settings(arguments: SolverArguments) -> GSIConfig:
     """The configuration: --set over named options over --config over DEFAULTS. Raises ConfigError, one line."""
     layers: list[Layer] = [("default", DEFAULTS)]
     if arguments.config is not None:

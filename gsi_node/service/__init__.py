@@ -1,7 +1,9 @@
-"""`gsi serve --model SPEC --port P`: the in-process engine as a service, with its cache and batching.
+"""`gsi serve`: models, rewards and solvers over HTTP. Needs the extra `serve`.
 
-    POST /sample /score /encode /decode /supports (a model)    POST /reward (a reward)    GET /health
+    --model, --reward    POST /sample /score /encode /decode /supports, or /reward    GET /health
+    --openai             POST /v1/chat/completions    GET /v1/models /health
 
-Token ids in and out; `remote:http://HOST:PORT` is the client. door.py says who may come in, bodies.py what may be
-asked, app.py answers, server.py bounds connections, time and the end. Needs the extra `serve`.
+Of a model, token ids go in and out, with the engine's cache and batching; `remote:http://HOST:PORT` is its client
+(app.py, bodies.py). Of a solver, OpenAI's clients get words (endpoint.py, chat.py, chat_bodies.py, solving.py). door.py
+says who may come in, base.py what is owed to requests, server.py bounds connections, time and the end.
 """

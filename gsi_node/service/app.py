@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -102,9 +102,7 @@ class ModelService(Service):
     async def _health(self, request: Request) -> Response:
         return JSONResponse({**self._about, "waiting": self.waiting})
 
-    def _work(
-        self, path: str, about: str, kind: type[bodies.Body], do: Callable[[Any], dict[str, Any]]
-    ) -> Operation:
+    def _work(self, path: str, about: str, kind: type[bodies.Body], do: Callable[[Any], dict[str, Any]]) -> Operation:
         async def work(body: bodies.Body) -> Response:
             return JSONResponse({**await run_cancellable(do, body), "fingerprint": self._fingerprint})
 

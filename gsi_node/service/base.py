@@ -53,7 +53,7 @@ class Service:
         self._most, self._patience = most, patience
         self._names = {name: public_name(name) for name in names}
         self._uploads: set[asyncio.Timeout] = set()
-        self._works: set[asyncio.Timeout] = set()
+        self.works: set[asyncio.Timeout] = set()
         self.app = Starlette(
             routes=[Route(one.path, one.handle, methods=[one.method]) for one in operations],
             middleware=[Middleware(Guard, door=door)],
@@ -67,7 +67,7 @@ class Service:
         now = asyncio.get_running_loop().time()
         for upload in self._uploads:
             upload.reschedule(now)
-        for work in self._works:
+        for work in self.works:
             work.reschedule(now + grace)
 
     def refuse(
@@ -120,7 +120,7 @@ class Service:
             return self.refuse(415, "the body must not be compressed: leave the Content-Encoding header out")
         raw = bytearray()
         try:
-            async with _timed(self._uploads, self._patience):
+            async with timed(self._uploads, self._patience):
                 async for chunk in request.stream():
                     raw += chunk
                     if len(raw) > MAX_BODY:
@@ -140,7 +140,7 @@ class Service:
 
     async def working(self, work: Coroutine[Any, Any, Any]) -> Any:
         """The value of `work`. Raises TimeoutError where the service's time is over before."""
-        async with _timed(self._works, None):
+        async with timed(self.works, None):
             return await work
 
     async def answer(self, request: Request, work: Coroutine[Any, Any, Response]) -> Response:
@@ -178,7 +178,7 @@ def public_name(name: str) -> str:
 
 
 @asynccontextmanager
-async def _timed(running: set[asyncio.Timeout], seconds: float | None) -> AsyncIterator[None]:
+async def timed(running: set[asyncio.Timeout], seconds: float | None) -> AsyncIterator[None]:
     """This block has so many seconds, and is among those whose end `Service.end` moves."""
     async with asyncio.timeout(seconds) as this:
         running.add(this)

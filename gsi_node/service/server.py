@@ -21,6 +21,16 @@ from gsi_node.service.base import Service
 from gsi_node.service.door import refuse
 
 MAX_CONNECTIONS = 512  # below the 1024 files that a process may open by default
+LOGS = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "loggers": {
+        "uvicorn.error": {"level": "WARNING", "handlers": ["stderr"], "propagate": False},
+        "uvicorn.access": {"level": "INFO", "handlers": ["stderr"], "propagate": False},
+    },
+}
 GRACE = 3.0  # seconds that the work under way has after SIGTERM or Ctrl-C
 
 
@@ -113,7 +123,9 @@ class Server(uvicorn.Server):
         patience: float = 30.0,
         most: int = MAX_CONNECTIONS,
         ready: Callable[[], None] = lambda: None,
+        access_log: bool = False,
     ) -> None:
+        """access_log: a line a request on standard error."""
         self._service, self._ready = service, ready
 
         class LimitedConnection(TimedConnection):
@@ -125,8 +137,8 @@ class Server(uvicorn.Server):
                 http=LimitedConnection,
                 ws="none",
                 lifespan="off",
-                log_level="warning",
-                access_log=False,
+                log_config=LOGS,
+                access_log=access_log,
                 proxy_headers=False,
                 server_header=False,
                 headers=[("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store")],

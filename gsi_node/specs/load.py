@@ -35,6 +35,11 @@ def load_reward(spec: str) -> Reward:
     return reward
 
 
+def load_parts(specs: Mapping[str, str]) -> dict[str, Any]:
+    """What specs name, by role: "draft", "base" or "reward"."""
+    return {role: load_reward(spec) if role == "reward" else load_model(spec) for role, spec in specs.items()}
+
+
 def _load(whole: str, kinds: Mapping[str, SpecKind], role: str) -> Any:
     specs = parse_spec(whole)
     known = ", ".join(f"{name} (e.g. {kind.example})" for name, kind in kinds.items())

@@ -17,7 +17,7 @@ from gsi_node.core.accept import calibrate_log_ratio_clip
 from gsi_node.errors import SpecError
 from gsi_node.graph.build import compile_gsi
 from gsi_node.pocket.world.problems import grade, problems
-from gsi_node.specs.load import load_model, load_reward
+from gsi_node.specs.load import load_parts
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.records import answering, decided
 from gsi_node.tables.models import TableModel
@@ -123,18 +123,13 @@ def flips(specs: dict[str, str], config: GSIConfig, size: int) -> str:
     """
     graphs = []
     for suffix in ("", "?cache_bytes=0"):
-        parts = loaded({role: spec + suffix for role, spec in specs.items()})
+        parts = load_parts({role: spec + suffix for role, spec in specs.items()})
         graphs.append(compile_gsi(**parts, config=config))
     changed = 0
     for i, problem in enumerate(problems("test", 0, size)):
         warm, cold = (g.invoke({"problem": problem.problem, "problem_id": i})["steps"] for g in graphs)
         changed += [step["token_ids"] for step in warm] != [step["token_ids"] for step in cold]
     return f"{changed} of {size} problems change their token ids when no prefix is cached"
-
-
-def loaded(specs: dict[str, str]) -> dict[str, Any]:
-    """Draft, base and reward."""
-    return {role: load_reward(spec) if role == "reward" else load_model(spec) for role, spec in specs.items()}
 
 
 def table(parts: dict[str, Any], n: int, repeats: int) -> Table:

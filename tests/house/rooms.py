@@ -102,7 +102,12 @@ ROOMS = (
         "the contract of the two protocols, for backends of one's own",
         ("ground",),
     ),
-    Room("service", ("gsi_node.service",), "our model service over HTTP", ("ground",)),
+    Room(
+        "service",
+        ("gsi_node.service",),
+        "over HTTP: our model service, and a solver as OpenAI's clients ask for one",
+        ("ground", "host", "graph"),
+    ),
     Room(
         "tools",
         ("gsi_node.tools",),

@@ -6,15 +6,24 @@ import signal
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
+from gsi_node.graph.build import compile_gsi
+from gsi_node.specs.load import load_model, load_reward
+from gsi_node.step.config import GSIConfig
 from tests.service.running import command, ended, start
+from tests.service.solvers import client
 
 
-@pytest.mark.parametrize("package", ["starlette", "uvicorn"])
-def test_a_missing_extra_is_named(package: str) -> None:
-    code, said = ended("--reward", "verifier", "--port", "0", code=f"import sys; sys.modules[{package!r}] = None")
+@pytest.mark.parametrize(
+    ("package", "what"), [("starlette", "--reward"), ("uvicorn", "--reward"), ("starlette", "--openai")]
+)
+def test_a_missing_extra_is_named(package: str, what: str) -> None:
+    given = ("--openai",) if what == "--openai" else ("--reward", "verifier")
+    code, said = ended(*given, "--port", "0", code=f"import sys; sys.modules[{package!r}] = None")
     assert code == 2
     assert said == f"error: `gsi serve` needs the package {package}: pip install 'gsi-node[serve]'\n"
 
@@ -34,6 +43,16 @@ def test_a_missing_extra_is_named(package: str) -> None:
         (("--reward", "nothing", "--port", "0"), 2, "kind 'nothing' is unknown"),
         (("--model", "remote:http://127.0.0.1:9?attempts=1", "--port", "0"), 2, "127.0.0.1:9"),
         (("--port", "0"), 2, "--model"),
+        (("--model", "a", "--reward", "b", "--port", "0"), 2, "start two"),
+        (("--model", "a", "--openai", "--port", "0"), 2, "not allowed with"),
+        (("--model", "a", "--draft", "b", "--port", "0"), 2, "--draft is of a solver"),
+        (("--reward", "a", "--max-running", "2", "--port", "0"), 2, "--max-running is of a solver"),
+        (("--reward", "a", "--set", "n=2", "--port", "0"), 2, "--set is of a solver"),
+        (("--openai", "--draft", "", "--port", "0"), 2, "spec"),
+        (("--openai", "--n", "0", "--port", "0"), 2, "n: input should be greater"),
+        (("--openai", "--config", "nowhere.toml", "--port", "0"), 2, "--config nowhere.toml"),
+        (("--openai", "--name", "\n", "--port", "0"), 2, "--name: want printable text"),
+        (("--openai", "--max-running", "0", "--port", "0"), 2, "want an integer"),
     ],
 )
 def test_what_is_wrong_with_a_call_is_said(arguments: tuple[str, ...], code: int, words: str) -> None:
@@ -70,3 +89,35 @@ def test_an_idle_service_ends_at_once() -> None:
         time.sleep(0.2)
         code, seconds = service.end(signal.SIGINT)
     assert code == 130 and seconds < 2.5 and "Traceback" not in service.said
+
+
+def test_a_solver_by_its_command(tmp_path: Path) -> None:
+    """Specs, a config file and options make the solver that `gsi solve` would; each request is a line of the log."""
+    config = tmp_path / "solver.toml"
+    config.write_text("n = 3\nmax_steps = 4\n", "utf-8")
+    problem = "What is 12 * (7 + 5)?"
+    given = ("--reward", "verifier", "--config", str(config), "--seed", "3")
+    with command("--openai", *given, "--name", "pocket-solver", key="sesame") as service:
+        with client(service.url, api_key="sesame") as asking:
+            (model,) = asking.models.list()
+            found: Any = asking.chat.completions.create(model=model.id, messages=[{"role": "user", "content": problem}])
+        code, seconds = service.end(signal.SIGTERM)
+    parts: dict[str, Any] = {"draft": load_model("pocket:draft"), "base": load_model("pocket:base")}
+    graph = compile_gsi(**parts, reward=load_reward("verifier"), config=GSIConfig(n=3, max_steps=4, seed=3))
+    wanted = graph.invoke({"problem": problem})
+    assert model.id == "pocket-solver" and found.choices[0].message.content == wanted["response"]
+    assert len(found.choices[0].gsi["steps"]) == len(wanted["steps"]) and "Traceback" not in service.said
+    listening, *asked = service.said.splitlines()
+    assert listening.startswith("serving pocket-solver, listening on http://127.0.0.1:")
+    assert [line.rpartition(" - ")[2] for line in asked] == [
+        '"GET /v1/models HTTP/1.1" 200',
+        '"POST /v1/chat/completions HTTP/1.1" 200',
+    ]
+    assert (code, seconds < 5.0) == (143, True)
+
+
+def test_no_line_a_request_where_none_is_wanted() -> None:
+    with command("--reward", "verifier", "--no-access-log") as service:
+        assert httpx.get(f"{service.url}/health", trust_env=False).status_code == 200
+        service.end(signal.SIGTERM)
+    assert service.said.count("\n") == 1

@@ -148,7 +148,9 @@ def test_this_machine_alone_needs_no_warning() -> None:
     with command("--reward", "verifier", "--host", "localhost", "--allowed-host", "box.example") as service:
         assert httpx.get(f"{service.url}/health", headers={"Host": "box.example"}, trust_env=False).status_code == 200
         service.end(15)
-    assert service.said.startswith("serving verifier on http://127.0.0.1:") and service.said.count("\n") == 1
+    listening, asked = service.said.splitlines()
+    assert listening.startswith("serving verifier, listening on http://127.0.0.1:")
+    assert asked.endswith('"GET /health HTTP/1.1" 200')
 
 
 @pytest.mark.parametrize("key", ["", "sk-secret\n", "sk-secret ü"])

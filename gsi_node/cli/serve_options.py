@@ -1,0 +1,104 @@
+"""What the command line of `gsi serve` means, before anything heavy is imported."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import Any
+
+from gsi_node.cli.shared import SolverArguments, add_settings, solver_fields
+from gsi_node.errors import ConfigError, shown
+from gsi_node.host.options import positive
+from gsi_node.step.fields import with_option
+
+_EPILOG = """environment:
+  GSI_API_KEY  the key that every request must carry as a bearer token
+
+exit codes:
+  1 it failed under way; 2 the call must be changed; 130 interrupted; 143 terminated"""
+_SERVED = {"name": "gsi", "max_running": 16, "max_waiting": 64}
+
+
+def solver_of(options: argparse.Namespace) -> SolverArguments:
+    """The solver that is served."""
+    return SolverArguments(**solver_fields(options))
+
+
+def served(options: argparse.Namespace) -> dict[str, Any]:
+    """Under which name, and how much of it at a time."""
+    return {key: value if (given := getattr(options, key)) is None else given for key, value in _SERVED.items()}
+
+
+def check(options: argparse.Namespace) -> None:
+    """Raises ConfigError for a call that names nothing to serve, or two things, or settings of another."""
+    if not (options.model or options.openai or options.reward):
+        raise ConfigError("what shall be served? want --model SPEC, --reward SPEC or --openai")
+    if options.name is not None and not (options.name.strip() and options.name.isprintable()):
+        raise ConfigError(f"--name: want printable text, got {shown(options.name)}")
+    if options.openai:
+        return
+    if options.model and options.reward:
+        raise ConfigError("--model and --reward: one service serves one of them; start two")
+    given = [
+        name for name in ("draft", "base", "config", *_SERVED, *with_option()) if getattr(options, name) is not None
+    ]
+    if options.set:
+        given.append("set")
+    if given:
+        raise ConfigError(f"--{given[0].replace('_', '-')} is of a solver: add --openai, or leave it out")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is served, where, and to whom."""
+    parser.epilog = _EPILOG
+    what = parser.add_argument_group("what is served")
+    one = what.add_mutually_exclusive_group()
+    one.add_argument("--model", metavar="SPEC", help="a language model, e.g. pocket:base or hf:/models/base")
+    one.add_argument("--openai", action="store_true", help="a solver, as OpenAI's clients ask for one")
+    what.add_argument(
+        "--reward", metavar="SPEC", help="a reward model, e.g. pocket or prm:/models/prm; of a solver: pocket (default)"
+    )
+    solver = parser.add_argument_group("the solver")
+    solver.add_argument("--draft", metavar="SPEC", help="pocket:draft (default) or hf:NAME_OR_PATH")
+    solver.add_argument("--base", metavar="SPEC", help="pocket:base (default) or hf:NAME_OR_PATH")
+    solver.add_argument("--name", help="the model that clients ask for (default: gsi)")
+    solver.add_argument("--max-running", type=positive, metavar="N", help="runs at a time (default: 16)")
+    solver.add_argument(
+        "--max-waiting", type=positive, metavar="N", help="requests that wait for one; any more get 429 (default: 64)"
+    )
+    add_settings(solver)
+    where = parser.add_argument_group("where, and to whom")
+    where.add_argument("--port", type=_port, required=True, help="0: any free one; it is printed")
+    where.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    where.add_argument(
+        "--allowed-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name or address by which clients may call this service, besides --host and loopback; repeatable",
+    )
+    where.add_argument("--insecure", action="store_true", help="let other machines in without a key")
+    where.add_argument("--no-access-log", action="store_true", help="no line a request on standard error")
+    where.add_argument(
+        "--client-timeout",
+        type=_seconds,
+        default=30.0,
+        metavar="SECONDS",
+        help="that a client may take to send a request, to read its answer, or to ask again (default: 30)",
+    )
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 6 and int(text) < 1 << 16):
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} is no port from 0 to 65535")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= 86400:
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} is no number of seconds above 0, at most a day")
+    return seconds

@@ -1,0 +1,63 @@
+"""A run of the solver in a task of its own, so that one task makes its steps and another sends them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, aclosing
+from typing import Any
+
+from gsi_node.types import Plain
+
+
+class Solving:
+    """graph: the compiled node. within: what the run holds while it works. finish with `cancel`."""
+
+    def __init__(self, graph: Any, asked: Plain, context: Plain, within: AbstractAsyncContextManager[object]) -> None:
+        self._records: asyncio.Queue[Plain | None] = asyncio.Queue()
+        self._begun = asyncio.Event()
+        self._task = asyncio.ensure_future(self._solve(graph, asked, context, within))
+        self._task.add_done_callback(self._over)
+
+    async def begun(self) -> None:
+        """Returns when the input is read and found right. Raises what ended the run before."""
+        await self._begun.wait()
+        if self._task.done():
+            self._task.result()
+
+    async def records(self) -> AsyncIterator[Plain]:
+        """The steps' records, each as soon as it is decided. Raises what ended the run."""
+        while (record := await self._records.get()) is not None:
+            yield record
+        self._task.result()
+
+    async def outcome(self) -> Plain:
+        """The final state. Raises what ended the run."""
+        return await self._task
+
+    def cancel(self) -> None:
+        """End the run if it goes on: nobody wants it any more."""
+        self._task.cancel()
+
+    async def _solve(
+        self, graph: Any, asked: Plain, context: Plain, within: AbstractAsyncContextManager[object]
+    ) -> Plain:
+        state: Plain = {}
+        async with within:
+            stream = graph.astream(asked, context=context, stream_mode=["custom", "values"])
+            async with aclosing(stream) as events:
+                async for mode, event in events:
+                    if mode == "values":
+                        state = event
+                        if "gsi_run" in state:
+                            self._begun.set()
+                    elif "gsi_step" in event:
+                        self._records.put_nowait(event["gsi_step"])
+        return state
+
+    def _over(self, task: asyncio.Task[Plain]) -> None:
+        """Wakes whoever waits, and takes notice of an error that nobody waits for any more."""
+        self._begun.set()
+        self._records.put_nowait(None)
+        if not task.cancelled():
+            task.exception()

@@ -1,0 +1,208 @@
+"""The solver behind OpenAI's API, asked by OpenAI's own client: what the node says, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from openai import OpenAI
+
+from gsi_node.service.door import Door
+from gsi_node.tables.models import TableModel
+from tests.graph.world import compiled, models
+from tests.service.solvers import client, solver
+
+
+@pytest.fixture(scope="module")
+def asking() -> Iterator[OpenAI]:
+    with solver() as url, client(url) as found:
+        yield found
+
+
+ASKED: Any = [{"role": "user", "content": "p"}]
+NUMBERS = {"reward", "log_ratio", "tilted_reward", "ess", "accepted", "source"}
+
+
+def test_an_answer_is_the_nodes() -> None:
+    wanted = compiled().invoke({"problem": "p"})
+    with solver() as url, client(url) as asking:
+        found: Any = asking.chat.completions.create(model="gsi", messages=ASKED)
+    (choice,) = found.choices
+    assert (choice.message.role, choice.message.content) == ("assistant", wanted["response"])
+    assert choice.finish_reason == "stop" and found.model == "gsi" and found.object == "chat.completion"
+    gsi = choice.gsi
+    assert {name: gsi[name] for name in ("answer", "acceptance_rate", "stop_reason")} == {
+        name: wanted[name] for name in ("answer", "acceptance_rate", "stop_reason")
+    }
+    assert [step["reward"] for step in gsi["steps"]] == [step["reward"] for step in wanted["steps"]]
+    assert "token_ids" not in json.dumps(gsi)
+    bills = wanted["usage"].values()
+    assert found.usage.completion_tokens == sum(bill["generated_tokens"] for bill in bills)
+    assert found.usage.prompt_tokens == sum(bill["scored_tokens"] for bill in bills)
+    assert found.usage.total_tokens == found.usage.prompt_tokens + found.usage.completion_tokens
+
+
+def test_a_stream_has_one_delta_a_step() -> None:
+    wanted = compiled().invoke({"problem": "p"})
+    with solver() as url, client(url) as asking:
+        stream = asking.chat.completions.create(
+            model="gsi", messages=ASKED, stream=True, stream_options={"include_usage": True}
+        )
+        first, *steps, last, usage = list[Any](stream)
+        plain = list[Any](asking.chat.completions.create(model="gsi", messages=ASKED, stream=True))
+    assert first.choices[0].delta.role == "assistant" and not first.choices[0].delta.content
+    assert [step.choices[0].delta.content for step in steps] == [step["text"] for step in wanted["steps"]]
+    for step, record in zip(steps, wanted["steps"], strict=True):
+        gsi = step.choices[0].gsi
+        assert set(gsi) >= NUMBERS and {name: gsi[name] for name in NUMBERS} == {name: record[name] for name in NUMBERS}
+        assert step.choices[0].finish_reason is None and "token_ids" not in json.dumps(gsi)
+    assert last.choices[0].finish_reason == "stop" and last.choices[0].gsi["answer"] == wanted["answer"]
+    assert usage.choices == [] and usage.usage.completion_tokens > 0
+    assert len({chunk.id for chunk in (first, *steps, last, usage)}) == 1
+    assert [chunk.choices[0].delta.content for chunk in plain] == [
+        chunk.choices[0].delta.content for chunk in (first, *steps, last)
+    ]  # nobody asked for the usage
+
+
+def test_the_wire_is_server_sent_events() -> None:
+    with solver() as url:
+        body = {"model": "gsi", "messages": ASKED, "stream": True}
+        found = httpx.post(f"{url}/v1/chat/completions", json=body, trust_env=False)
+    assert found.headers["content-type"].startswith("text/event-stream")
+    events = found.text.split("\n\n")
+    assert events[-2:] == ["data: [DONE]", ""] and all(event.startswith("data: {") for event in events[:-2])
+
+
+def test_settings_of_a_request() -> None:
+    """What extra_body says is what the node's context says; OpenAI's own names mean the same settings."""
+    contexts: list[dict[str, Any]] = [{"n": 1, "threshold": 9.0}, {"seed": 5}, {"max_tokens": 20}]
+    wanted = [compiled().invoke({"problem": "p"}, context=context) for context in contexts]
+    assert len({outcome["response"] for outcome in wanted}) == 3
+    with solver() as url, client(url) as asking:
+        asked: list[dict[str, Any]] = [{"extra_body": {"gsi": context}} for context in contexts]
+        asked += [{"seed": 5}, {"max_tokens": 20}, {"max_completion_tokens": 20}]
+        found = [asking.chat.completions.create(model="gsi", messages=ASKED, **more) for more in asked]
+    assert [one.choices[0].message.content for one in found] == [wanted[i]["response"] for i in (0, 1, 2, 1, 2, 2)]
+    assert [one.choices[0].finish_reason for one in found] == ["stop", "stop", "length", "stop", "length", "length"]
+
+
+NEUTRAL: dict[str, Any] = {
+    "n": 1,
+    "presence_penalty": 0,
+    "frequency_penalty": 0.0,
+    "logit_bias": {},
+    "logprobs": False,
+    "stop": [],
+    "tools": [],
+    "tool_choice": "none",
+    "response_format": {"type": "text"},
+    "temperature": 0.7,
+    "top_p": 1,
+    "store": False,
+    "user": "ann",
+    "metadata": {"run": "1"},
+    "service_tier": "auto",
+    "parallel_tool_calls": True,
+    "stream_options": None,
+    "reasoning_effort": None,
+}
+
+
+def test_values_that_ask_for_nothing_pass() -> None:
+    with solver() as url, client(url) as asking:
+        plain = asking.chat.completions.create(model="gsi", messages=ASKED)
+        found = asking.chat.completions.create(model="gsi", messages=ASKED, extra_body=NEUTRAL)
+    assert found.choices[0].message == plain.choices[0].message
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"n": 2}, "n"),
+        ({"presence_penalty": 0.5}, "presence_penalty"),
+        ({"frequency_penalty": -1}, "frequency_penalty"),
+        ({"logit_bias": {"5": 1}}, "logit_bias"),
+        ({"logprobs": True}, "logprobs"),
+        ({"top_logprobs": 3}, "top_logprobs"),
+        ({"stop": ["so"]}, "stop"),
+        ({"stop": "so"}, "stop"),
+        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}, "tools"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"response_format": {"type": "json_object"}}, "response_format.type"),
+        ({"temperature": 0.2}, "temperature"),
+        ({"top_p": 0.9}, "top_p"),
+        ({"seed": 2**63}, "seed"),
+        ({"seed": "1"}, "seed"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 5, "max_completion_tokens": 5}, "max_completion_tokens"),
+        ({"max_tokens": 5, "gsi": {"max_tokens": 5}}, "max_tokens"),
+        ({"seed": 5, "gsi": {"seed": 5}}, "seed"),
+        ({"gsi": {"n": 0}}, "gsi.n"),
+        ({"gsi": {"method": "rsd"}}, "gsi.method"),
+        ({"gsi": {"beta": 0}}, "gsi"),  # only with the solver's other settings is it wrong
+        ({"best_of": 3}, "best_of"),
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "tool", "content": "4", "tool_call_id": "1"}]}, "messages.0.role"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages.0.content.parts.0.type"),
+        ({"messages": [{"role": "assistant", "content": "4"}]}, None),
+    ],
+)
+def test_anything_else_is_refused_by_its_name(asking: OpenAI, more: dict[str, Any], param: str | None) -> None:
+    for stream in (False, True):
+        with pytest.raises(openai.BadRequestError) as caught:
+            asking.chat.completions.create(model="gsi", messages=ASKED, stream=stream, extra_body=more)
+        assert caught.value.param == param and caught.value.type == "invalid_request_error" and caught.value.code
+        assert (param or "").partition(".")[0] in caught.value.message
+
+
+def test_the_models_are_the_one_solver(asking: OpenAI) -> None:
+    (found,) = asking.models.list()
+    assert (found.id, found.object, found.owned_by) == ("gsi", "model", "gsi_node")
+    assert asking.models.retrieve("gsi") == found
+    with pytest.raises(openai.NotFoundError) as caught:
+        asking.models.retrieve("meta/llama")
+    assert caught.value.code == "model_not_found" and "'gsi'" in caught.value.message
+    with pytest.raises(openai.NotFoundError) as caught:
+        asking.chat.completions.create(model="gpt-5", messages=ASKED)
+    assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
+
+
+def test_other_routes_are_a_plain_404(asking: OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError) as caught:
+        asking.embeddings.create(model="gsi", input="p")
+    assert caught.value.message.startswith("Error code: 404") and "POST /v1/embeddings" in caught.value.message
+    with pytest.raises(openai.APIStatusError) as other:
+        asking.get("/chat/completions", cast_to=object)
+    assert other.value.status_code == 405
+
+
+def test_a_conversation_reaches_the_models() -> None:
+    """Its turns are the node's; "developer" is the newer name of "system", and parts of text are one text."""
+    seen: list[Any] = []
+
+    def table(prefix: Any) -> dict[str, float]:
+        seen.append((prefix.earlier, prefix.problem))
+        return {"so \\boxed{7}": 1.0}
+
+    turns: Any = [
+        {"role": "developer", "content": "be brief"},
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b", "refusal": None, "tool_calls": []},
+        {"role": "user", "content": [{"type": "text", "text": "c"}, {"type": "text", "text": "d"}]},
+    ]
+    told = TableModel(table, name="told")
+    with solver(parts={**models(), "draft": told, "base": told}) as url, client(url) as asking:
+        asking.chat.completions.create(model="gsi", messages=turns)
+    assert set(seen) == {((("system", "be brief"), ("user", "a"), ("assistant", "b")), "cd")}
+
+
+def test_the_key_is_openais() -> None:
+    with solver(door=Door("sesame")) as url:
+        with client(url, api_key="sesame") as asking:
+            assert asking.chat.completions.create(model="gsi", messages=ASKED).choices[0].finish_reason == "stop"
+        with client(url) as asking, pytest.raises(openai.AuthenticationError):
+            asking.models.list()
