@@ -1,6 +1,7 @@
 """Importance-corrected neural JKO sampling as a LangGraph graph: train, sample, measure, draw.
 
-    python graphs/neural_jko.py --target 8modes --out DIR        (--help for the rest)
+    python graphs/neural_jko.py --target 8modes --out DIR                          (--help for the rest)
+    python graphs/neural_jko.py --density FILE.py:function --dim 3 --out DIR       (your own log-density)
 
     flow ─┬→ reject_and_resample ─┬→ measure ─┬→ END
      ↑    └───────────────────────┘           │
@@ -45,10 +46,12 @@ from gsi_node.neural_jko import (
     TARGETS,
     KnownTarget,
     Run,
+    Target,
     configured,
     generator_for,
     measured,
     named,
+    named_density,
     pilot_numbers,
     relative_noise,
 )
@@ -157,7 +160,15 @@ def train(node: NeuralJKO) -> Plain:
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser(prog="neural_jko.py", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--target", required=True, choices=list(TARGETS), help="what to sample from")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--target", choices=TARGETS, help="what to sample from")
+    what.add_argument(
+        "--density",
+        metavar="PLACE:FUNCTION",
+        help="or your own: package.module:function or FILE.py:function, points (n, dim) -> log g (n,), nats, up to a "
+        "constant, in torch's operations",
+    )
+    parser.add_argument("--dim", type=positive, help="of the points of --density")
     parser.add_argument("--out", required=True, type=Path, help="folder of this run; the same command goes on in it")
     parser.add_argument("--preset", default="cpu", choices=list(PRESETS), help="cpu, or the paper's setting for a GPU")
     parser.add_argument("--seed", type=int, default=0)
@@ -169,6 +180,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(argv)
     if options.samples < 2:
         parser.error("--samples: want at least 2, got 1")
+    if (options.density is None) != (options.dim is None):
+        parser.error("--density and --dim: want both or neither; a target has its own dimension")
     return options
 
 
@@ -186,9 +199,18 @@ def changes(pairs: Sequence[str]) -> Plain:
     return found
 
 
+def aimed_at(options: argparse.Namespace) -> Target:
+    """Raises ConfigError."""
+    if options.target is not None:
+        return named(options.target, options.target_seed, options.points)
+    if options.target_seed is not None or options.points is not None:
+        raise ConfigError("--target-seed, --points: of a --target; a --density has none")
+    return named_density(options.density, options.dim)
+
+
 def command(options: argparse.Namespace, console: Console) -> int:
-    target = named(options.target, options.target_seed, options.points)
-    config = configured(options.preset, options.target, {"seed": options.seed, **changes(options.set)})
+    target = aimed_at(options)
+    config = configured(options.preset, options.target or "own", {"seed": options.seed, **changes(options.set)})
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True)
     task = bar.add_task(f"{len(config.plan())} layers", total=None)
     run = Run(target, config, options.out, device=options.device, told=showing(bar, task))

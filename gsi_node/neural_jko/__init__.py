@@ -8,6 +8,7 @@ run keeps all in a folder, saved writes and reads it.
 """
 
 from gsi_node.neural_jko.config import JKOConfig
+from gsi_node.neural_jko.density import named_density
 from gsi_node.neural_jko.metrics import relative_noise
 from gsi_node.neural_jko.presets import PRESETS, configured
 from gsi_node.neural_jko.quality import measured, pilot_numbers
@@ -31,6 +32,7 @@ __all__ = [
     "load",
     "measured",
     "named",
+    "named_density",
     "pilot_numbers",
     "relative_noise",
     "save",

@@ -41,7 +41,12 @@ class CheckedTarget:
 
 
 def refuse_shape(target: Target, x: Tensor, values: Tensor) -> None:
-    """Raise ConfigError where the log-densities of points (n, dim) are not of shape (n,)."""
+    """Raise ConfigError where the log-densities of points (n, dim) are no tensor, or not of shape (n,)."""
+    if not isinstance(values, Tensor):
+        raise ConfigError(
+            f"target {target.name}: log_density returns {type(values).__name__}; want a torch.Tensor made with torch's "
+            "operations on its argument"
+        )
     if values.shape != x.shape[:1]:
         raise ConfigError(
             f"target {target.name}: log_density of points {tuple(x.shape)} has shape {tuple(values.shape)}; "

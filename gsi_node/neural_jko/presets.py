@@ -78,7 +78,7 @@ _PAPER_OF: dict[str, Plain] = {
 
 
 def _paper(target: str) -> Plain:
-    return {**_PAPER, **(_paper_gmm(target) if target.startswith("gmm") else _PAPER_OF.get(target, {}))}
+    return {**_PAPER, **(_paper_gmm(target) if target.removeprefix("gmm").isdecimal() else _PAPER_OF.get(target, {}))}
 
 
 def _paper_gmm(target: str) -> Plain:
