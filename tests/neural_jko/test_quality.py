@@ -74,3 +74,16 @@ def test_the_tail_of_the_first_coordinate() -> None:
     assert numbers["x1_tail"] == 6.0
     assert numbers["x1_tail_truth"] == pytest.approx(3 * 3.0902, rel=0.25)
     assert set(truth_numbers(eight_modes().sample(50, stream()), eight_modes(), stream())) >= {"mode_weights", "rho"}
+
+
+def test_a_kl_above_what_the_aim_allows_is_said_whatever_the_target() -> None:
+    """p = N(m, .6² I), g ∝ N(1, .6² I): KL = (1 − m)² / .36 in two dimensions: .027 and .011."""
+    target = OwnTarget(gaussian(2).log_density, 2)
+    said = []
+    for mean in (0.9, 0.9366):
+        stack = Stack(CheckedTarget(target), frame=round_frame(2, mean, 0.6))
+        numbers = model_numbers(stack.sample(50_000, stream(), log_g=True), [], target)
+        assert numbers["kl"] == pytest.approx((1 - mean) ** 2 / 0.36, abs=4 * numbers["kl_error"])
+        said.append(numbers.get("warning", ""))
+    assert said[0].startswith("KL(p ‖ target) = log E w − E log w = 0.02")
+    assert said[1] == ""
