@@ -26,6 +26,7 @@ EVALS = CommandTable(
             "evals.jko.command", "neural JKO sampling against ground truth, its sampling floor, HMC and MALA", "jko"
         ),
         "pilots": Command("evals.jko.pilots", "what neural JKO's pilot finds on each target, nothing trained", "jko"),
+        "jko-ablate": Command("evals.jko.ablation", "neural JKO with single settings changed, by seeds", "jko"),
     },
     extra="evals",
 )

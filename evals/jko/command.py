@@ -168,6 +168,7 @@ def of_jko(run: Run, target: KnownTarget, n: int, seed: int) -> Measurement:
         **covered,
         **cost,
         log_z_truth=target.log_z,
+        flow_ess=[layer["ess"] for layer in layers if layer["kind"] == "flow"][-1],
     )
 
 

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-Activation = Literal["tanh", "mixed"]
+Activation = Literal["tanh", "silu", "mixed"]
 Slope = Callable[[Tensor, float], tuple[Tensor, Tensor]]  # (x, t) -> v (n, dim) and div v (n,)
 
 
@@ -31,7 +31,7 @@ class VelocityShape(NamedTuple):
 class Velocity(nn.Module):
     """v(x, t) = W_L s(… s(W_1 [x, t] + b_1) …) + b_L + a(x, t) ∘ x; W_L, b_L and a start at zero, hence the identity.
 
-    s = tanh; "mixed": tanh in the first half of a layer's units, SiLU in the rest. The gate a has one tanh layer.
+    s = tanh or SiLU; "mixed": tanh in the first half of a layer's units, SiLU in the rest. The gate a has a tanh layer.
     """
 
     def __init__(self, network: VelocityShape, generator: torch.Generator | None = None) -> None:
@@ -60,7 +60,8 @@ class Velocity(nn.Module):
 
     @property
     def _tanh_units(self) -> int:
-        return self.network.width if self.network.activation == "tanh" else self.network.width // 2
+        width = self.network.width
+        return {"tanh": width, "silu": 0, "mixed": width // 2}[self.network.activation]
 
     def _active(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """s and s' at (n, width)."""

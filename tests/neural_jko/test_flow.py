@@ -29,7 +29,7 @@ def points(n: int, dim: int) -> Tensor:
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
 @pytest.mark.parametrize("dim", [1, 2, 5])
-@pytest.mark.parametrize(("activation", "gate"), [("tanh", 0), ("mixed", 0), ("mixed", 5)])
+@pytest.mark.parametrize(("activation", "gate"), [("tanh", 0), ("silu", 0), ("mixed", 0), ("mixed", 5)])
 def test_the_exact_divergence_is_the_trace_of_the_jacobian(
     dim: int, depth: int, activation: Activation, gate: int
 ) -> None:
