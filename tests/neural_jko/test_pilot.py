@@ -14,7 +14,8 @@ from gsi_node.neural_jko.pilot import BUDGET, Pilot, WeightedPoints, coordinates
 from gsi_node.neural_jko.pilot.locate import ascend
 from gsi_node.neural_jko.pilot.mixture import StudentMixture, adapt
 from gsi_node.neural_jko.pilot.probe import Probe, ess_share, largest
-from gsi_node.neural_jko.targets import named, with_truth
+from gsi_node.neural_jko.targets import Target, named, with_truth
+from tests.neural_jko.own import OWN
 
 SEEDS = range(10)
 
@@ -162,3 +163,31 @@ def test_what_is_no_density_is_refused() -> None:
         pilot(lambda x: torch.full((len(x),), math.inf, dtype=x.dtype) + 0 * x[:, 0], 2, seed=0)
     with pytest.raises(ConfigError, match="shape"):
         pilot(lambda x: x, 2, seed=0)
+
+
+MOVED: dict[str, tuple[Target, float, float]] = {  # the factor between scales, and the move of centres in scales
+    "gmm10": (named("gmm10"), 1.25, 0.2),
+    "two-modes": (OWN["two-modes"](0), 1.25, 0.2),
+    "student": (OWN["student"](0), 1.25, 0.2),
+    "funnel": (named("funnel"), 1.8, 0.8),  # its tails leave that much: 1.1 to 1.6 and .2 to .6 were seen
+}
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_units_do_not_matter_on_other_targets(name: str) -> None:
+    """Permuted, scaled by 1000 and translated by 50 of the new scales, a constant added, all at once; ten seeds."""
+    target, factor, away = MOVED[name]
+    order = torch.randperm(target.dim, generator=torch.Generator().manual_seed(0))
+
+    def back(y: Tensor) -> Tensor:
+        return (y / 1000.0 - 50.0)[:, order]
+
+    for seed in SEEDS:
+        low, high = pilot(target.log_density, target.dim, seed).points.quantiles((0.05, 0.95))
+        moved = pilot(lambda y: target.log_density(back(y)) - 7.0, target.dim, seed).points
+        own = WeightedPoints(back(moved.x), moved.log_g, moved.log_q)
+        own_low, own_high = own.quantiles((0.05, 0.95))
+        ratio = (own_high - own_low) / (high - low)
+        assert bool((ratio.log().abs() < math.log(factor)).all()), (seed, ratio)
+        shift = 0.5 * (own_low + own_high - low - high) / ((high - low) / 3.29)
+        assert bool((shift.abs() < away).all()), (seed, shift)
