@@ -22,11 +22,13 @@ PARTICLES, LEAPFROGS, ESS_A_STEP = 64, 2, 0.5
 
 
 class Ascents(NamedTuple):
-    """Of ascents: the points (n, dim), log g there, and the inverse of −∇² log g as BFGS has built it (n, dim, dim)."""
+    """Of ascents: the points (n, dim), log g there, the inverse of −∇² log g as BFGS has built it (n, dim, dim), and the
+    nats that its next step promises (n,): ½ of slope · inverse · slope is what is left to climb."""
 
     x: Tensor
     log_g: Tensor
     inverse_hessian: Tensor
+    promised: Tensor
 
 
 class Cloud(NamedTuple):
@@ -73,6 +75,7 @@ def ascend(probe: Probe, x: Tensor, radius: float, iterations: int) -> Ascents:
     log_g, slope = probe.gradient(x)
     metric = eye.expand(n, dim, dim) * (0.1 * radius / slope.norm(dim=1).clamp(min=1e-300))[:, None, None]
     length, fresh = torch.ones(n, dtype=torch.float64), torch.ones(n, dtype=torch.bool)
+    gain = torch.full((n,), math.inf, dtype=torch.float64)
     for _ in range(iterations):
         way = (metric @ slope[:, :, None])[:, :, 0]
         y = x + length[:, None] * way
@@ -96,7 +99,7 @@ def ascend(probe: Probe, x: Tensor, radius: float, iterations: int) -> Ascents:
         gain = (slope * (metric @ slope[:, :, None])[:, :, 0]).sum(1).abs()
         if bool(((length < 1e-12) | (gain < 1e-6)).all()):
             break
-    return Ascents(x, log_g, metric)
+    return Ascents(x, log_g, metric, gain)
 
 
 def centre_of(probe: Probe, dim: int, generator: torch.Generator) -> tuple[Tensor, float]:
