@@ -23,7 +23,8 @@ class LayerStage(NamedTuple):
 
 class JKOConfig(BaseModel):
     """The stack is `flows_first` flows with `first_rejections` layers on the last of them, then blocks of one flow and
-    `rejections` layers: at most `blocks`, and none once the last flow's ESS is `wanted_ess`.
+    `rejections` layers: at most `blocks`, none once the ESS of the last layer is `wanted_ess` or a block's flow does
+    not raise it. No flow at all where the latent has that ESS.
 
     Flow k minimises E[−β log g(z(1)) + ω/τ_k − ℓ + log p(z(0))] with τ_k = tau · tau_growth^k: arXiv 2407.20444, whose
     own setting is the preset `paper`. The defaults depart from it. They work in the coordinates of a pilot run
@@ -44,7 +45,7 @@ class JKOConfig(BaseModel):
     blocks: int = Field(default=0, ge=0, le=FEW)
     rejections: int = Field(default=3, ge=0, le=FEW)
     rejection_rate: float = Field(default=0.2, gt=0, lt=1)
-    wanted_ess: float | None = Field(default=0.5, gt=0, le=1)  # of a flow that needs no more; None: all blocks are made
+    wanted_ess: float | None = Field(default=0.5, gt=0, le=1)  # that needs no more; None: all blocks are made
     proposal_ess: float = Field(default=0.75, gt=0, le=1)  # β: the lowest at which g^β as a proposal for g has this ESS
     width: int | None = Field(default=None, ge=1, le=WIDEST)  # None: 128 + 6 dim
     depth: int = Field(default=2, ge=1, le=FEW)
@@ -101,22 +102,32 @@ class JKOConfig(BaseModel):
             return self.rejections
         return self.first_rejections if flow == self.flows_first - 1 else 0
 
-    def next_stage(self, records: Sequence[Mapping[str, Any]]) -> LayerStage | None:
-        """What is made on top of these layers; None: nothing more."""
+    def next_stage(self, records: Sequence[Mapping[str, Any]], latent_ess: float = 0.0) -> LayerStage | None:
+        """What is made on top of these layers; None: nothing more, `stopped` says why where more was planned.
+
+        latent_ess: of what the first flow would start from. Where that is wanted_ess there is no flow.
+        """
         kinds = [record.get("kind") for record in records]
         flows = kinds.count("flow")
+        if not kinds and self.wanted_ess is not None and latent_ess >= self.wanted_ess and self.first_rejections:
+            return LayerStage("rejection", self.first_rejections)
         if flows and kinds[-1] == "flow" and self.rejections_on(flows - 1):
             return LayerStage("rejection", self.rejections_on(flows - 1))
-        if flows >= self.flows_first + self.blocks:
+        if flows >= self.flows_first + self.blocks or self.stopped(records):
             return None
-        if flows >= self.flows_first > 0 and self.wanted_ess is not None:
-            last = next(record for record in reversed(records) if record.get("kind") == "flow")
-            if last.get("ess", 0.0) >= self.wanted_ess:
-                return None
         return LayerStage("flow", 1)
 
+    def stopped(self, records: Sequence[Mapping[str, Any]]) -> str | None:
+        """Why no block follows these layers though the plan allows one; None: it does."""
+        begun = any(record.get("kind") == "rejection" for record in records) or len(records) >= self.flows_first > 0
+        if not records or not begun or self.wanted_ess is None:
+            return None
+        if records[-1].get("ess", 0.0) >= self.wanted_ess:
+            return f"ESS {records[-1]['ess']:.3f}, wanted {self.wanted_ess:g}"
+        return records[-1].get("stopped")
+
     def plan(self) -> list[str]:
-        """The kinds of the layers, in order, where no flow reaches wanted_ess."""
+        """The kinds of the layers, in order, where wanted_ess is not reached and every block helps."""
         layers: list[dict[str, str]] = []
         while (stage := self.next_stage(layers)) is not None:
             layers += [{"kind": stage.kind}] * stage.layers

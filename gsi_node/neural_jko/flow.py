@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gsi_node.errors import ConfigError, NotNormalisable
 from gsi_node.neural_jko.check import refuse_not_finite
+from gsi_node.neural_jko.latent import Latent
 from gsi_node.neural_jko.velocity import Slope, Velocity
 
 OdeSolver = Literal["rk3", "rk4", "dopri5"]
@@ -122,18 +123,18 @@ class Flow:
         return ends, log_dets
 
 
-def settled(velocity: Velocity, x: Tensor, *, steps: int, tolerance: float) -> Flow:
+def settled(velocity: Velocity, x: Tensor, latent: Latent, *, steps: int, tolerance: float) -> Flow:
     """The flow with its steps doubled until log p moves by less than `tolerance` (nats) at the 99th percentile.
 
     Training may exploit the errors of its own few steps, so log p is compared at the same points z(1) between a path
-    there and one back of twice the steps, over N(0, I) in place of what lies below. x: draws of that, (n, dim).
+    there and one back of twice the steps, over the latent in place of what lies below. x: draws of that, (n, dim).
     Raises NotNormalisable beyond MOST_STEPS.
     """
     moved = math.inf
     while steps <= MOST_STEPS:
         ends, log_det = Flow(velocity, steps)(x)
         start, finer = Flow(velocity, 2 * steps)(ends, backward=True)
-        change = 0.5 * (x.double().square() - start.double().square()).sum(1) + log_det - finer
+        change = latent.log_prob(start) - latent.log_prob(x) + log_det - finer
         moved = float(change.abs().quantile(0.99))
         if moved < tolerance:
             return Flow(velocity, steps)

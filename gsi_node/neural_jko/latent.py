@@ -1,4 +1,4 @@
-"""What a stack starts from: N(0, I) in z, or a mixture of Gaussians where a flow would have to make too much of that."""
+"""What a stack starts from: N(0, I) in z, or a mixture of Gaussians where that is too far from it for one flow."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class NormalLatent:
     """N(0, I) on R^dim."""
 
     dim: int
-    device: torch.device = torch.device("cpu")
+    device: str | torch.device = "cpu"
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
         return torch.randn((n, self.dim), generator=generator, device=self.device)
@@ -32,7 +32,7 @@ class NormalLatent:
         return latent_log_prob(z)
 
     def on(self, device: str | torch.device) -> NormalLatent:
-        return NormalLatent(self.dim, torch.device(device))
+        return NormalLatent(self.dim, device)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -54,12 +55,14 @@ def joined(first: Particles, second: Particles) -> Particles:
 class Rejection:
     """log_c: the acceptance's constant, nats. accept_prob: E_p α, estimated on draws that played no part in c.
 
-    error: the standard error, from E α of this layer and those below it on the same flow, of log ∫ p' = 0.
+    error: the standard error, from E α of this layer and those below it on the same flow, of log ∫ p' = 0. ess: of the
+    weights g / p', the share of an effective sample.
     """
 
     log_c: float
     accept_prob: float
     error: float = 0.0
+    ess: float = 0.0
 
     def updated(self, particles: Particles) -> tuple[Particles, Array]:
         """The same points under the new density, and log α at each of them under the old one."""
@@ -109,12 +112,19 @@ class WeightPool:
         shares = np.exp(self.log_h)
         accept_prob = float((shares * np.exp(log_accept)).sum() / shares.sum())
         self.log_h = self.log_h + log_resampling_factor(log_accept, accept_prob)
-        return Rejection(log_c, accept_prob, self.spread / math.sqrt(len(self.log_w)))
+        return Rejection(log_c, accept_prob, self.spread / math.sqrt(len(self.log_w)), self.ess)
 
     @property
     def spread(self) -> float:
         """The standard deviation of h under p_0. Over √n it is the error of Σ h / n, which E α keeps at 1 here."""
         return float(np.exp(self.log_h).std())
+
+    @property
+    def ess(self) -> float:
+        """(Σ w)² / (Σ h Σ w²/h): the effective share of draws of h p_0, by their weights."""
+        w = np.exp(self.log_w - self.log_w.max())
+        h = np.exp(self.log_h)
+        return float(w.sum() ** 2 / (h.sum() * (w**2 / h).sum()))
 
 
 def fit_rejections(calibration: WeightPool, weighing: WeightPool, n: int, rate: float) -> list[Rejection]:
@@ -127,12 +137,19 @@ def fit_rejections(calibration: WeightPool, weighing: WeightPool, n: int, rate: 
     return layers
 
 
-def spread_after(log_w: Array, n: int, rate: float) -> float:
-    """The standard deviation of h = p_n / p_0 after n layers, from weights under p_0: what E α's draws must average."""
+class Outlook(NamedTuple):
+    """Of layers that are not made yet. spread: of h = p_n / p_0, which E α's draws must average. ess: after them."""
+
+    spread: float
+    ess: float
+
+
+def outlook(log_w: Array, n: int, rate: float) -> Outlook:
+    """What n layers do, from weights under p_0."""
     pool = WeightPool(log_w)
     for _ in range(n):
         pool.add(pool.wanted_log_c(rate))
-    return pool.spread
+    return Outlook(pool.spread, pool.ess)
 
 
 def log_z_error(layers: Sequence[object]) -> float:

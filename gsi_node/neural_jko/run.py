@@ -21,19 +21,21 @@ from gsi_node.host.files import PART, read_object, write
 from gsi_node.neural_jko import train
 from gsi_node.neural_jko.check import CheckedTarget, refuse_device, refuse_unnormalisable
 from gsi_node.neural_jko.config import JKOConfig, LayerStage
+from gsi_node.neural_jko.flow import Flow
 from gsi_node.neural_jko.frame import AffineFrame, round_frame
 from gsi_node.neural_jko.identity import differences, identity
+from gsi_node.neural_jko.latent import Latent, NormalLatent
 from gsi_node.neural_jko.lock import LOCK, held
 from gsi_node.neural_jko.losses import LossRecord
 from gsi_node.neural_jko.pilot import Pilot, pilot
 from gsi_node.neural_jko.saved import (
     FRAME,
     MANIFEST,
-    load_frame,
+    load_base,
     load_layer,
     load_pilot,
     read_records,
-    save_frame,
+    save_base,
     save_layer,
     write_manifest,
 )
@@ -50,7 +52,14 @@ class Ground(NamedTuple):
     """What lies below the first layer."""
 
     frame: AffineFrame
+    latent: Latent
     pilot: Pilot | None
+
+    @property
+    def ess(self) -> float:
+        """Of the latent as a proposal for g, where a pilot chose it: a share."""
+        mixture = self.pilot is not None and not isinstance(self.latent, NormalLatent)
+        return self.pilot.latent_ess if mixture and self.pilot else 0.0
 
 
 class Run:
@@ -130,22 +139,23 @@ class Run:
 
     def _read_ground(self) -> Ground:
         if self.config.coordinates == "latent":
-            return Ground(load_frame(self.folder), None)
+            return Ground(*load_base(self.folder), None)
         found = load_pilot(self.folder)
-        return Ground(found.frame, found)
+        return Ground(found.frame, found.latent, found)
 
     def _make_ground(self) -> Ground:
         config, found = self.config, None
+        latent: Latent = NormalLatent(self.target.dim)
         if config.coordinates == "latent":
             frame = round_frame(self.target.dim, config.latent_mean, config.latent_scale)
         else:
             seed = train.generator_for(config.seed, "pilot", 0).initial_seed()
             found = pilot(self.target.log_density, self.target.dim, seed, config.pilot_evaluations)
-            frame = found.frame
+            frame, latent = found.frame, found.latent
         refuse_unnormalisable(self.target, frame, train.generator_for(config.seed, "rays", 0))
         with self.held():
-            save_frame(frame, self.folder, found)
-        return Ground(frame, found)
+            save_base(frame, latent, self.folder, found)
+        return Ground(frame, latent, found)
 
     def stack(self, depth: int | None = None) -> Stack:
         """The stack of the first `depth` layers that exist, of all of them where it is None."""
@@ -155,20 +165,27 @@ class Run:
         for record in records[len(same) :]:
             self._layers.append((record, load_layer(record, self.folder, self.target.dim, self.device)))
         layers = [layer for _, layer in self._layers]
-        return Stack(self.evaluate, layers, frame=self.ground.frame, device=self.device)
+        base = self.ground
+        return Stack(self.evaluate, layers, frame=base.frame, latent=base.latent, device=self.device)
 
     def grow(self, depth: int) -> int:
         """See that the stage above the first `depth` layers exists; the depth with it, the same where none is left."""
         records = self.finished()
-        stage = self.config.next_stage(records[:depth])
-        if stage is not None and len(records) <= depth:
+        stage = self._above(records[:depth])
+        if stage is None:
+            return depth
+        if len(records) <= depth:
             with self.held():
                 self._make(stage, records)
-        return depth + (stage.layers if stage else 0)
+        return depth + stage.layers if len(self.finished()) > depth else depth
 
     def _make(self, stage: LayerStage, records: list[Plain]) -> None:
         losses = LossRecord(self.told)
         layers, cost = self._costed(lambda: self._fit(stage, self.stack(), losses))
+        if why := self._no_better(layers[0], records):
+            last = records[-1] | {key: records[-1][key] + spent for key, spent in cost.items()} | {"stopped": why}
+            write_manifest(self.folder, self.target, [*records[:-1], last])
+            return
         if not records and self.ground.pilot is not None:
             cost["evaluations"] += self.ground.pilot.evaluations
         made = [save_layer(layer, self.folder, len(records) + i) for i, layer in enumerate(layers)]
@@ -177,11 +194,20 @@ class Run:
         costed = [record | (free if i else cost) for i, record in enumerate(made)]
         write_manifest(self.folder, self.target, [*records, *costed])
 
+    def _no_better(self, made: StackLayer, records: list[Plain]) -> str | None:
+        """Why the plan stops in place of a block's flow on these layers; None: it helps, or is no block's."""
+        flows = sum(record["kind"] == "flow" for record in records)
+        if self.config.wanted_ess is None or not isinstance(made, Flow) or flows < max(1, self.config.flows_first):
+            return None
+        below = records[-1].get("ess", 0.0)
+        return None if made.ess > below else f"a further flow left an ESS of {made.ess:.3f} for {below:.3f}"
+
     def _fit(self, stage: LayerStage, stack: Stack, told: train.OnProgress) -> Sequence[StackLayer]:
         if stage.kind == "rejection":
-            return train.reject(stack, self.config)
+            return train.reject(stack, self.config, stage.layers)
         found = self.ground.pilot
-        if found is None or stack.layers or not self.config.likelihood_steps:
+        normal = isinstance(stack.latent, NormalLatent)
+        if found is None or stack.layers or not normal or not self.config.likelihood_steps:
             return [train.fit_flow(stack, self.config, self._aim(stack, found), told)]
         return [first_flow(stack, found, self.config, told)]
 
@@ -207,13 +233,16 @@ class Run:
 
     def next_stage(self, depth: int) -> LayerStage | None:
         """What the plan puts above the first `depth` layers; None: nothing more."""
-        return self.config.next_stage(self.finished()[:depth])
+        return self._above(self.finished()[:depth])
+
+    def _above(self, records: list[Plain]) -> LayerStage | None:
+        return self.config.next_stage(records, 0.0 if records else self.ground.ess)
 
     def finished(self) -> list[Plain]:
         """The records of the layers that stack.json names; none where there is no such file yet."""
         records, depth = read_records(self.folder), 0
         while depth < len(records):
-            stage = self.config.next_stage(records[:depth])
+            stage = self._above(records[:depth])
             kinds = [record.get("kind") for record in records[depth:]]
             if stage is None or kinds[: stage.layers] != [stage.kind] * stage.layers:
                 raise ConfigError(

@@ -1,7 +1,7 @@
 """A stack's files: stack.json names its layers, and is the one record of them; tensors lie beside it.
 
 stack.json             the target (name, dim, log g at fixed points), and the layers, each with what it cost
-frame.safetensors      the coordinates, and what a pilot found
+frame.safetensors      the coordinates, the latent, and what a pilot found
 NNN-flow.safetensors   a flow
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from gsi_node.neural_jko.check import CheckedTarget
 from gsi_node.neural_jko.flow import Flow
 from gsi_node.neural_jko.frame import AffineFrame, round_frame
 from gsi_node.neural_jko.identity import Claim, claim_of
+from gsi_node.neural_jko.latent import GaussianMixture, Latent, NormalLatent
 from gsi_node.neural_jko.pilot import Pilot, WeightedPoints
 from gsi_node.neural_jko.rejection import Rejection
 from gsi_node.neural_jko.stack import Stack, StackLayer
@@ -33,12 +35,13 @@ from gsi_node.types import Plain
 
 FORMAT = 2
 MANIFEST, FRAME = "stack.json", "frame.safetensors"
+LATENT = ("log_weights", "centres", "factors")  # of a mixture, beside the frame
 
 
 def save_layer(layer: StackLayer, folder: Path, index: int) -> Plain:
     """Write what a layer needs beside its JSON-plain record, and return the record."""
     if isinstance(layer, Rejection):
-        return {"kind": "rejection", "log_c": layer.log_c, "accept_prob": layer.accept_prob, "error": layer.error}
+        return {"kind": "rejection", **asdict(layer)}
     name, network = f"{index:03d}-flow.safetensors", layer.velocity.network
     _write_tensors(folder / name, layer.velocity.state_dict())
     sizes = {key: getattr(network, key) for key in ("width", "depth", "activation", "gate")}
@@ -49,7 +52,8 @@ def load_layer(record: Plain, folder: Path, dim: int, device: str | torch.device
     """The layer of a record. Raises ConfigError naming the record or file that is missing or broken."""
     try:
         if record["kind"] == "rejection":
-            return Rejection(float(record["log_c"]), float(record["accept_prob"]), float(record.get("error", 0.0)))
+            error, ess = float(record.get("error", 0.0)), float(record.get("ess", 0.0))
+            return Rejection(float(record["log_c"]), float(record["accept_prob"]), error, ess)
         activation, gate = record.get("activation", "tanh"), int(record.get("gate", 0))
         network = VelocityShape(dim, int(record["width"]), int(record["depth"]), activation, gate)
         name, steps, ess = str(record["file"]), int(record["steps"]), float(record.get("ess", 0.0))
@@ -68,8 +72,8 @@ def load_layer(record: Plain, folder: Path, dim: int, device: str | torch.device
 
 
 def save(stack: Stack, folder: Path) -> None:
-    """The whole stack: its frame, one safetensors file a flow, and stack.json."""
-    save_frame(stack.frame, folder)
+    """The whole stack: its frame and latent, one safetensors file a flow, and stack.json."""
+    save_base(stack.frame, stack.latent, folder)
     records = [save_layer(layer, folder, i) for i, layer in enumerate(stack.layers)]
     write_manifest(folder, stack.evaluate.target, records)
 
@@ -99,24 +103,30 @@ def load(folder: Path, target: Target, device: str | torch.device = "cpu") -> St
     if told := Claim.of(about).difference(claim_of(target)):
         raise ConfigError(f"{path}: written for another density of the name {target.name} ({told})")
     layers = [load_layer(record, folder, target.dim, device) for record in _records(about, folder)]
-    return Stack(CheckedTarget(target), layers, frame=_frame_of(about, folder, target.dim), device=device)
+    frame, latent = _base_of(about, folder, target.dim)
+    return Stack(CheckedTarget(target), layers, frame=frame, latent=latent, device=device)
 
 
-def save_frame(frame: AffineFrame, folder: Path, pilot: Pilot | None = None) -> None:
-    """The coordinates and, where a pilot found them, its points and numbers."""
+def save_base(frame: AffineFrame, latent: Latent, folder: Path, pilot: Pilot | None = None) -> None:
+    """The coordinates, the latent where it is not N(0, I) and, where a pilot found them, its points and numbers."""
     tensors = {"centre": frame.centre, "matrix": frame.matrix}
+    if isinstance(latent, GaussianMixture):
+        tensors |= {f"latent_{key}": getattr(latent, key) for key in LATENT}
     if pilot is not None:
-        numbers = [pilot.reference, pilot.first_power, pilot.evaluations]
+        numbers = [pilot.reference, pilot.first_power, pilot.evaluations, pilot.latent_ess]
         tensors |= {"modes": pilot.modes, "numbers": torch.tensor(numbers, dtype=torch.float64)}
         tensors |= {"x": pilot.points.x, "log_g": pilot.points.log_g, "log_q": pilot.points.log_q}
     _write_tensors(folder / FRAME, tensors)
 
 
-def load_frame(folder: Path) -> AffineFrame:
+def load_base(folder: Path) -> tuple[AffineFrame, Latent]:
     """Raises ConfigError."""
     path, tensors = folder / FRAME, _read_tensors(folder / FRAME)
     try:
-        return AffineFrame(tensors["centre"], tensors["matrix"])
+        frame = AffineFrame(tensors["centre"], tensors["matrix"])
+        if f"latent_{LATENT[0]}" not in tensors:
+            return frame, NormalLatent(frame.centre.numel())
+        return frame, GaussianMixture(*(tensors[f"latent_{key}"] for key in LATENT))
     except KeyError as error:
         raise ConfigError(f"{path}: holds no frame ({error} is missing); name another folder") from error
 
@@ -125,21 +135,22 @@ def load_pilot(folder: Path) -> Pilot:
     """Raises ConfigError."""
     path, tensors = folder / FRAME, _read_tensors(folder / FRAME)
     try:
-        reference, first_power, evaluations = tensors["numbers"].tolist()
+        reference, first_power, evaluations, latent_ess = tensors["numbers"].tolist()
         points = WeightedPoints(tensors["x"], tensors["log_g"], tensors["log_q"])
-        return Pilot(load_frame(folder), tensors["modes"], points, reference, first_power, int(evaluations))
+        found = (tensors["modes"], points, reference, first_power, int(evaluations))
+        return Pilot(*load_base(folder), latent_ess, *found)
     except (KeyError, ValueError) as error:
         raise ConfigError(f"{path}: not what a pilot wrote ({error!r}); name another folder") from error
 
 
-def _frame_of(about: Plain, folder: Path, dim: int) -> AffineFrame:
+def _base_of(about: Plain, folder: Path, dim: int) -> tuple[AffineFrame, Latent]:
     if about["format"] == FORMAT:
-        return load_frame(folder)
+        return load_base(folder)
     if any(about.get("latent_mean", [1.0])) or about.get("latent_scale") != 1.0:
         raise ConfigError(
             f"{folder / MANIFEST}: format 1 with a latent of its own, for flows in other coordinates; train anew"
         )
-    return round_frame(dim)
+    return round_frame(dim), NormalLatent(dim)
 
 
 def _records(about: Plain, folder: Path) -> list[Plain]:

@@ -1,4 +1,4 @@
-"""The model: a Gaussian latent and a stack of flows and rejection layers. Samples, and evaluates its own density."""
+"""The model: a latent and a stack of flows and rejection layers. Samples, and evaluates its own density."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from gsi_node.cancel import check_cancelled
 from gsi_node.neural_jko.check import CheckedTarget
 from gsi_node.neural_jko.flow import Flow
 from gsi_node.neural_jko.frame import AffineFrame, round_frame
+from gsi_node.neural_jko.latent import Latent, NormalLatent
 from gsi_node.neural_jko.rejection import Particles, Rejection, joined
 
 StackLayer = Flow | Rejection
 
 
 class Stack:
-    """latent N(0, I) in the frame's coordinates z, then `layers` in order. evaluate: log g, counted and checked.
+    """A latent in the frame's coordinates z, then `layers` in order. evaluate: log g, counted and checked.
 
-    frame: the round one of N(0, I) in x where none is given.
+    frame: the round one of N(0, I) in x where none is given. latent: N(0, I) where none is given.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Stack:
         layers: Sequence[StackLayer] = (),
         *,
         frame: AffineFrame | None = None,
+        latent: Latent | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
         self.evaluate = evaluate
@@ -36,6 +38,7 @@ class Stack:
         self.dim = evaluate.target.dim
         self.device = torch.device(device)
         self.frame = (frame or round_frame(self.dim)).on(self.device)
+        self.latent = (latent or NormalLatent(self.dim)).on(self.device)
         self.log_volume = self.frame.log_volume
 
     def log_g(self, z: Tensor) -> Tensor:
@@ -64,8 +67,8 @@ class Stack:
         for layer in reversed(self.layers[:depth]):
             counts.append(counts[-1] + (_surplus(counts[-1], layer) if isinstance(layer, Rejection) else 0))
         counts.reverse()
-        z = torch.randn((counts[0], self.dim), generator=generator, device=self.device)
-        particles = Particles(z, latent_log_prob(z))
+        z = self.latent.draw(counts[0], generator)
+        particles = Particles(z, self.latent.log_prob(z))
         for i, layer in enumerate(self.layers[:depth]):
             check_cancelled()
             if isinstance(layer, Flow):
@@ -103,7 +106,7 @@ class Stack:
                 start, log_det = layer(points[-1], backward=True)
                 points.append(start)
                 log_dets.append(log_det)
-        particles = Particles(points[-1], latent_log_prob(points[-1]))
+        particles = Particles(points[-1], self.latent.log_prob(points[-1]))
         for layer in self.layers:
             if isinstance(layer, Flow):
                 points.pop()
@@ -116,11 +119,6 @@ class Stack:
         if particles.log_g is not None:
             return particles
         return Particles(particles.x, particles.log_prob, self.log_g(particles.x))
-
-
-def latent_log_prob(z: Tensor) -> Tensor:
-    """log N(z; 0, I), float64 (n,)."""
-    return -0.5 * z.double().square().sum(1) - 0.5 * z.shape[1] * math.log(2 * math.pi)
 
 
 def _surplus(n: int, layer: Rejection) -> int:

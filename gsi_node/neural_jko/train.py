@@ -19,9 +19,17 @@ from gsi_node.neural_jko import flow
 from gsi_node.neural_jko.check import refuse_not_finite
 from gsi_node.neural_jko.config import JKOConfig
 from gsi_node.neural_jko.flow import Flow, settled
+from gsi_node.neural_jko.latent import latent_log_prob
 from gsi_node.neural_jko.pilot.points import WeightedPoints
-from gsi_node.neural_jko.rejection import Particles, Rejection, WeightPool, fit_rejections, spread_after
-from gsi_node.neural_jko.stack import Stack, latent_log_prob
+from gsi_node.neural_jko.rejection import (
+    Particles,
+    Rejection,
+    WeightPool,
+    fit_rejections,
+    log_z_error,
+    outlook,
+)
+from gsi_node.neural_jko.stack import Stack
 from gsi_node.neural_jko.velocity import Velocity
 from gsi_node.types import Array, Key
 
@@ -51,7 +59,7 @@ def new_velocity(stack: Stack, config: JKOConfig) -> Velocity:
 
 
 class Aim(NamedTuple):
-    """What a flow is drawn to: g^power, by way of N(0, I)^{1−b} g^{b·power}, b from `first` geometrically to 1.
+    """What a flow is drawn to: g^power, by way of latent^{1−b} g^{b·power}, b from `first` geometrically to 1.
 
     share: of the training in which b rises; 0: b = 1 throughout.
     """
@@ -65,7 +73,7 @@ class Aim(NamedTuple):
 
 
 def fit_flow(stack: Stack, config: JKOConfig, aim: Aim, told: OnProgress = silent) -> Flow:
-    """The next flow, by reverse KL over draws of the stack. Its ESS is looked at where the plan depends on it."""
+    """The next flow, by reverse KL over draws of the stack: a JKO step. Its ESS is looked at where the plan asks."""
     index = len(stack.layers)
     stream = generator_for(config.seed, "flow", index, stack.device)
     data = stack.draw(config.particles, stream)
@@ -93,7 +101,7 @@ def reverse_loss(
 ) -> Loss:
     """E[−β log g(z(1)) + ω/τ − ℓ + log p(z(0))] over draws `data` of p: KL(· ‖ g^β) + W₂²/τ up to a constant.
 
-    β = aim.power; while b < 1, b β log g + (1 − b) log N(0, I) stands for β log g.
+    β = aim.power; while b < 1, b β log g + (1 − b) log of the latent stands for β log g.
     """
     tau, dim = config.tau_of(flows_in(stack)), stack.dim
 
@@ -108,7 +116,7 @@ def reverse_loss(
         b = aim.at(progress)
         drawn_to = b * aim.power * stack.log_g(z)
         if b < 1.0:
-            drawn_to = drawn_to + (1.0 - b) * latent_log_prob(z)
+            drawn_to = drawn_to + (1.0 - b) * stack.latent.log_prob(z)
         return (-drawn_to + energy.double() / tau - log_det + log_prob).mean()
 
     return loss
@@ -166,7 +174,7 @@ def _optimizer(velocity: Velocity, config: JKOConfig, rate: float) -> torch.opti
 def judged(made: Flow, stack: Stack, config: JKOConfig, turn: int) -> WeightedPoints:
     """Fresh draws z of the stack with one more flow, with log g and log p there, weights truncated; on the CPU."""
     stream = generator_for(config.seed, f"judge {turn}", len(stack.layers), stack.device)
-    higher = Stack(stack.evaluate, [*stack.layers, made], frame=stack.frame, device=stack.device)
+    higher = Stack(stack.evaluate, [*stack.layers, made], frame=stack.frame, latent=stack.latent, device=stack.device)
     drawn = higher.draw(config.calibration, stream, log_g=True)
     assert drawn.log_g is not None
     return WeightedPoints(drawn.x.double().cpu(), drawn.log_g.cpu(), drawn.log_prob.cpu()).truncated()
@@ -175,21 +183,26 @@ def judged(made: Flow, stack: Stack, config: JKOConfig, turn: int) -> WeightedPo
 def settled_flow(velocity: Velocity, stack: Stack, config: JKOConfig) -> Flow:
     stream = generator_for(config.seed, "settle", len(stack.layers), stack.device)
     x = stack.draw(SETTLING, stream).x
-    return settled(velocity, x, steps=config.ode_steps, tolerance=config.ode_tolerance)
+    return settled(velocity, x, stack.latent, steps=config.ode_steps, tolerance=config.ode_tolerance)
 
 
-def reject(stack: Stack, config: JKOConfig) -> list[Rejection]:
-    """All rejection layers of the stack's last flow: c from one pool of its draws, E α from another.
+def reject(stack: Stack, config: JKOConfig, layers: int) -> list[Rejection]:
+    """All rejection layers on the stack's last flow: c from one pool of its draws, E α from another.
 
-    The second is as large as the wanted error of log ∫ p = 0 takes, shared evenly between the flows of the plan.
+    The second is as large as the wanted error of log ∫ p = 0 takes: all of what the layers below have left of it where
+    the ESS says that no block will follow, half of it (of the variance) otherwise.
     """
-    index, number = len(stack.layers), flows_in(stack) - 1
-    layers, rate = config.rejections_on(number), config.rejection_rate
+    index, rate = len(stack.layers), config.rejection_rate
     calibration = _weights(stack, config.calibration, generator_for(config.seed, "weigh", index, stack.device))
     draws = config.weighing
     if config.log_z_error is not None:
-        error = config.log_z_error / math.sqrt(config.blocks + 1)
-        draws = min(draws, max(LEAST, math.ceil((spread_after(calibration, layers, rate) / error) ** 2)))
+        after = outlook(calibration, layers, rate)
+        left = max(0.0, config.log_z_error**2 - log_z_error(stack.layers) ** 2)
+        more = flows_in(stack) < config.flows_first + config.blocks
+        if more and (config.wanted_ess is None or after.ess < config.wanted_ess):
+            left *= 0.5
+        needed = after.spread**2 / left if left else math.inf
+        draws = int(min(draws, max(LEAST, math.ceil(needed) if needed < draws else draws)))
     weighing = _weights(stack, draws, generator_for(config.seed, "reject", index, stack.device))
     return fit_rejections(WeightPool(calibration), WeightPool(weighing), layers, rate)
 

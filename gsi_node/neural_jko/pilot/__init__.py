@@ -1,6 +1,7 @@
 """The scale of a density, found before training: one function of (log g, its gradient, dim, seed).
 
-shells and ascents → a tempered cloud → modes → a mixture of Student-t components → the Pilot.
+shells and ascents → a tempered cloud → modes → a mixture of Student-t components → the Pilot. Where several modes are
+far apart in many dimensions, their Laplace approximations are the mixture, and what the flows start from.
 """
 
 from __future__ import annotations
@@ -13,18 +14,20 @@ from torch import Tensor
 
 from gsi_node.errors import NotNormalisable
 from gsi_node.neural_jko.frame import AffineFrame
-from gsi_node.neural_jko.pilot.locate import Cloud, centre_of, cloud_of, normal, radius_of
+from gsi_node.neural_jko.latent import GaussianMixture, Latent, NormalLatent
+from gsi_node.neural_jko.pilot.locate import Cloud, centre_of, cloud_of, radius_of
 from gsi_node.neural_jko.pilot.mixture import Component, StudentMixture, adapt, cholesky
-from gsi_node.neural_jko.pilot.modes import ModeBox, find_modes
+from gsi_node.neural_jko.pilot.modes import ModeBox, find_modes, laplace_mixture
 from gsi_node.neural_jko.pilot.points import WeightedPoints
 from gsi_node.neural_jko.pilot.probe import LogDensity, Probe, ess_share, largest
 
 __all__ = ["BUDGET", "Pilot", "WeightedPoints", "pilot"]
 
 BUDGET = 20_000  # evaluations of log g, with or without its gradient
-CLOUD, MODES = 0.2, 0.2  # shares of them, at most
+CLOUD, MODES = 0.2, 0.4  # shares of them, at most
 RETRIES = 2  # of a cloud that fell together, with half as many
 AT_A_MODE = 150  # draws of the mixture's first component there
+GAP = 12.0  # nats between the modes and one Gaussian that a flow from N(0, I) is asked to make up, at most
 CHECK = 1_024  # of them, kept for the first temperature
 
 
@@ -32,12 +35,15 @@ CHECK = 1_024  # of them, kept for the first temperature
 class Pilot:
     """What is known of g before training. Points are float64, logs in nats.
 
-    frame: the coordinates in which flows work. modes: (k, dim). points: weighted, of x; their log g is relative to
-    `reference`. first_power: the first step of the path from N(0, I) in z to g, at conditional ESS ½. evaluations: of
+    frame: the coordinates in which flows work. latent: what they start from, in these coordinates; latent_ess: of its
+    draws as a proposal for g, a share. modes: (k, dim). points: weighted, of x; their log g is relative to
+    `reference`. first_power: the first step of the path from the latent to g, at conditional ESS ½. evaluations: of
     log g, with or without its gradient, spent.
     """
 
     frame: AffineFrame
+    latent: Latent
+    latent_ess: float
     modes: Tensor
     points: WeightedPoints
     reference: float
@@ -60,9 +66,13 @@ def pilot(log_density: LogDensity, dim: int, seed: int, budget: int = BUDGET) ->
     probe = Probe(log_density, budget)
     cloud = _cloud(probe, dim, generator)
     found = find_modes(probe, cloud, generator, int(MODES * budget))
+    laplace = laplace_mixture(found.modes, generator, GAP)
     mixture = StudentMixture(dim)
-    mixture.add(probe, _starts(cloud, found, probe.left() - CHECK), generator)
-    adapt(mixture, probe, generator, CHECK)
+    if laplace is None:
+        mixture.add(probe, _starts(cloud, found, probe.left() - CHECK), generator)
+        adapt(mixture, probe, generator, CHECK)
+    else:
+        mixture.add(probe, _at_modes(laplace, probe.left() - CHECK), generator)
     points = mixture.points
     if not bool(torch.isfinite(points.log_weights()).any()) or not bool(torch.isfinite(points.x).all()):
         raise NotNormalisable(
@@ -70,10 +80,13 @@ def pilot(log_density: LogDensity, dim: int, seed: int, budget: int = BUDGET) ->
             f"asked, last around {cloud.mean.tolist()[:4]}; check it at a point where it should be high"
         )
     frame = coordinates(points, generator)
-    z = normal(generator, CHECK, dim)
-    gap = torch.nan_to_num(probe.value(frame.to_x(z)) + 0.5 * z.square().sum(1), nan=-math.inf)
+    latent: Latent = NormalLatent(dim) if laplace is None else laplace.in_frame(frame)
+    z = latent.draw(CHECK, generator)
+    gap = torch.nan_to_num(probe.value(frame.to_x(z)) - latent.log_prob(z), nan=-math.inf)
     return Pilot(
         frame=frame,
+        latent=latent,
+        latent_ess=ess_share(gap),
         modes=torch.stack([mode.x for mode in found.modes]) if found.modes else torch.empty(0, dim).double(),
         points=points,
         reference=probe.reference or 0.0,
@@ -108,6 +121,13 @@ def _starts(cloud: Cloud, found: ModeBox, left: int) -> list[Component]:
     ]
     most = max(0, (left - 1_400) // AT_A_MODE)
     return wide + [(mode.x, cholesky(mode.covariance), AT_A_MODE) for mode in found.modes[:most]]
+
+
+def _at_modes(laplace: GaussianMixture, draws: int) -> list[Component]:
+    """A component a mode; half of the draws by mass, half evenly."""
+    shares = 0.5 * laplace.log_weights.exp() + 0.5 / len(laplace.centres)
+    parts = zip(laplace.centres, laplace.factors, shares.tolist(), strict=True)
+    return [(centre, factor, int(share * draws)) for centre, factor, share in parts]
 
 
 def coordinates(points: WeightedPoints, generator: torch.Generator) -> AffineFrame:

@@ -22,8 +22,10 @@ PARTICLES, LEAPFROGS, ESS_A_STEP = 64, 2, 0.5
 
 
 class Ascents(NamedTuple):
-    """Of ascents: the points (n, dim), log g there, the inverse of −∇² log g as BFGS has built it (n, dim, dim), and the
-    nats that its next step promises (n,): ½ of slope · inverse · slope is what is left to climb."""
+    """Of ascents: the points (n, dim), log g there, the inverse of −∇² log g as BFGS has built it (n, dim, dim).
+
+    promised: slope · inverse · slope (n,), nats; half of it is what a further step would climb.
+    """
 
     x: Tensor
     log_g: Tensor

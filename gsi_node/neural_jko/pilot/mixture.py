@@ -1,6 +1,6 @@
 """Adaptive importance sampling with Student-t components, all points kept under the mixture of all components.
 
-Incremental mixture importance sampling (Raftery and Bao 2010), with t₅ components and weights g / Σ_c (N_c / N) t_c.
+Incremental mixture importance sampling (Raftery and Bao 2010), with t components and weights g / Σ_c (N_c / N) t_c.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gsi_node.neural_jko.pilot.locate import normal
 from gsi_node.neural_jko.pilot.points import WeightedPoints
 from gsi_node.neural_jko.pilot.probe import Probe
 
-DEGREES = 5
+DEGREES = 5  # of freedom of a component, at least; half the dimension beyond: tails that weights can still carry
 Component = tuple[Tensor, Tensor, int]  # centre (dim,), Cholesky factor (dim, dim), draws
 TOGETHER, DRAWS = 4, 120  # components a round, and the draws of each
 GROWTH = 3.0  # of a component's covariance over that of the points it is made of
@@ -25,7 +25,7 @@ class StudentMixture:
     """The points so far: x (n, dim), log g (n,), and log Σ_c N_c t_c(x), the draws of all components included."""
 
     def __init__(self, dim: int) -> None:
-        self.dim = dim
+        self.dim, self.degrees = dim, max(DEGREES, dim // 2)
         self.components: list[Component] = []
         self.x = torch.empty(0, dim, dtype=torch.float64)
         self.log_g = torch.empty(0, dtype=torch.float64)
@@ -49,17 +49,19 @@ class StudentMixture:
 
     def _draw(self, component: Component, generator: torch.Generator) -> Tensor:
         centre, factor, n = component
-        chi = normal(generator, n, DEGREES).square().sum(1, keepdim=True) / DEGREES
+        chi = normal(generator, n, self.degrees).square().sum(1, keepdim=True) / self.degrees
         return centre + (normal(generator, n, self.dim) @ factor.t()) / chi.sqrt()
 
     def _log_density(self, x: Tensor, component: Component) -> Tensor:
         """log N_c t_c(x)."""
         centre, factor, n = component
         z = torch.linalg.solve_triangular(factor, (x - centre).t(), upper=False)
-        half = 0.5 * (DEGREES + self.dim)
-        constant = math.lgamma(half) - math.lgamma(0.5 * DEGREES) - 0.5 * self.dim * math.log(DEGREES * math.pi)
+        half = 0.5 * (self.degrees + self.dim)
+        constant = (
+            math.lgamma(half) - math.lgamma(0.5 * self.degrees) - 0.5 * self.dim * math.log(self.degrees * math.pi)
+        )
         volume = float(factor.diagonal().log().sum())
-        return constant - volume + math.log(n) - half * torch.log1p(z.square().sum(0) / DEGREES)
+        return constant - volume + math.log(n) - half * torch.log1p(z.square().sum(0) / self.degrees)
 
 
 def adapt(mixture: StudentMixture, probe: Probe, generator: torch.Generator, reserve: int) -> None:

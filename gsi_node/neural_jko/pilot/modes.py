@@ -8,7 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gsi_node.neural_jko.latent import GaussianMixture
 from gsi_node.neural_jko.pilot.locate import Ascents, Cloud, ascend, normal
+from gsi_node.neural_jko.pilot.mixture import cholesky
 from gsi_node.neural_jko.pilot.probe import Probe
 
 ROUNDS, STARTS, ITERATIONS, LOOKED_AT = 40, 24, 40, 12
@@ -48,6 +50,16 @@ class ModeBox(NamedTuple):
     spread: Tensor
 
 
+def laplace_mixture(modes: list[Mode], generator: torch.Generator, gap: float) -> GaussianMixture | None:
+    """The Laplace approximations by their masses; None where the Gaussian of the moments is within `gap` nats of it."""
+    if len(modes) < 2:
+        return None
+    masses = torch.tensor([mode.log_mass for mode in modes], dtype=torch.float64)
+    factors = torch.stack([cholesky(mode.covariance) for mode in modes])
+    mixture = GaussianMixture(masses.log_softmax(0), torch.stack([mode.x for mode in modes]), factors)
+    return mixture if mixture.gap(generator) > gap else None
+
+
 def find_modes(probe: Probe, cloud: Cloud, generator: torch.Generator, budget: int) -> ModeBox:
     """Rounds of ascents from N(box's centre, (r spread)²), r log-uniform on 3 to 48 (4 to 64 until two are known).
 
@@ -62,7 +74,7 @@ def find_modes(probe: Probe, cloud: Cloud, generator: torch.Generator, budget: i
     reached = [0] * len(modes)
     centre, spread, empty = cloud.mean, cloud.spread, 0
     for _ in range(ROUNDS):
-        if empty >= 2 and min(reached, default=2) >= 2 or stop - probe.count < STARTS * ITERATIONS // 4:
+        if (empty >= 2 and min(reached, default=2) >= 2) or stop - probe.count < STARTS * ITERATIONS // 4:
             break
         reach = (3.0 if len(modes) > 1 else 4.0) * WIDER ** torch.rand(STARTS, 1, generator=generator).double()
         ends = ascend(probe, centre + reach * spread * normal(generator, STARTS, dim), float(spread.mean()), ITERATIONS)
