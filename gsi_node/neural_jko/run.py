@@ -155,7 +155,7 @@ class Run:
         refuse_unnormalisable(self.target, frame, train.generator_for(config.seed, "rays", 0))
         with self.held():
             save_base(frame, latent, self.folder, found)
-        return Ground(frame, latent, found)
+        return self._read_ground()  # what a run that goes on reads: another layout in memory rounds otherwise
 
     def stack(self, depth: int | None = None) -> Stack:
         """The stack of the first `depth` layers that exist, of all of them where it is None."""

@@ -137,8 +137,15 @@ def load_pilot(folder: Path) -> Pilot:
     try:
         reference, first_power, evaluations, latent_ess = tensors["numbers"].tolist()
         points = WeightedPoints(tensors["x"], tensors["log_g"], tensors["log_q"])
-        found = (tensors["modes"], points, reference, first_power, int(evaluations))
-        return Pilot(*load_base(folder), latent_ess, *found)
+        return Pilot(
+            *load_base(folder),
+            latent_ess=latent_ess,
+            modes=tensors["modes"],
+            points=points,
+            reference=reference,
+            first_power=first_power,
+            evaluations=int(evaluations),
+        )
     except (KeyError, ValueError) as error:
         raise ConfigError(f"{path}: not what a pilot wrote ({error!r}); name another folder") from error
 

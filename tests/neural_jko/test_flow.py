@@ -11,6 +11,7 @@ from torch import Tensor
 from gsi_node.errors import NotNormalisable
 from gsi_node.neural_jko.check import refuse_not_finite
 from gsi_node.neural_jko.flow import Flow, OdeSolver, settled, solve
+from gsi_node.neural_jko.latent import NormalLatent
 from gsi_node.neural_jko.velocity import Activation, Velocity, VelocityShape
 
 
@@ -108,13 +109,16 @@ def test_a_solver_has_the_order_that_its_name_says(solver: OdeSolver, order: int
 
 def test_steps_are_doubled_until_the_density_settles_or_it_is_refused() -> None:
     net, x = velocity(2, 2, scale=2.0), points(200, 2)
-    rough, fine = settled(net, x, steps=1, tolerance=1.0), settled(net, x, steps=1, tolerance=1e-3)
+    rough, fine = (
+        settled(net, x, NormalLatent(2), steps=1, tolerance=1.0),
+        settled(net, x, NormalLatent(2), steps=1, tolerance=1e-3),
+    )
     assert rough.steps < fine.steps <= 64
     ends, log_det = fine(x)
     _, finer = Flow(net, 8 * fine.steps)(ends, backward=True)
     assert float((log_det - finer).abs().quantile(0.99)) < 2e-3
     with pytest.raises(NotNormalisable, match="still moves by"):
-        settled(net, x, steps=256, tolerance=1e-12)
+        settled(net, x, NormalLatent(2), steps=256, tolerance=1e-12)
 
 
 def test_leaving_the_finite_numbers_is_an_error() -> None:

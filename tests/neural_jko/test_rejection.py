@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gsi_node.core import accept
 from gsi_node.core.accept import log_resampling_factor, replaced_law, weight_log_accept
 from gsi_node.errors import DegenerateWeights
-from gsi_node.neural_jko.rejection import Particles, Rejection, WeightPool, fit_rejections, log_z_error, spread_after
+from gsi_node.neural_jko.rejection import Particles, Rejection, WeightPool, fit_rejections, log_z_error, outlook
 from gsi_node.types import Array
 
 GRID = 2000  # uniforms an atom: the law of the production code is then exact to 1/GRID
@@ -151,7 +151,22 @@ def test_the_stated_error_of_log_z_is_what_pools_scatter_by() -> None:
     scatter = float(np.std(log_masses))
     assert scatter == pytest.approx(float(np.mean(errors)), rel=0.2)
     assert abs(float(np.mean(log_masses))) < 0.3 * scatter
-    assert spread_after(fresh, 5, 0.2) / math.sqrt(500) == pytest.approx(scatter, rel=0.2)
+    assert outlook(fresh, 5, 0.2).spread / math.sqrt(500) == pytest.approx(scatter, rel=0.2)
+
+
+def test_the_ess_of_a_layer_is_that_of_its_law() -> None:
+    """1 / Σ_x π²/p_k over atoms with π = g/Σg: of p_0, and of every layer's law; it rises from layer to layer."""
+    p = np.full(40, 1 / 40)
+    g = np.exp(1.5 * np.random.default_rng(3).normal(size=40))
+    pool, law = WeightPool(np.log(g) - np.log(p)), p
+    shares = [pool.ess]
+    for layer in fit_rejections(WeightPool(pool.log_w.copy()), pool, 4, 0.2):
+        law = oracle(law, g, math.exp(layer.log_c))
+        assert layer.ess == pytest.approx(1.0 / float(((g / g.sum()) ** 2 / law).sum()))
+        shares.append(layer.ess)
+    assert shares == sorted(shares)
+    assert shares[0] == pytest.approx(1.0 / float(((g / g.sum()) ** 2 / p).sum()))
+    assert outlook(np.log(g) - np.log(p), 4, 0.2).ess == pytest.approx(shares[-1])
 
 
 def test_a_point_without_mass_loses_what_the_layer_takes() -> None:

@@ -201,7 +201,7 @@ def test_a_model_that_misses_the_target_is_named(tmp_path: Path) -> None:
     with pytest.raises((DegenerateWeights, NotNormalisable)):
         run_on(target, tmp_path)
     with pytest.raises(DegenerateWeights, match="have weight zero"):
-        train.reject(Stack(CheckedTarget(target), [Flow(Velocity(VelocityShape(1, 4, 1)), 1)]), ONE_FLOW)
+        train.reject(Stack(CheckedTarget(target), [Flow(Velocity(VelocityShape(1, 4, 1)), 1)]), ONE_FLOW, 1)
 
 
 def test_the_record_of_a_run_is_plain_json(tmp_path: Path) -> None:

@@ -15,16 +15,18 @@ from torch import Tensor
 from gsi_node.errors import NotNormalisable
 from gsi_node.neural_jko.frame import AffineFrame
 from gsi_node.neural_jko.latent import GaussianMixture, Latent, NormalLatent
-from gsi_node.neural_jko.pilot.locate import Cloud, centre_of, cloud_of, radius_of
+from gsi_node.neural_jko.pilot.locate import Cloud, centre_of, cloud_of, normal, radius_of
+from gsi_node.neural_jko.pilot.many import find_many, laplace_mixture
 from gsi_node.neural_jko.pilot.mixture import Component, StudentMixture, adapt, cholesky
-from gsi_node.neural_jko.pilot.modes import ModeBox, find_modes, laplace_mixture
+from gsi_node.neural_jko.pilot.modes import ModeBox, find_modes
 from gsi_node.neural_jko.pilot.points import WeightedPoints
 from gsi_node.neural_jko.pilot.probe import LogDensity, Probe, ess_share, largest
 
 __all__ = ["BUDGET", "Pilot", "WeightedPoints", "pilot"]
 
 BUDGET = 20_000  # evaluations of log g, with or without its gradient
-CLOUD, MODES = 0.2, 0.4  # shares of them, at most
+CLOUD, MODES, MANY = 0.2, 0.2, 0.4  # shares of them, at most; the last beyond FEW dimensions
+FEW = 10  # up to which the cloud sees all modes, and ends on ridges are worth as much
 RETRIES = 2  # of a cloud that fell together, with half as many
 AT_A_MODE = 150  # draws of the mixture's first component there
 GAP = 12.0  # nats between the modes and one Gaussian that a flow from N(0, I) is asked to make up, at most
@@ -65,8 +67,11 @@ def pilot(log_density: LogDensity, dim: int, seed: int, budget: int = BUDGET) ->
     generator = torch.Generator().manual_seed(seed)
     probe = Probe(log_density, budget)
     cloud = _cloud(probe, dim, generator)
-    found = find_modes(probe, cloud, generator, int(MODES * budget))
-    laplace = laplace_mixture(found.modes, generator, GAP)
+    if dim <= FEW:
+        found, laplace = find_modes(probe, cloud, generator, int(MODES * budget)), None
+    else:
+        found = find_many(probe, cloud, generator, int(MANY * budget))
+        laplace = laplace_mixture(found.modes, generator, GAP)
     mixture = StudentMixture(dim)
     if laplace is None:
         mixture.add(probe, _starts(cloud, found, probe.left() - CHECK), generator)
@@ -81,7 +86,7 @@ def pilot(log_density: LogDensity, dim: int, seed: int, budget: int = BUDGET) ->
         )
     frame = coordinates(points, generator)
     latent: Latent = NormalLatent(dim) if laplace is None else laplace.in_frame(frame)
-    z = latent.draw(CHECK, generator)
+    z = normal(generator, CHECK, dim) if laplace is None else latent.draw(CHECK, generator)
     gap = torch.nan_to_num(probe.value(frame.to_x(z)) - latent.log_prob(z), nan=-math.inf)
     return Pilot(
         frame=frame,

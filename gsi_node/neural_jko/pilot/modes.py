@@ -8,15 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gsi_node.neural_jko.latent import GaussianMixture
-from gsi_node.neural_jko.pilot.locate import Ascents, Cloud, ascend, normal
-from gsi_node.neural_jko.pilot.mixture import cholesky
+from gsi_node.neural_jko.pilot.locate import Cloud, ascend, normal
 from gsi_node.neural_jko.pilot.probe import Probe
 
-ROUNDS, STARTS, ITERATIONS, LOOKED_AT = 40, 24, 40, 12
-WIDER = 16.0  # of the widest starts over the nearest
-CONVERGED = 1e-4  # nats that a Newton step promises at a mode, at most
-NEAR = 1.0  # nats that BFGS promises at an end that is looked at, at most
+ROUNDS, STARTS, ITERATIONS, LOOKED_AT = 8, 24, 40, 12
 LIGHTEST = 6.0  # nats below log Z: a mode of less mass is left out
 
 
@@ -50,95 +45,49 @@ class ModeBox(NamedTuple):
     spread: Tensor
 
 
-def laplace_mixture(modes: list[Mode], generator: torch.Generator, gap: float) -> GaussianMixture | None:
-    """The Laplace approximations by their masses; None where the Gaussian of the moments is within `gap` nats of it."""
-    if len(modes) < 2:
-        return None
-    masses = torch.tensor([mode.log_mass for mode in modes], dtype=torch.float64)
-    factors = torch.stack([cholesky(mode.covariance) for mode in modes])
-    mixture = GaussianMixture(masses.log_softmax(0), torch.stack([mode.x for mode in modes]), factors)
-    return mixture if mixture.gap(generator) > gap else None
-
-
 def find_modes(probe: Probe, cloud: Cloud, generator: torch.Generator, budget: int) -> ModeBox:
-    """Rounds of ascents from N(box's centre, (r spread)²), r log-uniform on 3 to 48 (4 to 64 until two are known).
-
-    From near by, the starts of high dimensions all climb the modes that the cloud has fallen into. The search ends
-    when two rounds in a row found nothing new and every mode was reached twice: one reached once says that others
-    were not reached at all (Good 1953).
-    """
+    """Rounds of ascents from N(box's centre, (4 spread)²), 3 once two modes are known; two empty rounds end it."""
     dim, stop = len(cloud.mean), probe.count + budget
-    limits = Limits(cloud.log_z - LIGHTEST - 0.1 * dim, stop)
-    inner = ascend(probe, torch.stack([cloud.mean, cloud.highest]), float(cloud.spread.mean()), max(ITERATIONS, dim))
-    modes = _new_modes(probe, inner, cloud.spread, [], limits)
-    reached = [0] * len(modes)
+    modes: list[Mode] = []
     centre, spread, empty = cloud.mean, cloud.spread, 0
     for _ in range(ROUNDS):
-        if (empty >= 2 and min(reached, default=2) >= 2) or stop - probe.count < STARTS * ITERATIONS // 4:
-            break
-        reach = (3.0 if len(modes) > 1 else 4.0) * WIDER ** torch.rand(STARTS, 1, generator=generator).double()
-        ends = ascend(probe, centre + reach * spread * normal(generator, STARTS, dim), float(spread.mean()), ITERATIONS)
-        new = _new_modes(probe, ends, spread, modes, limits)
+        reach = 3.0 if len(modes) > 1 else 4.0
+        starts = centre + reach * spread * normal(generator, STARTS, dim)
+        new = _new_modes(probe, starts, spread, modes, cloud.log_z - LIGHTEST)
         modes += new
-        reached = [times + sum(modes[i].covers(x) for x in ends.x) for i, times in enumerate(reached + [0] * len(new))]
         if modes:
             at = torch.stack([mode.x for mode in modes])
             low = torch.minimum(at.min(0).values, cloud.mean - 2 * cloud.spread)
             high = torch.maximum(at.max(0).values, cloud.mean + 2 * cloud.spread)
             centre = 0.5 * (low + high)
-            spread = torch.maximum(0.25 * (high - low), cloud.spread)
+            spread = torch.maximum(0.25 * (high - low), cloud.spread if new else spread)
         empty = 0 if new else empty + 1
+        if empty == 2 or probe.count > stop - STARTS * ITERATIONS // 2:
+            break
+        if not new and len(modes) < 2:
+            spread = 4.0 * spread
     return ModeBox(modes, centre, spread)
 
 
-class Limits(NamedTuple):
-    """lightest: log mass of a mode that counts, nats. stop: the count of evaluations at which the search ends."""
-
-    lightest: float
-    stop: int
-
-
-def _new_modes(probe: Probe, ends: Ascents, spread: Tensor, known: list[Mode], limits: Limits) -> list[Mode]:
-    new: list[Mode] = []
-    seen: list[Tensor] = []
+def _new_modes(probe: Probe, starts: Tensor, spread: Tensor, known: list[Mode], lightest: float) -> list[Mode]:
+    ends = ascend(probe, starts, float(spread.mean()), ITERATIONS)
+    distinct: list[int] = []
     for i in ends.log_g.argsort(descending=True).tolist():
-        x = ends.x[i]
-        usable = bool(torch.isfinite(x).all()) and math.isfinite(float(ends.log_g[i])) and bool(ends.promised[i] < NEAR)
-        if not usable or any(float(((x - other) / spread).norm()) <= 0.02 for other in seen):
+        usable = bool(torch.isfinite(ends.x[i]).all()) and math.isfinite(float(ends.log_g[i]))
+        if usable and all(float(((ends.x[i] - ends.x[j]) / spread).norm()) > 0.02 for j in distinct):
+            distinct.append(i)
+    new: list[Mode] = []
+    for i in distinct[:LOOKED_AT]:
+        if any(mode.covers(ends.x[i]) for mode in (*known, *new)):
             continue
-        if any(mode.covers(x) for mode in (*known, *new)):
-            continue
-        if len(seen) == LOOKED_AT or limits.stop - probe.count < 2 * len(spread):
-            break
-        seen.append(x)
-        mode = _polished(probe, x, ends.inverse_hessian[i], spread, limits.stop)
-        if (
-            mode is not None
-            and mode.log_mass > limits.lightest
-            and not any(one.covers(mode.x) for one in (*known, *new))
-        ):
-            new.append(mode)
+        covariance = laplace(probe, ends.x[i], ends.inverse_hessian[i], spread)
+        if covariance is not None:
+            mode = Mode(ends.x[i], float(ends.log_g[i]), covariance)
+            new += [mode] if mode.log_mass > lightest else []
     return new
 
 
-def _polished(probe: Probe, x: Tensor, inverse_hessian: Tensor, spread: Tensor, stop: int) -> Mode | None:
-    """The mode at the end of an ascent, by Newton steps; None where they do not climb, as on a ridge."""
-    log_g, slope = (value[0] for value in probe.gradient(x[None]))
-    while stop - probe.count > 2 * len(x):
-        covariance = _laplace(probe, x, inverse_hessian, spread)
-        if covariance is None:
-            return None
-        way = covariance @ slope
-        if float(slope @ way) < CONVERGED:
-            return Mode(x, float(log_g), covariance)
-        log_y, slope_y = (value[0] for value in probe.gradient((x + way)[None]))
-        if not bool(log_y > log_g):
-            return None
-        x, log_g, slope, inverse_hessian = x + way, log_y, slope_y, covariance
-    return None
-
-
-def _laplace(probe: Probe, x: Tensor, inverse_hessian: Tensor, spread: Tensor) -> Tensor | None:
+def laplace(probe: Probe, x: Tensor, inverse_hessian: Tensor, spread: Tensor) -> Tensor | None:
     """(−∇² log g)⁻¹ by central differences of the gradient, no wider than ten spreads; None where it is not finite."""
     width = 1e-3 * torch.minimum(inverse_hessian.diagonal().clamp(min=1e-300).sqrt(), spread)
     _, slopes = probe.gradient(torch.cat([x + torch.diag(width), x - torch.diag(width)]))
