@@ -14,8 +14,9 @@ from torch import Tensor
 
 from gsi_node.neural_jko.config import JKOConfig
 from gsi_node.neural_jko.flow import Flow
+from gsi_node.neural_jko.latent import latent_log_prob
 from gsi_node.neural_jko.pilot import Pilot, WeightedPoints
-from gsi_node.neural_jko.stack import Stack, latent_log_prob
+from gsi_node.neural_jko.stack import Stack
 from gsi_node.neural_jko.train import (
     Aim,
     Effort,
