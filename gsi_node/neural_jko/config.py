@@ -42,7 +42,7 @@ class JKOConfig(BaseModel):
     tau_growth: float = Field(default=1.0, gt=0)
     flows_first: int = Field(default=1, ge=0, le=FEW)
     first_rejections: int = Field(default=10, ge=0, le=FEW)
-    blocks: int = Field(default=0, ge=0, le=FEW)
+    blocks: int = Field(default=3, ge=0, le=FEW)
     rejections: int = Field(default=3, ge=0, le=FEW)
     rejection_rate: float = Field(default=0.2, gt=0, lt=1)
     wanted_ess: float | None = Field(default=0.5, gt=0, le=1)  # that needs no more; None: all blocks are made
