@@ -12,6 +12,7 @@ from gsi_node.neural_jko.flow import MOST_STEPS, OdeSolver
 from gsi_node.neural_jko.velocity import Activation, VelocityShape
 
 FEW, WIDEST, MANY = 1000, 100_000, 100_000_000  # beyond these a number is a slip
+WIDE = 512  # units beyond which a step costs more than a wider network brings on a CPU
 
 
 class LayerStage(NamedTuple):
@@ -47,7 +48,7 @@ class JKOConfig(BaseModel):
     rejection_rate: float = Field(default=0.2, gt=0, lt=1)
     wanted_ess: float | None = Field(default=0.5, gt=0, le=1)  # that needs no more; None: all blocks are made
     proposal_ess: float = Field(default=0.75, gt=0, le=1)  # β: the lowest at which g^β as a proposal for g has this ESS
-    width: int | None = Field(default=None, ge=1, le=WIDEST)  # None: 128 + 6 dim
+    width: int | None = Field(default=None, ge=1, le=WIDEST)  # None: 128 + 6 dim, at most WIDE
     depth: int = Field(default=2, ge=1, le=FEW)
     activation: Activation = "mixed"
     gate: int = Field(default=64, ge=0, le=WIDEST)  # hidden units of a(x, t) in v += a ∘ x; 0: none
@@ -138,5 +139,5 @@ class JKOConfig(BaseModel):
         return self.tau * self.tau_growth**flow
 
     def network(self, dim: int) -> VelocityShape:
-        width = self.width or 128 + 6 * dim
+        width = self.width or min(WIDE, 128 + 6 * dim)
         return VelocityShape(dim, width, self.depth, self.activation, self.gate, self.gain)
