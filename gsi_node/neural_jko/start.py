@@ -6,7 +6,6 @@ No JKO step: where the pilot is right the flow is, and where a pilot of a few th
 from __future__ import annotations
 
 import copy
-import math
 from typing import NamedTuple
 
 import torch
@@ -14,7 +13,6 @@ from torch import Tensor
 
 from gsi_node.neural_jko.config import JKOConfig
 from gsi_node.neural_jko.flow import Flow
-from gsi_node.neural_jko.latent import latent_log_prob
 from gsi_node.neural_jko.pilot import Pilot, WeightedPoints
 from gsi_node.neural_jko.stack import Stack
 from gsi_node.neural_jko.train import (
@@ -39,8 +37,8 @@ FRESH, KEPT = 12_000, 4_000  # points of a round: resampled draws of the flow, a
 def first_flow(stack: Stack, pilot: Pilot, config: JKOConfig, told: OnProgress = silent) -> Flow:
     """The flow of least −E log p over the pilot's points of g^b, b its power for config.proposal_ess.
 
-    While its ESS (weights truncated) is below config.wanted_ess, up to config.rounds rounds refit it, on draws that go
-    farther out than its own. A round that does not raise the ESS is dropped, and the last.
+    While its ESS (weights truncated) is below config.wanted_ess, up to config.rounds rounds refit it. A round that does
+    not raise the ESS is dropped, and the last.
     """
     stream = generator_for(config.seed, "points", 0)
     power = pilot.points.power_for(config.proposal_ess)
@@ -54,9 +52,8 @@ def first_flow(stack: Stack, pilot: Pilot, config: JKOConfig, told: OnProgress =
     for turn in range(1, config.rounds + 1):
         if config.wanted_ess is not None and best.share >= config.wanted_ess:
             break
-        wide = wide_draws(made, stack, config, turn)
-        power = wide.power_for(config.proposal_ess)
-        fresh = wide.resampled(FRESH, generator_for(config.seed, f"points {turn}", 0), power)
+        power = best.power_for(config.proposal_ess)
+        fresh = best.resampled(FRESH, generator_for(config.seed, f"points {turn}", 0), power)
         points = torch.cat([fresh.to(points), points[:KEPT]])
         velocity = copy.deepcopy(made.velocity).train().requires_grad_()
         _refit(velocity, stack, Round(turn, best, points, power), config, told)
@@ -66,23 +63,6 @@ def first_flow(stack: Stack, pilot: Pilot, config: JKOConfig, told: OnProgress =
             break
         made, best = refitted, drawn
     return Flow(made.velocity, made.steps, best.share)
-
-
-@torch.no_grad()
-def wide_draws(made: Flow, stack: Stack, config: JKOConfig, turn: int) -> WeightedPoints:
-    """Draws of a first flow, half of them from its latent stretched by 1 + dim^{−½}: one unit farther out. On the CPU.
-
-    All are weighed by the density of both halves together, log_prob = log(½ p + ½ p_wide), and truncated. A flow's own
-    draws do not reach where it has too little mass; its map does, beyond the draws that it was fitted on.
-    """
-    stretch = 1.0 + stack.dim**-0.5
-    drawn = stack.draw(config.calibration, generator_for(config.seed, f"wide {turn}", 0, stack.device))
-    z = drawn.x.clone()
-    z[len(z) // 2 :] *= stretch
-    wider = latent_log_prob(z / stretch) - stack.dim * math.log(stretch)
-    x, log_det = made(z)
-    log_q = torch.logaddexp(latent_log_prob(z), wider) - math.log(2.0) - log_det
-    return WeightedPoints(x.double().cpu(), stack.log_g(x).cpu(), log_q.cpu()).truncated()
 
 
 class Round(NamedTuple):
