@@ -1,4 +1,4 @@
-"""Neural JKO sampling against ground truth and its noise, its own pilot, published values, HMC and MALA.
+"""Neural JKO sampling against ground truth and its noise, its own pilot, published values, HMC, MALA and SMC.
 
     python -m evals jko --targets 8modes,8peaky,mustache,funnel,gmm10 --out DIR
 
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from evals.jko import mcmc
+from evals.jko.baselines import Baseline, baselines, check
 from evals.jko.folder import claim_folder
 from evals.jko.marginals import marginal_test
 from evals.jko.measurement import Measurement, kept
@@ -55,8 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=positive, default=5000, help="draws, compared with as many of the truth")
     parser.add_argument("--preset", default="cpu", choices=list(PRESETS), help="cpu, or the paper's setting for a GPU")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--baselines", default="mala,hmc", help="of mala, hmc; or none")
-    parser.add_argument("--chain-steps", type=positive, default=1000, help="transitions of a MALA chain; HMC: a tenth")
+    parser.add_argument("--baselines", default="hmc,mala,smc", help="of hmc, mala, smc; or none")
 
 
 def main(options: argparse.Namespace) -> int:
@@ -64,14 +63,14 @@ def main(options: argparse.Namespace) -> int:
     try:
         seeds = integers("--seeds", options.seeds)
         targets = with_truths([named(name, options.target_seed) for name in options.targets.split(",")], options.truth)
-        baselines = [] if options.baselines == "none" else options.baselines.split(",")
-        mcmc.check(baselines)
+        algorithms = [] if options.baselines == "none" else options.baselines.split(",")
+        check(algorithms)
         if options.samples < 2:
             raise ConfigError("--samples: want at least 2")
         found: list[Measurement] = []
         with held(options.out):
             for target in targets:
-                found += measurements(target, seeds, baselines, options, console)
+                found += measurements(target, seeds, algorithms, options, console)
                 write(options.out / "jko.json", json.dumps([one.plain() for one in found], indent=1) + "\n")
             text = "\n".join(f"### {one.title}\n\n{one.markdown()}" for one in tables(found))
             write(options.out / "jko.md", text)
@@ -106,7 +105,7 @@ def integers(option: str, text: str) -> list[int]:
 
 
 def measurements(
-    target: KnownTarget, seeds: Sequence[int], baselines: Sequence[str], options: argparse.Namespace, console: Screen
+    target: KnownTarget, seeds: Sequence[int], algorithms: Sequence[str], options: argparse.Namespace, console: Screen
 ) -> list[Measurement]:
     """One a sampler and seed, and one for the noise; each is kept in a file of its own once it is known."""
     n, folder = options.samples, options.out / target.name
@@ -115,14 +114,14 @@ def measurements(
     for seed in seeds:
         run = run_of(target, seed, options)
         console.show(f"{target.name}, seed {seed}: {len(run.finished())} of {len(run.config.plan())} layers exist")
-        found.append(kept(folder / f"seed-{seed}" / f"row-{n}.json", partial(of_jko, run, target, n, seed)))
+        own = kept(folder / f"seed-{seed}" / f"row-{n}.json", partial(of_jko, run, target, n, seed))
+        found.append(own)
         if run.ground.pilot is not None:
             of_resample = partial(of_pilot, run.ground.pilot, target, n, seed)
             found.append(kept(folder / f"seed-{seed}" / f"pilot-{n}.json", of_resample))
-        for name in baselines:
-            steps = max(1, options.chain_steps // (mcmc.LEAPFROGS if name == "hmc" else 1))
-            path = folder / f"{name}-{steps}-{seed}-{n}.json"
-            found.append(kept(path, partial(of_chains, name, target, n, steps, seed)))
+        for one in baselines(algorithms, run.ground.pilot):
+            path = folder / f"seed-{seed}" / f"{one.file}-{n}.json"
+            found.append(kept(path, partial(of_baseline, one, target, own, seed)))
     return found
 
 
@@ -180,17 +179,10 @@ def of_pilot(pilot: Pilot, target: KnownTarget, n: int, seed: int) -> Measuremen
     )
 
 
-def of_chains(name: str, target: KnownTarget, n: int, steps: int, seed: int) -> Measurement:
-    """The end states of n chains of HMC or MALA."""
-    chains = mcmc.run(name, target, n, steps, seed)
-    return replace(
-        compared(name.upper(), target, chains.x, seed),
-        seconds=chains.seconds,
-        evaluations=chains.evaluations,
-        step_size=chains.step_size,
-        acceptance=chains.acceptance,
-        steps=steps,
-    )
+def of_baseline(baseline: Baseline, target: KnownTarget, own: Measurement, seed: int) -> Measurement:
+    """As many samples as the model's, from as many evaluations as it spent on training and on these."""
+    x, about = baseline.draw(target, (own.evaluations or 0) + (own.sampling_evaluations or 0), own.n, seed)
+    return replace(compared(baseline.method, target, x, seed), **about)
 
 
 def compared(method: str, target: KnownTarget, x: torch.Tensor, seed: int) -> Measurement:

@@ -19,12 +19,13 @@ from gsi_node.host.files import read_object, write
 class Measurement:
     """n samples of a target against as many of the truth; None is what a method does not have.
 
-    method: "truth" (against itself), "neural JKO", "pilot", "MALA", "HMC". rho: D / E‖X − X'‖ − 1/n, which compares at
-    any n; D is energy_distance. std: of the truth's rho. forward_kl: on n draws of the truth. ks_rejected, ks_least_p:
-    of marginals.MarginalTest, against other draws of the truth. x1_tail: the 99.9 % quantile of x₁. mode_weights,
-    mode_error: of mixtures. log_z_lower, log_z, log_z_truth, kl: nats. flow_ess: of the last flow's truncated weights,
-    a share. seconds, cpu_seconds, evaluations (of log g): of training, or of the chains; sampling_…: of these draws
-    alone. step_size, acceptance, steps: of the chains.
+    method: "truth" (against itself), "neural JKO", "pilot", or a baseline's. rho: D / E‖X − X'‖ − 1/n, which
+    compares at any n; D is energy_distance. std: of the truth's rho. forward_kl: on n draws of the truth.
+    ks_rejected, ks_least_p: of marginals.MarginalTest, against other draws of the truth. x1_tail: the 99.9 %
+    quantile of x₁. mode_weights, mode_error: of mixtures. log_z_lower, log_z, log_z_truth, kl: nats. flow_ess: of
+    the last flow's truncated weights, a share. seconds, cpu_seconds, evaluations (of log g): of training, or of the
+    baseline; sampling_…: of these draws alone. step_size, acceptance: of the chains, or particles, whose number
+    `chains` is.
     """
 
     target: str
@@ -59,7 +60,7 @@ class Measurement:
     sampling_evaluations: int | None = None
     step_size: float | None = None
     acceptance: float | None = None
-    steps: int | None = None
+    chains: int | None = None
 
     def plain(self) -> dict[str, object]:
         """What it has, as JSON holds it."""

@@ -5,15 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
 from evals.__main__ import main
-from evals.jko import mcmc
 from evals.jko.folder import claim_folder
 from evals.jko.measurement import Measurement
 from evals.jko.table import tables
@@ -24,31 +20,6 @@ from gsi_node.neural_jko.targets import named, with_truth
 QUICK = {
     "first_rejections": 2, "likelihood_steps": 5, "rounds": 0, "weighing": 64, "calibration": 64, "optimizer": "adam",
 }  # fmt: skip
-
-
-@pytest.mark.parametrize("name", ["8modes", "mustache", "funnel", "gmm10"])
-def test_the_twin_is_the_target(name: str) -> None:
-    target = with_truth(named(name))
-    x = target.sample(20, torch.Generator().manual_seed(0))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # jax and blackjax warn of their own accord
-        twin = mcmc.log_density(target)
-        values = [float(twin(np.asarray(point, dtype=np.float32))) for point in x]
-    assert values == pytest.approx(target.log_density(x).tolist(), rel=1e-3, abs=1e-3)
-
-
-def test_chains_reach_an_easy_target() -> None:
-    """A mixture wide enough for chains to cross: MALA's end states have its mean and variance."""
-    from gsi_node.neural_jko.known import eight_modes
-
-    target = eight_modes(1.0, "wide")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        chains = mcmc.run("mala", target, 400, 40, seed=0)
-    assert chains.x.mean(0).tolist() == pytest.approx([-1.0, 0.0], abs=0.25)
-    assert chains.x.var(0).tolist() == pytest.approx([1.5, 1.5], abs=0.45)
-    assert chains.acceptance > 0.5
-    assert chains.evaluations >= 400 * 40
 
 
 def test_the_command_writes_its_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,5 +107,5 @@ def test_a_sampler_that_is_not_installed_is_said_before_anything_is_trained(
 ) -> None:
     monkeypatch.setitem(sys.modules, "blackjax", None)
     assert main(["jko", "--targets", "8modes", "--out", str(tmp_path / "out")]) == 2
-    assert capsys.readouterr().err == ("error: mala needs blackjax: pip install 'gsi-node[jko]', or --baselines none\n")
+    assert capsys.readouterr().err == ("error: hmc needs blackjax: pip install 'gsi-node[jko]', or --baselines none\n")
     assert not (tmp_path / "out").exists()

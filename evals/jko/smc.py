@@ -1,0 +1,137 @@
+"""Adaptive tempered SMC of blackjax from a Gaussian, with as many evaluations of log g as a budget allows.
+
+The path g_λ = N(0, I)^{1−λ} g^λ in the coordinates of a frame; each λ is the largest that keeps half of the effective
+sample size. Moves are HMC with the particles' variances as its metric and a step size that follows the mean acceptance.
+What the budget leaves at λ = 1 goes on moving there, and all states since are samples.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+
+from gsi_node.neural_jko.frame import AffineFrame
+from gsi_node.neural_jko.targets import Target
+from gsi_node.types import Array
+
+if TYPE_CHECKING:
+    from jax import Array as JaxArray  # imported where particles move
+
+    from evals.jko.twins import JaxLogDensity
+
+FEW = 64  # particles of a first path, which tells how many levels there are
+PATH = 0.6  # of the budget
+LEAPFROGS, MOVES, ESS = 5, 1, 0.5
+WANTED, EAGERNESS = 0.8, 2.0  # mean acceptance, and by how much the logarithm of the step size follows it
+
+
+class Path(NamedTuple):
+    """x: the particles after every step at λ = 1, (n, dim). steps: all of them, at λ < 1 too. log_z: nats."""
+
+    x: Array
+    log_z: float
+    steps: int
+    step_size: float
+    acceptance: float
+
+
+class Tempered(NamedTuple):
+    """n samples, log ∫ g in nats, and what they cost. evaluations: of log g with its gradient, both paths' together.
+
+    chains: particles. step_size, acceptance: of the last step.
+    """
+
+    x: torch.Tensor
+    log_z: float
+    chains: int
+    evaluations: int
+    cpu_seconds: float
+    step_size: float
+    acceptance: float
+
+
+def run(target: Target, start: AffineFrame, budget: int, n: int, seed: int) -> Tempered:
+    """A first path of few particles, then one of as many as PATH of the budget allows, then moves at λ = 1.
+
+    start: N(0, I) in z; it has to cover g.
+
+    It spends more than the budget only where that many particles cannot reach λ = 1 within it.
+    """
+    import jax
+
+    from evals.jko.twins import twin
+
+    before, move = time.process_time(), LEAPFROGS * MOVES
+    with jax.enable_x64(True):
+        density, (first, second) = framed(twin(target), start), jax.random.split(jax.random.key(seed))
+        few = walk(density, target.dim, FEW, first)
+        spent = FEW * (1 + move * few.steps)
+        particles = max(FEW, int(PATH * (budget - spent) / (1 + move * few.steps)))
+        path = walk(density, target.dim, particles, second, ((budget - spent) // particles - 1) // move)
+    return Tempered(
+        start.to_x(torch.from_numpy(path.x[np.arange(n) * len(path.x) // n])),
+        path.log_z,
+        particles,
+        spent + particles * (1 + move * path.steps),
+        time.process_time() - before,
+        path.step_size,
+        path.acceptance,
+    )
+
+
+def framed(density: JaxLogDensity, frame: AffineFrame) -> JaxLogDensity:
+    """The density of z, x = m + A z, with the same integral."""
+    import jax.numpy as jnp
+
+    centre, matrix = jnp.asarray(frame.centre.numpy()), jnp.asarray(frame.matrix.numpy())
+    volume = float(jnp.linalg.slogdet(matrix)[1])
+    return lambda z: density(centre + matrix @ z) + volume
+
+
+def walk(density: JaxLogDensity, dim: int, particles: int, key: JaxArray, moves: int = 1) -> Path:
+    """From N(0, I) to the density g of one point (dim,), and on there until `moves` steps are made, one there at least.
+
+    Under `jax.enable_x64`. A step costs LEAPFROGS · MOVES evaluations a particle, values at its ends being kept.
+    """
+    import blackjax
+    import jax
+    import jax.numpy as jnp
+    from blackjax.smc import adaptive_tempered, resampling
+
+    def latent(z: JaxArray) -> JaxArray:
+        return -0.5 * ((z**2).sum() + dim * math.log(2 * math.pi))
+
+    kernel = adaptive_tempered.build_kernel(
+        latent,
+        lambda z: density(z) - latent(z),
+        partial(blackjax.hmc.build_kernel(), num_integration_steps=LEAPFROGS),
+        blackjax.hmc.init,
+        resampling.systematic,
+        ESS,
+    )
+
+    @jax.jit
+    def step(key: JaxArray, state: object, step_size: JaxArray, variances: JaxArray) -> tuple[object, object]:
+        settings = {"step_size": step_size[None], "inverse_mass_matrix": variances[None]}
+        state, info = kernel(key, state, MOVES, settings)
+        mean = state.weights @ state.particles
+        variances = state.weights @ (state.particles - mean) ** 2
+        rate = info.update_info.acceptance_rate.mean()
+        return state, info.log_likelihood_increment, rate, step_size * jnp.exp(EAGERNESS * (rate - WANTED)), variances
+
+    start, moving = jax.random.split(key)
+    state = blackjax.smc.tempered.init(jax.random.normal(start, (particles, dim)))
+    size, variances = jnp.asarray(dim**-0.25), jnp.ones(dim)
+    log_z, at_end, made = 0.0, [], 0
+    while not at_end or made < moves:
+        ended = float(state.tempering_param) >= 1.0
+        state, increment, rate, size, variances = step(jax.random.fold_in(moving, made), state, size, variances)
+        log_z, made = log_z + float(increment), made + 1  # the increment of a step at λ = 1 is 0
+        if ended:
+            at_end.append(np.asarray(state.particles))
+    return Path(np.concatenate(at_end), log_z, made, float(size), float(rate))
