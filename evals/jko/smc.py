@@ -20,7 +20,8 @@ from gsi_node.neural_jko.targets import Target
 from gsi_node.types import Array
 
 if TYPE_CHECKING:
-    from jax import Array as JaxArray  # imported where particles move
+    from blackjax.smc.tempered import TemperedSMCState  # imported where particles move
+    from jax import Array as JaxArray
 
     from evals.jko.twins import JaxLogDensity
 
@@ -38,6 +39,14 @@ class Path(NamedTuple):
     steps: int
     step_size: float
     acceptance: float
+
+
+class Particles(NamedTuple):
+    """With the settings of their next moves."""
+
+    state: TemperedSMCState
+    step_size: JaxArray
+    variances: JaxArray
 
 
 class Tempered(NamedTuple):
@@ -115,23 +124,23 @@ def walk(density: JaxLogDensity, dim: int, particles: int, key: JaxArray, moves:
         ESS,
     )
 
-    @jax.jit
-    def step(key: JaxArray, state: object, step_size: JaxArray, variances: JaxArray) -> tuple[object, object]:
-        settings = {"step_size": step_size[None], "inverse_mass_matrix": variances[None]}
-        state, info = kernel(key, state, MOVES, settings)
-        mean = state.weights @ state.particles
-        variances = state.weights @ (state.particles - mean) ** 2
+    def advanced(key: JaxArray, now: Particles) -> tuple[Particles, JaxArray, JaxArray]:
+        """One step: the particles, what log Z gains, and the mean acceptance."""
+        settings = {"step_size": now.step_size[None], "inverse_mass_matrix": now.variances[None]}
+        state, info = kernel(key, now.state, MOVES, settings)
         rate = info.update_info.acceptance_rate.mean()
-        return state, info.log_likelihood_increment, rate, step_size * jnp.exp(EAGERNESS * (rate - WANTED)), variances
+        away = state.particles - state.weights @ state.particles
+        step_size = now.step_size * jnp.exp(EAGERNESS * (rate - WANTED))
+        return Particles(state, step_size, state.weights @ away**2), info.log_likelihood_increment, rate
 
     start, moving = jax.random.split(key)
     state = blackjax.smc.tempered.init(jax.random.normal(start, (particles, dim)))
-    size, variances = jnp.asarray(dim**-0.25), jnp.ones(dim)
-    log_z, at_end, made = 0.0, [], 0
+    now = Particles(state, jnp.asarray(dim**-0.25), jnp.ones(dim))
+    advance, log_z, made, at_end = jax.jit(advanced), 0.0, 0, list[Array]()
     while not at_end or made < moves:
-        ended = float(state.tempering_param) >= 1.0
-        state, increment, rate, size, variances = step(jax.random.fold_in(moving, made), state, size, variances)
-        log_z, made = log_z + float(increment), made + 1  # the increment of a step at λ = 1 is 0
+        ended = float(now.state.tempering_param) >= 1.0
+        now, increment, rate = advance(jax.random.fold_in(moving, made), now)
+        log_z, made = log_z + float(increment), made + 1  # at λ = 1 the increment is 0
         if ended:
-            at_end.append(np.asarray(state.particles))
-    return Path(np.concatenate(at_end), log_z, made, float(size), float(rate))
+            at_end.append(np.asarray(now.state.particles))
+    return Path(np.concatenate(at_end), log_z, made, float(now.step_size), float(rate))

@@ -108,13 +108,6 @@ def test_tempered_particles_have_the_target_s_law_and_integral() -> None:
     assert 50_000 <= made.evaluations <= 60_000
 
 
-def test_a_factor_of_the_density_is_in_log_z() -> None:
-    with jax.enable_x64(True):
-        density = smc.framed(twins.twin(SHIFTED), round_frame(2, scale=5.0))
-        plain, times = (smc.walk(lambda z, c=c: density(z) + c, 2, 200, jax.random.key(0)).log_z for c in (0.0, 7.0))
-    assert times - plain == pytest.approx(7.0, abs=1e-6)
-
-
 def test_rows_are_blind_and_from_the_pilot() -> None:
     assert [one.method for one in baselines(["hmc"], None)] == ["HMC, blind"]
     assert Baseline("smc", None).file == "smc"
