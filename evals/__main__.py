@@ -23,7 +23,7 @@ EVALS = CommandTable(
         "tune": Command("evals.tune.command", "search beta, threshold, log_c and n on a calibration split"),
         "paper": Command("evals.report.paper", "the published settings as ready commands, with the published figures"),
         "jko": Command(
-            "evals.jko.command", "neural JKO sampling against ground truth, its sampling floor, HMC, MALA and SMC", "jko"
+            "evals.jko.command", "neural JKO sampling against ground truth, its noise, HMC, MALA and SMC", "jko"
         ),
         "pilots": Command("evals.jko.pilots", "what neural JKO's pilot finds on each target, nothing trained", "jko"),
         "jko-ablate": Command("evals.jko.ablation", "neural JKO with single settings changed, by seeds", "jko"),
