@@ -29,7 +29,7 @@ BLIND_CHAINS, PILOT_CHAINS = 20, 400
 BLIND_SCALE, PILOT_SCALE = 10.0, 2.0  # of SMC's first Gaussian; the second in the pilot's coordinates
 
 
-Drawn = tuple[torch.Tensor, Plain]  # samples (n, dim), and what their row says beside their distances
+BaselineDraws = tuple[torch.Tensor, Plain]  # samples (n, dim), and what their row says beside their distances
 
 
 class Baseline(NamedTuple):
@@ -46,14 +46,14 @@ class Baseline(NamedTuple):
     def file(self) -> str:
         return self.algorithm + ("" if self.pilot is None else "-pilot")
 
-    def draw(self, target: KnownTarget, budget: int, n: int, seed: int) -> Drawn:
+    def draw(self, target: KnownTarget, budget: int, n: int, seed: int) -> BaselineDraws:
         """n samples from `budget` evaluations. Raises ConfigError for one that is too small."""
         spent = 0 if self.pilot is None else self.pilot.evaluations
         sampled = self._tempered if self.algorithm == "smc" else self._chains
         x, about = sampled(target, budget - spent, n, seed)
         return x, {**about, "evaluations": spent + about["evaluations"]}
 
-    def _chains(self, target: KnownTarget, budget: int, n: int, seed: int) -> Drawn:
+    def _chains(self, target: KnownTarget, budget: int, n: int, seed: int) -> BaselineDraws:
         stream = generator_for(seed, "starts", n)
         if self.pilot is None:
             start = torch.randn(BLIND_CHAINS, target.dim, generator=stream, dtype=torch.float64)
@@ -62,7 +62,7 @@ class Baseline(NamedTuple):
         made = mcmc.run(self.algorithm, bare(target), start, budget, n, seed)
         return made.x, {key: value for key, value in made._asdict().items() if key != "x"}
 
-    def _tempered(self, target: KnownTarget, budget: int, n: int, seed: int) -> Drawn:
+    def _tempered(self, target: KnownTarget, budget: int, n: int, seed: int) -> BaselineDraws:
         start = round_frame(target.dim, scale=BLIND_SCALE)
         if self.pilot is not None:
             start = AffineFrame(self.pilot.frame.centre, PILOT_SCALE * self.pilot.frame.matrix)

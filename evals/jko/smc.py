@@ -31,7 +31,7 @@ LEAPFROGS, MOVES, ESS = 5, 1, 0.5
 WANTED, EAGERNESS = 0.8, 2.0  # mean acceptance, and by how much the logarithm of the step size follows it
 
 
-class Path(NamedTuple):
+class SMCPath(NamedTuple):
     """x: the particles after every step at λ = 1, (n, dim). steps: all of them, at λ < 1 too. log_z: nats."""
 
     x: Array
@@ -41,7 +41,7 @@ class Path(NamedTuple):
     acceptance: float
 
 
-class Particles(NamedTuple):
+class Swarm(NamedTuple):
     """With the settings of their next moves."""
 
     state: TemperedSMCState
@@ -102,7 +102,7 @@ def framed(density: JaxLogDensity, frame: AffineFrame) -> JaxLogDensity:
     return lambda z: density(centre + matrix @ z) + volume
 
 
-def walk(density: JaxLogDensity, dim: int, particles: int, key: JaxArray, moves: int = 1) -> Path:
+def walk(density: JaxLogDensity, dim: int, particles: int, key: JaxArray, moves: int = 1) -> SMCPath:
     """From N(0, I) to the density g of one point (dim,), and on there until `moves` steps are made, one there at least.
 
     Under `jax.enable_x64`. A step costs LEAPFROGS · MOVES evaluations a particle, values at its ends being kept.
@@ -124,18 +124,18 @@ def walk(density: JaxLogDensity, dim: int, particles: int, key: JaxArray, moves:
         ESS,
     )
 
-    def advanced(key: JaxArray, now: Particles) -> tuple[Particles, JaxArray, JaxArray]:
+    def advanced(key: JaxArray, now: Swarm) -> tuple[Swarm, JaxArray, JaxArray]:
         """One step: the particles, what log Z gains, and the mean acceptance."""
         settings = {"step_size": now.step_size[None], "inverse_mass_matrix": now.variances[None]}
         state, info = kernel(key, now.state, MOVES, settings)
         rate = info.update_info.acceptance_rate.mean()
         away = state.particles - state.weights @ state.particles
         step_size = now.step_size * jnp.exp(EAGERNESS * (rate - WANTED))
-        return Particles(state, step_size, state.weights @ away**2), info.log_likelihood_increment, rate
+        return Swarm(state, step_size, state.weights @ away**2), info.log_likelihood_increment, rate
 
     start, moving = jax.random.split(key)
     state = blackjax.smc.tempered.init(jax.random.normal(start, (particles, dim)))
-    now = Particles(state, jnp.asarray(dim**-0.25), jnp.ones(dim))
+    now = Swarm(state, jnp.asarray(dim**-0.25), jnp.ones(dim))
     advance, log_z, made, at_end = jax.jit(advanced), 0.0, 0, list[Array]()
     while not at_end or made < moves:
         ended = float(now.state.tempering_param) >= 1.0
@@ -143,4 +143,4 @@ def walk(density: JaxLogDensity, dim: int, particles: int, key: JaxArray, moves:
         log_z, made = log_z + float(increment), made + 1  # at λ = 1 the increment is 0
         if ended:
             at_end.append(np.asarray(now.state.particles))
-    return Path(np.concatenate(at_end), log_z, made, float(now.step_size), float(rate))
+    return SMCPath(np.concatenate(at_end), log_z, made, float(now.step_size), float(rate))
