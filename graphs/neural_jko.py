@@ -26,6 +26,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 from langgraph.graph import END, START
@@ -55,9 +56,11 @@ from gsi_node.neural_jko import (
     pilot_numbers,
     relative_noise,
 )
+from gsi_node.neural_jko.forecast import most_seconds, timed
 from gsi_node.types import Plain
 
 CHECKPOINT = "checkpoint.sqlite"
+VISIBLE = 4.0  # standard deviations of ρ at the truth
 
 
 class JKOState(TypedDict, total=False):
@@ -209,6 +212,7 @@ def aimed_at(options: argparse.Namespace) -> Target:
 
 
 def command(options: argparse.Namespace, console: Console) -> int:
+    start = process_time()
     target = aimed_at(options)
     config = configured(options.preset, options.target or "own", {"seed": options.seed, **changes(options.set)})
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True)
@@ -216,6 +220,11 @@ def command(options: argparse.Namespace, console: Console) -> int:
     run = Run(target, config, options.out, device=options.device, told=showing(bar, task))
     node = NeuralJKO(run, options.samples)
     with run.held():
+        costs = timed(run)
+        used = process_time() - start
+        least, announced = ((used + most_seconds(run, options.samples, costs, ess)) / 60 for ess in (1.0, 0.0))
+        without = f" ({least:.1f} where no block is needed)" if least < announced else ""
+        console.print(f"{'announced':21} at most {announced:.1f} CPU minutes{without}", highlight=False)
         with bar:
             final = train(node)
         last = final["metrics"][-1]
@@ -224,13 +233,22 @@ def command(options: argparse.Namespace, console: Console) -> int:
         numbers = {**last, **beside(run, options.samples)}
         pages = draw(run, options.samples)
         write(options.out / "metrics.json", json.dumps(numbers, indent=1) + "\n")
+    spent = (process_time() - start) / 60
     warning = numbers.pop("warning", None)
     for key, value in numbers.items():
         shown = ", ".join(f"{v:.4f}" for v in value) if isinstance(value, list) else f"{value:.5g}"
         console.print(f"{key:21} {shown}", highlight=False)
     console.print(f"{'pages':21} {', '.join(map(str, pages))}", highlight=False, soft_wrap=True)
+    console.print(f"{'spent':21} {spent:.1f} CPU minutes", highlight=False)
+    if spent > announced:
+        complain(f"this took {spent:.1f} CPU minutes, more than the {announced:.1f} announced")
     if warning:
         complain(warning)
+    if "rho" in numbers and numbers["rho"] > VISIBLE * numbers["rho_noise"]:
+        complain(
+            f"ρ = {numbers['rho']:.1e} is {numbers['rho'] / numbers['rho_noise']:.0f} times its noise at the truth: "
+            "the samples are visibly off"
+        )
     return 0
 
 

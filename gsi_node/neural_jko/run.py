@@ -83,6 +83,7 @@ class Run:
         self.evaluate = CheckedTarget(target)
         self._layers: list[tuple[Plain, StackLayer]] = []
         self._ground: Ground | None = None
+        self._ground_cost: Plain = {}  # what it took to make it, where that was here
         self._holding = 0
         self._claim()
 
@@ -133,8 +134,11 @@ class Run:
     @property
     def ground(self) -> Ground:
         """The coordinates and the pilot's run, made and written where the folder has none. Raises NotNormalisable."""
-        if self._ground is None:
-            self._ground = self._read_ground() if (self.folder / FRAME).exists() else self._make_ground()
+        if self._ground is None and (self.folder / FRAME).exists():
+            self._ground = self._read_ground()
+        elif self._ground is None:
+            made, self._ground_cost = self._costed(self._make_ground)
+            self._ground = made
         return self._ground
 
     def _read_ground(self) -> Ground:
@@ -180,14 +184,15 @@ class Run:
         return depth + stage.layers if len(self.finished()) > depth else depth
 
     def _make(self, stage: LayerStage, records: list[Plain]) -> None:
-        losses = LossRecord(self.told)
+        losses, found = LossRecord(self.told), self.ground.pilot
         layers, cost = self._costed(lambda: self._fit(stage, self.stack(), losses))
         if why := self._no_better(layers[0], records):
             last = records[-1] | {key: records[-1][key] + spent for key, spent in cost.items()} | {"stopped": why}
             write_manifest(self.folder, self.target, [*records[:-1], last])
             return
-        if not records and self.ground.pilot is not None:
-            cost["evaluations"] += self.ground.pilot.evaluations
+        if not records and found is not None:
+            cost = {key: spent + self._ground_cost.get(key, 0) for key, spent in cost.items()}
+            cost["evaluations"] += found.evaluations
         made = [save_layer(layer, self.folder, len(records) + i) for i, layer in enumerate(layers)]
         losses.save(self.folder, len(records))
         free = dict.fromkeys(cost, 0)

@@ -33,7 +33,7 @@ def result(folder: Path, out: str) -> Any:
     stack = json.loads((run / "stack.json").read_text("utf-8"))
     layers = [{key: value for key, value in layer.items() if key not in TIMES} for layer in stack["layers"]]
     weights = {path.name: path.read_bytes() for path in run.glob("*.safetensors")}
-    shown = [line for line in out.splitlines() if not line.startswith((*TIMES, "pages"))]
+    shown = [line for line in out.splitlines() if not line.startswith((*TIMES, "announced", "spent", "pages"))]
     return {key: value for key, value in numbers.items() if key not in TIMES}, layers, weights, shown
 
 

@@ -75,13 +75,19 @@ def test_a_killed_graph_resumes_at_its_last_layer_to_the_library_s_model(tmp_pat
 
 
 def test_the_command_draws_and_measures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert JKO.main(["--target", "mustache", "--out", str(tmp_path), "--samples", "60", *SETTINGS]) == 0
+    assert JKO.main(["--target", "mustache", "--out", str(tmp_path), "--samples", "800", *SETTINGS]) == 0
     for page in ("samples", "marginals", "training"):
         assert (tmp_path / f"{page}.png").read_bytes().startswith(b"\x89PNG")
     numbers = json.loads((tmp_path / "metrics.json").read_text("utf-8"))
     assert {"energy_distance", "rho", "rho_noise", "log_z_lower_error", "evaluations", "seconds"} <= set(numbers)
     assert {"pilot_rho", "pilot_log_z", "pilot_evaluations"} <= set(numbers)
-    assert "energy_distance" in capsys.readouterr().out
+    out, errors = capsys.readouterr()
+    assert "energy_distance" in out
+    lines = [line.split() for line in out.splitlines()]
+    minutes = {line[0]: float(line[-3]) for line in lines if line[-2:] == ["CPU", "minutes"]}
+    assert lines[0][:3] == ["announced", "at", "most"]  # before anything is trained
+    assert 0 <= minutes["spent"] < minutes["announced"] < 3
+    assert "times its noise at the truth: the samples are visibly off" in errors  # five steps are too few
 
 
 TINY = {**QUICK, "blocks": 1, "rejections": 1, "steps": 2, "particles": 32, "weighing": 32, "calibration": 32}
