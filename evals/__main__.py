@@ -27,6 +27,8 @@ EVALS = CommandTable(
         ),
         "pilots": Command("evals.jko.pilots", "what neural JKO's pilot finds on each target, nothing trained", "jko"),
         "jko-ablate": Command("evals.jko.ablation", "neural JKO with single settings changed, by seeds", "jko"),
+        "jko-steps": Command("evals.jko.steps", "what a training step of neural JKO costs, part by part", "jko"),
+        "jko-gpu": Command("evals.jko.gpu", "a step of neural JKO's preset paper and a full run on a GPU", "jko"),
     },
     extra="evals",
 )

@@ -16,7 +16,7 @@ from gsi_node.neural_jko.check import refuse_not_finite
 from gsi_node.neural_jko.latent import Latent
 from gsi_node.neural_jko.velocity import Slope, Velocity
 
-OdeSolver = Literal["rk3", "rk4", "dopri5"]
+OdeSolver = Literal["midpoint", "rk3", "rk4", "dopri5"]
 CHUNK = 4096  # points a solve without gradients holds at once: a layer of them fits into the cache
 TOLERANCE = 1e-5  # of dopri5
 MOST_STEPS = 256  # a flow that needs more to settle is too wild to be a density
@@ -30,6 +30,7 @@ class Tableau(NamedTuple):
 
 
 TABLEAUS = {
+    "midpoint": Tableau(((0.5,),), (0.0, 1.0)),
     "rk3": Tableau(((0.5,), (-1.0, 2.0)), (1 / 6, 2 / 3, 1 / 6)),  # Kutta's method of third order
     "rk4": Tableau(((0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6)),
 }
@@ -55,7 +56,7 @@ def solve(
     """(z, ℓ, ω) at t = 1 from z(0) = x; backward: at t = 0 from z(1) = x, with the same ℓ and ω over [0, 1].
 
     Differentiable in the parameters. `probes` (n, k, dim) stay the same over the whole solve, so that ℓ is a smooth
-    function along the path. rk3, rk4: `steps` equal steps; dopri5: adaptive, needs torchdiffeq.
+    function along the path. midpoint, rk3, rk4: `steps` equal steps; dopri5: adaptive, needs torchdiffeq.
     """
     start, end = (1.0, 0.0) if backward else (0.0, 1.0)
     slope = velocity.slope(probes)

@@ -98,7 +98,7 @@ def test_probes_are_fixed_over_a_solve_and_unbiased() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("solver", "order"), [("rk3", 3), ("rk4", 4)])
+@pytest.mark.parametrize(("solver", "order"), [("midpoint", 2), ("rk3", 3), ("rk4", 4)])
 def test_a_solver_has_the_order_that_its_name_says(solver: OdeSolver, order: int) -> None:
     """Halving the step divides the error by 2^order, to within a third of an order."""
     net, x = velocity(2, 2, scale=2.0, gate=4).double(), points(20, 2).double()
