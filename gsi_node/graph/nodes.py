@@ -22,8 +22,9 @@ from gsi_node.graph.inputs import read_input
 from gsi_node.graph.state import plain_bill
 from gsi_node.graph.verdicts import pack_verdict, read_verdict
 from gsi_node.identity import differing
+from gsi_node.spans import span
 from gsi_node.step import stages
-from gsi_node.step.calls import Stage, arun, run
+from gsi_node.step.calls import Bill, Stage, arun, run
 from gsi_node.step.check import check_thinking
 from gsi_node.step.config import GSIConfig, completed
 from gsi_node.step.context import Models, StepContext
@@ -47,7 +48,7 @@ State = Mapping[str, Any]
 
 
 class StageNode(Runnable[Any, Plain]):
-    """One body for sync and async graphs: a stage is run here, or its model calls are awaited; adds to `usage`."""
+    """One body for sync and async graphs: a stage runs here, or its calls are awaited, in a span; adds to `usage`."""
 
     def __init__(self, name: str, body: Callable[[State], Plain | Stage[Plain]]) -> None:
         self.name = name
@@ -57,14 +58,18 @@ class StageNode(Runnable[Any, Plain]):
         stage = self.body(input)
         if isinstance(stage, dict):
             return stage
-        update, bill = run(stage)
+        with span(f"gsi.{self.name}") as tell:
+            update, bill = run(stage)
+            tell(_costs(bill))
         return {**update, "usage": plain_bill(bill)}
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Plain:
         stage = self.body(input)
         if isinstance(stage, dict):
             return stage
-        update, bill = await arun(stage)
+        with span(f"gsi.{self.name}") as tell:
+            update, bill = await arun(stage)
+            tell(_costs(bill))
         return {**update, "usage": plain_bill(bill)}
 
 
@@ -177,6 +182,15 @@ class GSINodes:
             raise ResumeMismatch(f"this run was begun under other settings: {_differences(run, here)}")
         config = overridden(self.config, run["overrides"])
         return next_context(self.models, config, asked, run["problem_id"], state["steps"])
+
+
+def _costs(bill: Bill) -> dict[str, int]:
+    """What a span says of a stage: tokens by model."""
+    return {
+        f"gsi.{role}.{kind}_tokens": getattr(usage, f"{kind}_tokens")
+        for role, usage in bill.items()
+        for kind in ("generated", "scored")
+    }
 
 
 CLEARED = dict.fromkeys(("gsi_batch", "gsi_rewards", "gsi_scores", "gsi_verdict", "gsi_refused"))

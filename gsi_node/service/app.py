@@ -16,6 +16,7 @@ from gsi_node.protocols import DecodingModel, date_of, name_of, thinking_of
 from gsi_node.service import bodies
 from gsi_node.service.base import GONE, Operation, Service, public_name
 from gsi_node.service.door import Door, refuse
+from gsi_node.service.meters import Meters
 from gsi_node.types import WIRE
 
 MAX_WAITING = 256  # requests, from the first byte of their bodies on: so uploads take at most 1 GiB
@@ -53,7 +54,14 @@ class ModelService(Service):
             ]
         else:
             operations.append(self._work("/reward", "a reward a given step", bodies.RewardBody, self._rewards))
-        super().__init__(operations, door=door, names=[name_of(served)], most=MAX_WAITING, patience=patience)
+        super().__init__(
+            operations,
+            meters=Meters(public_name(name_of(served)), lambda: self.waiting),
+            door=door,
+            names=[name_of(served)],
+            most=MAX_WAITING,
+            patience=patience,
+        )
 
     def refuse(
         self,

@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from gsi_node.errors import BackendUnavailable, ConfigError, GSIError
 from gsi_node.service.door import Door, Guard, refuse
+from gsi_node.service.meters import Metered, Meters
 
 MAX_BODY = 4 << 20  # bytes
 GONE = Response(status_code=499)  # nobody reads it
@@ -39,24 +40,36 @@ class Operation:
 
 
 class Service:
-    """An application whose work can be ended. operations: what it answers. names: of what is served; the folders in
-    them are nobody's business. most: requests under way at a time, `waiting` of them now. patience: seconds a body may
-    take."""
+    """An application whose work can be ended. operations: what it answers, besides /metrics. names: of what is
+    served; the folders in them are nobody's business. most: requests under way at a time, `waiting` of them now.
+    patience: seconds that a body may take."""
 
     unread, full = 422, 503  # the status of a body that means nothing, and of a request above `most`
 
     def __init__(
-        self, operations: Sequence[Operation], *, door: Door, names: Iterable[str], most: int, patience: float
+        self,
+        operations: Sequence[Operation],
+        *,
+        meters: Meters,
+        door: Door,
+        names: Iterable[str],
+        most: int,
+        patience: float,
     ) -> None:
         self.waiting = 0
         self.ending = False
         self._most, self._patience = most, patience
+        self._meters = meters
+        self.operations = (*operations, Operation("GET", "/metrics", "numbers for Prometheus", self._metrics))
         self._names = {name: public_name(name) for name in names}
         self._uploads: set[asyncio.Timeout] = set()
         self.works: set[asyncio.Timeout] = set()
         self.app = Starlette(
-            routes=[Route(one.path, one.handle, methods=[one.method]) for one in operations],
-            middleware=[Middleware(Guard, door=door)],
+            routes=[Route(one.path, one.handle, methods=[one.method]) for one in self.operations],
+            middleware=[
+                Middleware(Metered, meters=meters, routes={one.path for one in self.operations}),
+                Middleware(Guard, door=door),
+            ],
             exception_handlers={HTTPException: self._no_route, Exception: self._broken},
         )
         self.app.router.redirect_slashes = False
@@ -157,6 +170,9 @@ class Service:
         finally:
             working.cancel()
             leaving.cancel()
+
+    async def _metrics(self, request: Request) -> Response:
+        return self._meters.answer()
 
     async def _no_route(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

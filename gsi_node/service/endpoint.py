@@ -20,7 +20,9 @@ from gsi_node.service import chat
 from gsi_node.service.base import GONE, OVER, Operation, Service, timed
 from gsi_node.service.chat_bodies import ChatBody
 from gsi_node.service.door import Door, refuse
+from gsi_node.service.meters import RunMeters
 from gsi_node.service.solving import Solving
+from gsi_node.spans import span
 
 
 class SolverService(Service):
@@ -48,7 +50,16 @@ class SolverService(Service):
             Operation("GET", "/v1/models/{name:path}", "the solver of a name", self._model),
             Operation("GET", "/health", "whether it answers, and how many requests are under way", self._health),
         ]
-        super().__init__(operations, door=door, names=names, most=max_running + max_waiting, patience=patience)
+        self._running = 0
+        self._run_meters = RunMeters(name, lambda: self.waiting, lambda: self._running)
+        super().__init__(
+            operations,
+            meters=self._run_meters,
+            door=door,
+            names=names,
+            most=max_running + max_waiting,
+            patience=patience,
+        )
 
     def refuse(
         self,
@@ -76,7 +87,7 @@ class SolverService(Service):
                 return refusal
             assert isinstance(body, ChatBody)
             asked = {"messages": [message.message() for message in body.messages]}
-            run = Solving(self._graph, asked, body.context(), self._place())
+            run = Solving(self._graph, asked, body.context(), self._place(request), self._run_meters.run)
             held.callback(run.cancel)
             response = await self.answer(request, self._begun(run, body) if body.stream else self._whole(run, body))
             if isinstance(response, StepStream):
@@ -110,10 +121,16 @@ class SolverService(Service):
         yield chat.DONE
 
     @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
-        """One of the runs at a time, until the service's time is over."""
-        async with timed(self.works, None), self._places:
-            yield
+    async def _place(self, request: Request) -> AsyncIterator[None]:
+        """One of the runs at a time, until the service's time is over; the trace of a request begins here."""
+        with span(f"chat {self._name}", request.headers) as tell:
+            tell({"gen_ai.operation.name": "chat", "gen_ai.request.model": self._name})
+            async with timed(self.works, None), self._places:
+                self._running += 1
+                try:
+                    yield
+                finally:
+                    self._running -= 1
 
     def _unknown(self, name: str) -> Response | None:
         if name == self._name:

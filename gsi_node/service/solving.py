@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any
 
@@ -11,9 +11,18 @@ from gsi_node.types import Plain
 
 
 class Solving:
-    """graph: the compiled node. within: what the run holds while it works. finish with `cancel`."""
+    """graph: the compiled node. within: what the run holds while it works. bill: gets the run's last state, however it
+    ended. To be ended by `cancel`."""
 
-    def __init__(self, graph: Any, asked: Plain, context: Plain, within: AbstractAsyncContextManager[object]) -> None:
+    def __init__(
+        self,
+        graph: Any,
+        asked: Plain,
+        context: Plain,
+        within: AbstractAsyncContextManager[object],
+        bill: Callable[[Plain], None],
+    ) -> None:
+        self._bill = bill
         self._records: asyncio.Queue[Plain | None] = asyncio.Queue()
         self._begun = asyncio.Event()
         self._task = asyncio.ensure_future(self._solve(graph, asked, context, within))
@@ -45,14 +54,17 @@ class Solving:
         state: Plain = {}
         async with within:
             stream = graph.astream(asked, context=context, stream_mode=["custom", "values"])
-            async with aclosing(stream) as events:
-                async for mode, event in events:
-                    if mode == "values":
-                        state = event
-                        if "gsi_run" in state:
-                            self._begun.set()
-                    elif "gsi_step" in event:
-                        self._records.put_nowait(event["gsi_step"])
+            try:
+                async with aclosing(stream) as events:
+                    async for mode, event in events:
+                        if mode == "values":
+                            state = event
+                            if "gsi_run" in state:
+                                self._begun.set()
+                        elif "gsi_step" in event:
+                            self._records.put_nowait(event["gsi_step"])
+            finally:
+                self._bill(state)
         return state
 
     def _over(self, task: asyncio.Task[Plain]) -> None:

@@ -34,8 +34,8 @@ _FLOOR = ("ground", "host", "core")
 ROOMS = (
     Room(
         "ground",
-        _inside("gsi_node", "types errors ends protocols bases answer cancel identity"),
-        "plain data, the exception tree, step ends, the two protocols, answers, cancellation, fingerprints",
+        _inside("gsi_node", "types errors ends protocols bases answer cancel identity spans"),
+        "plain data, the exception tree, step ends, the two protocols, answers, cancellation, fingerprints, spans",
         (),
     ),
     Room(
