@@ -1,7 +1,7 @@
 """Where the time of a run goes, on the shipped models or on others in process: the
 share of it inside forwards, seconds a step early and late in a response, and
-what the graph itself costs. One of --problems, --clip, --flips, --engines and
---rewards measures something else instead.
+what the graph itself costs. One of --problems, --clip, --flips, --engines,
+--endpoint and --rewards measures something else instead.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from gsi_node.cli.shared import add_models, add_set
+from gsi_node.errors import ConfigError
 from gsi_node.host.options import positive
 from gsi_node.host.shell import DONE, loading
 
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--clip", type=positive, metavar="N", help="log_ratio_clip for expgsi, on N validation problems")
     what.add_argument("--flips", type=positive, metavar="N", help="warm against cold caches on N test problems")
     what.add_argument("--engines", action="store_true", help="what sharing forwards and keeping prefixes is worth")
+    what.add_argument("--endpoint", action="store_true", help="what OpenAI's API around the node costs a run")
     what.add_argument("--rewards", action="store_true", help="what a step costs the reward model early and late")
 
 
@@ -51,6 +53,12 @@ def _measured(options: argparse.Namespace) -> RenderableType:
         from gsi_node.tools import bench_engines  # it imports torch
 
         return bench_engines.table(options.device, options.n, options.quick)
+    if options.endpoint:
+        try:
+            from gsi_node.tools import bench_endpoint
+        except ModuleNotFoundError as error:
+            raise ConfigError(f"--endpoint needs the package {error.name}: pip install 'gsi-node[serve]'") from error
+        return bench_endpoint.table(20, options.repeats or 30)
     specs = {"draft": options.draft, "base": options.base, "reward": options.reward}
     fields = {"method": options.method, "n": options.n, "max_step_tokens": 64, "max_steps": 12}
     config = validated(gathered([("option", fields), ("--set", dict(options.set))]))

@@ -1,9 +1,10 @@
 """Serve until interrupted: one model or one reward, whose client is remote:URL; or a
-solver, for any client of OpenAI's API.
+solver, for any client of OpenAI's API, or as a tool of the Model Context Protocol.
 
   gsi serve --model hf:/models/base --port 8100
   gsi serve --openai --draft hf:/models/draft --base hf:/models/base \\
       --reward prm:/models/prm --n 16 --port 8000
+  gsi serve --mcp                       (started by an MCP client, over stdio)
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import argparse
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gsi_node.cli import serve_options
 from gsi_node.errors import ConfigError
 from gsi_node.host.shell import DONE, INTERRUPTED, loading, terminable
 
 if TYPE_CHECKING:
+    from gsi_node.graph.compiled import CompiledWholeRun
     from gsi_node.service.base import Service
     from gsi_node.service.door import Door
 
@@ -30,7 +32,7 @@ def main(options: argparse.Namespace) -> int:
     serve_options.check(options)
     with terminable() as code:
         try:
-            _serve(options)
+            _serve_tool(options) if options.mcp else _serve(options)
         except KeyboardInterrupt:
             _end_within(2.0, code())
             if code() == INTERRUPTED:
@@ -82,17 +84,10 @@ def _one(options: argparse.Namespace, door: Door) -> Service:
 
 
 def _solver(options: argparse.Namespace, door: Door) -> Service:
-    from gsi_node.cli.settings import settings
-    from gsi_node.graph.build import compile_gsi
     from gsi_node.protocols import name_of
     from gsi_node.service.endpoint import SolverService
-    from gsi_node.specs.load import load_parts
 
-    arguments = serve_options.solver_of(options)
-    config = settings(arguments)
-    with loading():
-        parts = load_parts({role: getattr(arguments, role) for role in sorted(config.rule.models)})
-        graph = compile_gsi(**{"draft": None, "base": None, "reward": None, **parts}, config=config)
+    graph, parts = _graph(options)
     return SolverService(
         graph,
         names=map(name_of, parts.values()),
@@ -100,6 +95,32 @@ def _solver(options: argparse.Namespace, door: Door) -> Service:
         patience=options.client_timeout,
         **serve_options.served(options),
     )
+
+
+def _serve_tool(options: argparse.Namespace) -> None:
+    try:
+        from gsi_node.service.mcp_tool import tool_server
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in ("mcp", "mcp_types"):
+            raise
+        raise ConfigError("`gsi serve --mcp` needs the package mcp: pip install 'gsi-node[mcp]'") from error
+    graph, _ = _graph(options)
+    sys.stderr.write("serving a solver as an MCP tool, listening on standard input\n")
+    sys.stderr.flush()
+    tool_server(graph).run("stdio")
+
+
+def _graph(options: argparse.Namespace) -> tuple[CompiledWholeRun, dict[str, Any]]:
+    """The solver that is served, and its models by role."""
+    from gsi_node.cli.settings import settings
+    from gsi_node.graph.build import compile_gsi
+    from gsi_node.specs.load import load_parts
+
+    arguments = serve_options.solver_of(options)
+    config = settings(arguments)
+    with loading():
+        parts = load_parts({role: getattr(arguments, role) for role in sorted(config.rule.models)})
+        return compile_gsi(**{"draft": None, "base": None, "reward": None, **parts}, config=config), parts
 
 
 def _end_within(seconds: float, code: int) -> None:

@@ -31,11 +31,18 @@ def served(options: argparse.Namespace) -> dict[str, Any]:
 
 def check(options: argparse.Namespace) -> None:
     """Raises ConfigError for a call that names nothing to serve, or two things, or settings of another."""
-    if not (options.model or options.openai or options.reward):
-        raise ConfigError("what shall be served? want --model SPEC, --reward SPEC or --openai")
+    if not (options.model or options.openai or options.mcp or options.reward):
+        raise ConfigError("what shall be served? want --model SPEC, --reward SPEC, --openai or --mcp")
+    if options.mcp and (told := [name for name in ("port", *_SERVED) if getattr(options, name) is not None]):
+        raise ConfigError(
+            f"--{told[0].replace('_', '-')}: --mcp speaks over standard input and output, to the one client that "
+            "started it; leave it out"
+        )
+    if options.port is None and not options.mcp:
+        raise ConfigError("--port is needed: a number, or 0 for any free one")
     if options.name is not None and not (options.name.strip() and options.name.isprintable()):
         raise ConfigError(f"--name: want printable text, got {shown(options.name)}")
-    if options.openai:
+    if options.openai or options.mcp:
         return
     if options.model and options.reward:
         raise ConfigError("--model and --reward: one service serves one of them; start two")
@@ -45,7 +52,7 @@ def check(options: argparse.Namespace) -> None:
     if options.set:
         given.append("set")
     if given:
-        raise ConfigError(f"--{given[0].replace('_', '-')} is of a solver: add --openai, or leave it out")
+        raise ConfigError(f"--{given[0].replace('_', '-')} is of a solver: add --openai or --mcp, or leave it out")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one = what.add_mutually_exclusive_group()
     one.add_argument("--model", metavar="SPEC", help="a language model, e.g. pocket:base or hf:/models/base")
     one.add_argument("--openai", action="store_true", help="a solver, as OpenAI's clients ask for one")
+    one.add_argument("--mcp", action="store_true", help="a solver, as a tool of the Model Context Protocol (no port)")
     what.add_argument(
         "--reward", metavar="SPEC", help="a reward model, e.g. pocket or prm:/models/prm; of a solver: pocket (default)"
     )
@@ -68,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_settings(solver)
     where = parser.add_argument_group("where, and to whom")
-    where.add_argument("--port", type=_port, required=True, help="0: any free one; it is printed")
+    where.add_argument("--port", type=_port, help="0: any free one; it is printed")
     where.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     where.add_argument(
         "--allowed-host",

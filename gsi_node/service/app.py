@@ -14,9 +14,10 @@ from gsi_node.cancel import run_cancellable
 from gsi_node.errors import ConfigError, InvalidLogProb
 from gsi_node.protocols import DecodingModel, date_of, name_of, thinking_of
 from gsi_node.service import bodies
-from gsi_node.service.base import GONE, Operation, Service, public_name
+from gsi_node.service.base import GONE, Service, public_name
 from gsi_node.service.door import Door, refuse
 from gsi_node.service.meters import Meters
+from gsi_node.service.operation import Operation
 from gsi_node.types import WIRE
 
 MAX_WAITING = 256  # requests, from the first byte of their bodies on: so uploads take at most 1 GiB

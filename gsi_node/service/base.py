@@ -6,9 +6,8 @@ A request is unwanted when its client goes away or the service's time is over.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -16,33 +15,27 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from gsi_node.errors import BackendUnavailable, ConfigError, GSIError
 from gsi_node.service.door import Door, Guard, refuse
 from gsi_node.service.meters import Metered, Meters
+from gsi_node.service.openapi import document, page
+from gsi_node.service.operation import Operation
 
 MAX_BODY = 4 << 20  # bytes
 GONE = Response(status_code=499)  # nobody reads it
 B = TypeVar("B", bound=BaseModel)
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One thing that can be asked. about: it, in a line. body: what must be sent, None where nothing is."""
-
-    method: str
-    path: str
-    about: str
-    handle: Callable[[Request], Awaitable[Response]]
-    body: type[BaseModel] | None = None
-
-
 class Service:
-    """An application whose work can be ended. operations: what it answers, besides /metrics. names: of what is
-    served; the folders in them are nobody's business. most: requests under way at a time, `waiting` of them now.
-    patience: seconds that a body may take."""
+    """An application whose work can be ended.
+
+    operations: what it answers, besides /metrics, /openapi.json and /docs. names: of what is served; the folders in
+    them are nobody's business. most: requests under way at a time, `waiting` of them now. patience: seconds that a body
+    may take.
+    """
 
     unread, full = 422, 503  # the status of a body that means nothing, and of a request above `most`
 
@@ -60,7 +53,12 @@ class Service:
         self.ending = False
         self._most, self._patience = most, patience
         self._meters = meters
-        self.operations = (*operations, Operation("GET", "/metrics", "numbers for Prometheus", self._metrics))
+        self.operations = (
+            *operations,
+            Operation("GET", "/metrics", "numbers for Prometheus", self._metrics, answers=("text/plain",)),
+            Operation("GET", "/openapi.json", "what can be asked, as an OpenAPI document", self._openapi),
+            Operation("GET", "/docs", "what can be asked, to read", self._docs, answers=("text/html",)),
+        )
         self._names = {name: public_name(name) for name in names}
         self._uploads: set[asyncio.Timeout] = set()
         self.works: set[asyncio.Timeout] = set()
@@ -173,6 +171,12 @@ class Service:
 
     async def _metrics(self, request: Request) -> Response:
         return self._meters.answer()
+
+    async def _openapi(self, request: Request) -> Response:
+        return JSONResponse(document(self._meters.name, self.operations))
+
+    async def _docs(self, request: Request) -> Response:
+        return HTMLResponse(page(document(self._meters.name, self.operations)))
 
     async def _no_route(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

@@ -17,12 +17,15 @@ from gsi_node.graph.compiled import CompiledWholeRun, WholeRunGraph
 from gsi_node.graph.context import overridden
 from gsi_node.host.strict_json import finite
 from gsi_node.service import chat
-from gsi_node.service.base import GONE, OVER, Operation, Service, timed
+from gsi_node.service.base import GONE, OVER, Service, timed
 from gsi_node.service.chat_bodies import ChatBody
 from gsi_node.service.door import Door, refuse
 from gsi_node.service.meters import RunMeters
+from gsi_node.service.operation import Operation
 from gsi_node.service.solving import Solving
 from gsi_node.spans import span
+
+ANSWERS = ("application/json", "text/event-stream")
 
 
 class SolverService(Service):
@@ -45,7 +48,7 @@ class SolverService(Service):
         self._graph, self._name, self._created = graph, name, int(time.time())
         self._places = asyncio.Semaphore(max_running)
         operations = [
-            Operation("POST", "/v1/chat/completions", "a problem solved, step by step", self._chat, ChatBody),
+            Operation("POST", "/v1/chat/completions", "a problem solved, step by step", self._chat, ChatBody, ANSWERS),
             Operation("GET", "/v1/models", "the one solver that is served", self._models),
             Operation("GET", "/v1/models/{name:path}", "the solver of a name", self._model),
             Operation("GET", "/health", "whether it answers, and how many requests are under way", self._health),

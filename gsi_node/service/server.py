@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import h11
@@ -158,6 +160,23 @@ class Server(uvicorn.Server):
             if isinstance(connection, TimedConnection):
                 loop.call_later(GRACE + 1.0, connection.cut)
         await super().shutdown(sockets)
+
+
+@contextmanager
+def in_thread(service: Service, most: int = MAX_CONNECTIONS) -> Iterator[str]:
+    """The address of a service that runs in a thread of this process while the block does."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        started = threading.Event()
+        server = Server(service, most=most, ready=started.set)
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        thread.start()
+        started.wait()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 def listen(host: str, port: int) -> list[socket.socket]:

@@ -112,7 +112,7 @@ ROOMS = (
         "tools",
         ("gsi_node.tools",),
         "bench, doctor, calibrate",
-        (*_FLOOR, "tables", "step", "pocket", "engine", "rewards", "specs", "graph"),
+        (*_FLOOR, "tables", "step", "pocket", "engine", "rewards", "specs", "graph", "service"),
         ("torch", "transformers"),
     ),
     Room(

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from gsi_node.service.app import ModelService
-from gsi_node.service.base import Service
 from gsi_node.service.door import Door
-from gsi_node.service.server import MAX_CONNECTIONS, Server
+from gsi_node.service.server import MAX_CONNECTIONS, in_thread
 
 ROOT = Path(__file__).resolve().parents[2]
 OPEN = Door(None)
@@ -27,25 +25,8 @@ OPEN = Door(None)
 @contextmanager
 def running(*, door: Door = OPEN, most: int = MAX_CONNECTIONS, **parts: Any) -> Iterator[str]:
     """The address of a model's or reward's service in this process."""
-    with served(ModelService(**parts, door=door), most) as url:
+    with in_thread(ModelService(**parts, door=door), most) as url:
         yield url
-
-
-@contextmanager
-def served(service: Service, most: int = MAX_CONNECTIONS) -> Iterator[str]:
-    """The address of a service in this process."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        started = threading.Event()
-        server = Server(service, most=most, ready=started.set)
-        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-        thread.start()
-        assert started.wait(10.0)
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join(10.0)
 
 
 @dataclass

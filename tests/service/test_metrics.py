@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
-from typing import Any
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -13,15 +12,12 @@ from gsi_node.service.door import Door
 from gsi_node.tables.models import TableModel
 from tests.graph.world import compiled, models, steps_then_answer
 from tests.service.running import running
-from tests.service.solvers import Held, solver, until
-
-BODY: dict[str, Any] = {"model": "gsi", "messages": [{"role": "user", "content": "p"}]}
-PATH = "/v1/chat/completions"
+from tests.service.solvers import BODY, CHAT, Held, chat, solver, until
 
 
 def scraped(url: str, **headers: str) -> dict[tuple[str, ...], float]:
     """Value by name and label values, the model's name left out, as Prometheus would read them."""
-    answer = httpx.get(f"{url}/metrics", headers=headers, trust_env=False)
+    answer = httpx.get(f"{url}/metrics", headers=headers, trust_env=False, timeout=60.0)
     assert answer.headers["content-type"].startswith("text/plain; version=")
     found: dict[tuple[str, ...], float] = {}
     for family in text_string_to_metric_families(answer.text):
@@ -38,9 +34,9 @@ def test_tokens_steps_and_acceptance_are_those_of_the_runs() -> None:
     with solver() as url:
         for seed in seeds:
             more = {"stream": True} if seed == 1 else {}
-            assert httpx.post(f"{url}{PATH}", json={**BODY, "seed": seed, **more}, trust_env=False).status_code == 200
-        assert httpx.post(f"{url}{PATH}", json={**BODY, "n": 2}, trust_env=False).status_code == 400
-        assert httpx.get(f"{url}/nowhere/at/all", trust_env=False).status_code == 404
+            assert chat(url, seed=seed, **more).status_code == 200
+        assert chat(url, n=2).status_code == 400
+        assert httpx.get(f"{url}/nowhere/at/all", trust_env=False, timeout=60.0).status_code == 404
         found = scraped(url)
     for role in ("draft", "base", "reward"):
         for kind in ("generated", "scored"):
@@ -53,10 +49,10 @@ def test_tokens_steps_and_acceptance_are_those_of_the_runs() -> None:
     assert len(steps) == 2
     for (source, accepted), count in steps.items():
         assert found["gsi_steps_total", f"accepted={str(accepted).lower()}", f"source={source}"] == count
-    assert found["gsi_requests_total", f"route={PATH}", "status=200"] == 3
-    assert found["gsi_requests_total", f"route={PATH}", "status=400"] == 1
+    assert found["gsi_requests_total", f"route={CHAT}", "status=200"] == 3
+    assert found["gsi_requests_total", f"route={CHAT}", "status=400"] == 1
     assert found["gsi_requests_total", "route=other", "status=404"] == 1
-    assert found["gsi_request_seconds_count", f"route={PATH}"] == 4
+    assert found["gsi_request_seconds_count", f"route={CHAT}"] == 4
     assert (found["gsi_requests_under_way",], found["gsi_runs",]) == (0, 0)
 
 
@@ -68,10 +64,10 @@ def test_the_queue_and_whoever_leaves_it() -> None:
         seen = {}
         for _ in range(2):
             with suppress(httpx.TimeoutException):
-                httpx.post(f"{url}{PATH}", json={**BODY, "stream": True}, trust_env=False, timeout=0.5)
+                chat(url, stream=True, seconds=0.5)
         with (
-            httpx.Client(trust_env=False) as going,
-            going.stream("POST", f"{url}{PATH}", json={**BODY, "stream": True}),
+            httpx.Client(trust_env=False, timeout=60.0) as going,
+            going.stream("POST", f"{url}{CHAT}", json={**BODY, "stream": True}),
         ):
             until(lambda: draft.calls > draft.ended)
             seen = scraped(url)
@@ -85,8 +81,11 @@ def test_the_queue_and_whoever_leaves_it() -> None:
 def test_a_model_service_counts_its_requests_and_the_key_is_wanted() -> None:
     with running(model=TableModel({"a\n\n": 1.0}), door=Door("sesame")) as url:
         sent = {"Authorization": "Bearer sesame"}
-        assert httpx.post(f"{url}/encode", json={"text": "a"}, headers=sent, trust_env=False).status_code == 200
-        assert httpx.get(f"{url}/metrics", trust_env=False).status_code == 401
+        assert (
+            httpx.post(f"{url}/encode", json={"text": "a"}, headers=sent, trust_env=False, timeout=60.0).status_code
+            == 200
+        )
+        assert httpx.get(f"{url}/metrics", trust_env=False, timeout=60.0).status_code == 401
         found = scraped(url, **sent)
     assert found["gsi_requests_total", "route=/encode", "status=200"] == 1
     assert found["gsi_requests_total", "route=/metrics", "status=401"] == 1

@@ -15,15 +15,14 @@ import pytest
 from langchain_openai import ChatOpenAI
 
 from gsi_node.service.endpoint import SolverService
+from gsi_node.service.server import in_thread
 from gsi_node.tables.rewards import TableReward
 from gsi_node.types import Prefix, Step
 from tests.graph.world import compiled, models, reward_of, steps_then_answer
-from tests.service.running import OPEN, served
-from tests.service.solvers import Held, client, solver, until
+from tests.service.running import OPEN
+from tests.service.solvers import BODY, CHAT, Held, chat, client, solver, under_way, until
 
-ASKED: Any = [{"role": "user", "content": "p"}]
-BODY = {"model": "gsi", "messages": ASKED}
-PATH = "/v1/chat/completions"
+ASKED: Any = BODY["messages"]
 
 
 def held() -> tuple[Held, dict[str, Any]]:
@@ -36,20 +35,20 @@ def held() -> tuple[Held, dict[str, Any]]:
 def test_the_run_ends_when_its_client_goes(stream: bool) -> None:
     draft, parts = held()
     with solver(parts=parts, max_running=1) as url:
-        with suppress(httpx.TimeoutException), httpx.Client(trust_env=False) as going:
-            going.post(f"{url}{PATH}", json={**BODY, "stream": stream}, timeout=0.5)
+        with suppress(httpx.TimeoutException):
+            chat(url, stream=stream, seconds=0.5)
         until(lambda: draft.ended == 1)
         assert draft.calls == 1
         draft.held = False  # its place is free again
-        found = httpx.post(f"{url}{PATH}", json=BODY, trust_env=False)
+        found = chat(url)
         assert found.json()["choices"][0]["message"]["content"] == compiled().invoke({"problem": "p"})["response"]
 
 
 def test_a_stream_that_is_left_ends_its_run() -> None:
     draft, parts = held()
     draft.free = 1  # one step, then it is held
-    with solver(parts=parts) as url, httpx.Client(trust_env=False) as going:
-        with going.stream("POST", f"{url}{PATH}", json={**BODY, "stream": True}) as answer:
+    with solver(parts=parts) as url, httpx.Client(trust_env=False, timeout=60.0) as going:
+        with going.stream("POST", f"{url}{CHAT}", json={**BODY, "stream": True}) as answer:
             lines = answer.iter_lines()  # left open: a stream that nobody iterates any more is closed
             assert any("0\\n\\n" in line for line in lines)
             until(lambda: draft.calls == 2)
@@ -60,13 +59,13 @@ def test_places_are_bounded_and_whoever_goes_leaves_the_queue() -> None:
     draft, parts = held()
     with solver(parts=parts, max_running=1, max_waiting=1) as url, ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(2))
-        first = pool.submit(httpx.post, f"{url}{PATH}", json=BODY, trust_env=False, timeout=30)
+        first = pool.submit(chat, url)
         until(lambda: draft.calls == 1)
-        with suppress(httpx.TimeoutException), httpx.Client(trust_env=False) as going:
-            going.post(f"{url}{PATH}", json=BODY, timeout=0.3)  # waits, and goes
-        second = pool.submit(httpx.post, f"{url}{PATH}", json=BODY, trust_env=False, timeout=30)
-        until(lambda: httpx.get(f"{url}/health", trust_env=False).json()["waiting"] == 2)
-        refused = httpx.post(f"{url}{PATH}", json=BODY, trust_env=False)
+        with suppress(httpx.TimeoutException):
+            chat(url, seconds=0.3)  # waits, and goes
+        second = pool.submit(chat, url)
+        until(lambda: under_way(url) == 2)
+        refused = chat(url)
         assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
         assert set(refused.json()["error"]) == {"message", "type", "param", "code"} and draft.calls == 1
         with client(url) as asking, pytest.raises(openai.RateLimitError):
@@ -82,11 +81,8 @@ def test_at_most_so_many_run_at_a_time() -> None:
     draft, parts = held()
     with solver(parts=parts, max_running=2, max_waiting=4) as url, ThreadPoolExecutor(4) as pool:
         seeds = range(4)
-        asked = [
-            pool.submit(httpx.post, f"{url}{PATH}", json={**BODY, "seed": seed}, trust_env=False, timeout=30)
-            for seed in seeds
-        ]
-        until(lambda: httpx.get(f"{url}/health", trust_env=False).json()["waiting"] == 4 and draft.calls == 2)
+        asked = [pool.submit(chat, url, seed=seed) for seed in seeds]
+        until(lambda: under_way(url) == 4 and draft.calls == 2)
         draft.held = False
         found = [one.result().json()["choices"][0]["message"]["content"] for one in asked]
     graph = compiled()
@@ -114,12 +110,8 @@ def test_the_end_of_the_service_ends_what_goes_on(stream: bool, monkeypatch: pyt
     draft, parts = held()
     service = SolverService(compiled(parts=parts), name="gsi", names=[], door=OPEN)
     found: list[httpx.Response] = []
-    with served(service) as url:
-        asking = threading.Thread(
-            target=lambda: found.append(
-                httpx.post(f"{url}{PATH}", json={**BODY, "stream": stream}, trust_env=False, timeout=30)
-            )
-        )
+    with in_thread(service) as url:
+        asking = threading.Thread(target=lambda: found.append(chat(url, stream=stream)))
         asking.start()
         until(lambda: draft.calls == 1)
     asking.join(10.0)

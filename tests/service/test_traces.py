@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 
-import httpx
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -16,10 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tests.graph.world import compiled, environment
-from tests.service.solvers import solver
-
-BODY = {"model": "gsi", "messages": [{"role": "user", "content": "p"}]}
-PATH = "/v1/chat/completions"
+from tests.service.solvers import chat, solver
 
 
 @pytest.fixture
@@ -48,7 +44,7 @@ def test_a_request_is_one_trace(spans: InMemorySpanExporter) -> None:
     callers = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
     with solver() as url:
         for headers in ({}, callers):
-            httpx.post(f"{url}{PATH}", json=BODY, headers=headers, trust_env=False)
+            chat(url, headers=headers)
     found = spans.get_finished_spans()
     roots = [span for span in found if span.name == "chat gsi"]
     assert [ids(root)[2] for root in roots] == [None, 0xB7AD6B7169203331]

@@ -1,0 +1,101 @@
+"""The OpenAPI document of both services: every route, every field; it takes the bodies that they take, no others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from jsonschema import Draft202012Validator
+
+from gsi_node.service.chat_bodies import ChatBody
+from gsi_node.tables.models import TableModel
+from gsi_node.tables.rewards import TableReward
+from tests.graph.world import reward_of
+from tests.service.running import running
+from tests.service.solvers import BODY, CHAT, chat, solver
+from tests.service.test_fuzz import GOOD
+
+CHATS: list[tuple[dict[str, Any], bool]] = [
+    (BODY, True),
+    ({**BODY, "gsi": {"n": 2, "beta": 3}, "n": 1, "seed": 5, "stream_options": {"include_usage": True}}, True),
+    ({**BODY, "messages": [{"role": "user", "content": [{"type": "text", "text": "p"}]}]}, True),
+    ({**BODY, "n": 2}, False),
+    ({**BODY, "gsi": {"n": 0}}, False),
+    ({**BODY, "best_of": 1}, False),
+    ({**BODY, "messages": []}, False),
+    ({**BODY, "max_tokens": 0}, False),
+]
+
+
+@pytest.fixture(scope="module", params=["model", "reward", "solver"])
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    inside: Any = TableModel({"a\n\n": 1.0})
+    services = {
+        "model": lambda: running(model=inside),
+        "reward": lambda: running(reward=TableReward(reward_of, name="reward")),
+        "solver": solver,
+    }
+    with services[request.param]() as found:
+        yield found
+
+
+def described(url: str) -> dict[str, Any]:
+    found: dict[str, Any] = httpx.get(f"{url}/openapi.json", trust_env=False, timeout=60.0).raise_for_status().json()
+    return found
+
+
+def takes(document: dict[str, Any], path: str, body: dict[str, Any]) -> bool:
+    """Whether a body is one by the document."""
+    schema = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    return Draft202012Validator({**schema, "components": document["components"]}).is_valid(body)
+
+
+def test_every_operation_is_described_and_there(url: str) -> None:
+    document = described(url)
+    assert document["openapi"].startswith("3.1") and "/metrics" in document["paths"]
+    with httpx.Client(base_url=url, trust_env=False, timeout=60.0) as client:
+        for path, methods in document["paths"].items():
+            for method, about in methods.items():
+                answer = client.request(method, path.replace("{name}", "gsi"))
+                assert answer.status_code == (200 if method == "get" else 415), path
+                assert about["summary"] and (
+                    answer.headers["content-type"].partition(";")[0]
+                    in (*about["responses"]["200"]["content"], "application/json")
+                )
+        error = client.get("/nowhere").json()
+    Draft202012Validator(document["components"]["schemas"]["Error"]).validate(error)
+
+
+def test_the_page_names_all_of_it(url: str) -> None:
+    document = described(url)
+    answer = httpx.get(f"{url}/docs", trust_env=False, timeout=60.0)
+    assert answer.headers["content-type"].startswith("text/html") and "<script" not in answer.text
+    names = [*document["paths"], *document["components"]["schemas"]]
+    assert [name for name in names if name not in answer.text] == []
+
+
+@pytest.mark.parametrize("body", range(len(CHATS)))
+def test_the_document_takes_what_the_solver_takes(body: int) -> None:
+    given, good = CHATS[body]
+    with solver() as url:
+        status = chat(url, **given).status_code
+        assert (status == 200) == good == takes(described(url), CHAT, given)
+
+
+def test_every_field_of_a_chat_is_described() -> None:
+    with solver() as url:
+        schemas = described(url)["components"]["schemas"]
+    assert set(schemas["ChatBody"]["properties"]) == set(ChatBody.model_fields)
+    assert {"n", "beta", "seed"} <= set(schemas["GSIContext"]["properties"])
+
+
+def test_the_document_takes_what_a_model_takes() -> None:
+    inside: Any = TableModel({"a\n\n": 1.0})
+    with running(model=inside) as url:
+        document = described(url)
+    for path in document["paths"].keys() & GOOD.keys():
+        assert takes(document, path, GOOD[path]), path
+        assert not takes(document, path, {**GOOD[path], "more": 1}), path
+    assert len(document["paths"].keys() & GOOD.keys()) == 5
