@@ -5,8 +5,9 @@ Its client starts this process and ends it. Needs the extra `mcp`.
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
@@ -31,7 +32,7 @@ def tool_server(graph: CompiledWholeRun, name: str = "gsi") -> MCPServer[Any]:
         state: dict[str, Any] = {}
         stream = graph.astream({"problem": problem}, stream_mode=["custom", "values"])
         try:
-            async with aclosing(stream) as events:
+            async with aclosing(cast(AsyncGenerator[Any], stream)) as events:
                 async for mode, event in events:
                     if mode == "values":
                         state = event
@@ -40,9 +41,13 @@ def tool_server(graph: CompiledWholeRun, name: str = "gsi") -> MCPServer[Any]:
                         await ctx.report_progress(record["index"] + 1, message=record["text"])
         except GSIError as error:
             raise ToolError(f"{type(error).__name__}: {error}") from error
-        told = f"Answer: {state['answer']}\n\n{state['response']}"
+        answer = state["answer"]
+        head = f"No answer: {state['stop_reason']}" if answer is None else f"Answer: {answer}"
         numbers = {**summary(state), "steps": [without_ids(record) for record in state["steps"]]}
-        return CallToolResult(content=[TextContent(type="text", text=told)], structured_content=finite(numbers))
+        return CallToolResult(
+            content=[TextContent(type="text", text=f"{head}\n\n{state['response']}")],
+            structured_content=finite(numbers),
+        )
 
     server.add_tool(solve, description="Solves a mathematical problem step by step, and says how sure each step is.")
     return server

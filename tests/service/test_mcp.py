@@ -34,6 +34,9 @@ async def test_the_tool_says_what_the_node_says() -> None:
     assert numbers["answer"] == wanted["answer"] and numbers["acceptance_rate"] == wanted["acceptance_rate"]
     assert [step["reward"] for step in numbers["steps"]] == [step["reward"] for step in wanted["steps"]]
     assert "token_ids" not in json.dumps([numbers, content.text]) and not found.is_error
+    async with Client(tool_server(compiled(max_steps=2))) as client:
+        cut: Any = await client.call_tool("solve", {"problem": "p"})
+    assert cut.content[0].text.startswith("No answer: max_steps\n\ngood 0")
     assert told == [(i, step["text"]) for i, step in enumerate(wanted["steps"], 1)]
 
 
