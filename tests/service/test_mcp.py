@@ -21,12 +21,12 @@ async def test_the_tool_says_what_the_node_says() -> None:
     wanted = compiled().invoke({"problem": "p"})
     told: list[tuple[float, str | None]] = []
 
-    async def progress(done: float, total: float | None, message: str | None) -> None:
-        told.append((done, message))
+    async def note(progress: float, total: float | None, message: str | None) -> None:
+        told.append((progress, message))
 
     async with Client(tool_server(compiled())) as client:
         (tool,) = (await client.list_tools()).tools
-        found = await client.call_tool(tool.name, {"problem": "p"}, progress_callback=progress)
+        found = await client.call_tool(tool.name, {"problem": "p"}, progress_callback=note)
     assert set(tool.input_schema["properties"]) == set(tool.input_schema["required"]) == {"problem"}
     (content,) = found.content
     assert content.type == "text" and wanted["answer"] in content.text and wanted["response"] in content.text

@@ -33,7 +33,7 @@ def test_tokens_steps_and_acceptance_are_those_of_the_runs() -> None:
     outcomes = [graph.invoke({"problem": "p"}, context={"seed": seed}) for seed in seeds]
     with solver() as url:
         for seed in seeds:
-            more = {"stream": True} if seed == 1 else {}
+            more: dict[str, Any] = {"stream": True} if seed == 1 else {}
             assert chat(url, seed=seed, **more).status_code == 200
         assert chat(url, n=2).status_code == 400
         assert httpx.get(f"{url}/nowhere/at/all", trust_env=False, timeout=60.0).status_code == 404

@@ -49,7 +49,7 @@ def described(url: str) -> dict[str, Any]:
 def takes(document: dict[str, Any], path: str, body: dict[str, Any]) -> bool:
     """Whether a body is one by the document."""
     schema = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    return Draft202012Validator({**schema, "components": document["components"]}).is_valid(body)
+    return bool(Draft202012Validator({**schema, "components": document["components"]}).is_valid(body))
 
 
 def test_every_operation_is_described_and_there(url: str) -> None:
