@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
+from typing import Any
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
@@ -32,12 +33,12 @@ CHATS: list[tuple[dict[str, Any], bool]] = [
 @pytest.fixture(scope="module", params=["model", "reward", "solver"])
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
     inside: Any = TableModel({"a\n\n": 1.0})
-    services = {
+    services: dict[str, Callable[[], AbstractContextManager[str]]] = {
         "model": lambda: running(model=inside),
         "reward": lambda: running(reward=TableReward(reward_of, name="reward")),
         "solver": solver,
     }
-    with services[request.param]() as found:
+    with services[str(request.param)]() as found:
         yield found
 
 
