@@ -26,6 +26,7 @@ EVALS = CommandTable(
             "evals.jko.command", "neural JKO sampling against ground truth, its noise, HMC, MALA and SMC", "jko"
         ),
         "pilots": Command("evals.jko.pilots", "what neural JKO's pilot finds on each target, nothing trained", "jko"),
+        "jko-truth": Command("evals.jko.long_chains", "draws and log Z of the Cox process by long HMC chains", "jko"),
         "jko-ablate": Command("evals.jko.ablation", "neural JKO with single settings changed, by seeds", "jko"),
         "jko-steps": Command("evals.jko.steps", "what a training step of neural JKO costs, part by part", "jko"),
         "jko-gpu": Command("evals.jko.gpu", "a step of neural JKO's preset paper and a full run on a GPU", "jko"),

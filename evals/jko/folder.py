@@ -9,12 +9,12 @@ from evals.jko.truth import FileTruth
 from gsi_node.errors import ConfigError
 from gsi_node.host.files import read_object, write
 from gsi_node.neural_jko.identity import Claim, claim_of
-from gsi_node.neural_jko.targets import KnownTarget
+from gsi_node.neural_jko.targets import Target
 
 ABOUT = "target.json"
 
 
-def claim_folder(folder: Path, target: KnownTarget) -> None:
+def claim_folder(folder: Path, target: Target) -> None:
     """Write target.json, or compare with the one that is there. Raises ConfigError: of another density, other draws."""
     path, mine = folder / ABOUT, claim_of(target)
     truth = target.digest if isinstance(target, FileTruth) else ""

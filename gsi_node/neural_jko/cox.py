@@ -23,22 +23,27 @@ MEAN = math.log(EXPECTED) - 0.5 * VARIANCE
 
 @dataclass(frozen=True, slots=True)
 class Cox:
-    """g(y) = N(y; MEAN, K) Π_c Poisson(k_c; e^{y_c} / cells), K_ab = VARIANCE e^{−|a − b| / LENGTH}; dim 400.
+    """g(y) = N(y; MEAN, K) Π_c Poisson(k_c; e^{y_c} / cells), K_ab = VARIANCE e^{−|a − b| / LENGTH}.
 
-    points: (n, 2) in the unit square; k_c of them lie in cell c. log ∫ g is the log-probability of the counts.
+    points: (n, 2) in the unit square; k_c of them lie in cell c. side: cells along one. log ∫ g is the log-probability
+    of the counts.
     """
 
     points: Tensor
     name: str = "cox"
-    dim: int = CELLS**2
+    side: int = CELLS
     counts: Tensor = field(init=False)
     factor: Tensor = field(init=False)  # of K: Cholesky
 
     def __post_init__(self) -> None:
-        cells = (self.points * CELLS).long().clamp(max=CELLS - 1)
-        counts = torch.bincount(cells[:, 0] * CELLS + cells[:, 1], minlength=self.dim).double()
+        cells = (self.points * self.side).long().clamp(max=self.side - 1)
+        counts = torch.bincount(cells[:, 0] * self.side + cells[:, 1], minlength=self.dim).double()
         object.__setattr__(self, "counts", counts)
-        object.__setattr__(self, "factor", torch.linalg.cholesky(covariance()))
+        object.__setattr__(self, "factor", torch.linalg.cholesky(covariance(self.side)))
+
+    @property
+    def dim(self) -> int:
+        return self.side**2
 
     def log_density(self, y: Tensor) -> Tensor:
         factor, counts = self.factor.to(y), self.counts.to(y)
@@ -49,10 +54,10 @@ class Cox:
         return torch.as_tensor(prior + (counts * y - mean).sum(1) - constant)
 
 
-def covariance() -> Tensor:
-    """K, (400, 400)."""
-    side = (torch.arange(CELLS, dtype=torch.float64) + 0.5) / CELLS
-    centres = torch.cartesian_prod(side, side)
+def covariance(side: int = CELLS) -> Tensor:
+    """K, (side², side²)."""
+    middles = (torch.arange(side, dtype=torch.float64) + 0.5) / side
+    centres = torch.cartesian_prod(middles, middles)
     return VARIANCE * torch.exp(-torch.cdist(centres, centres) / LENGTH)
 
 
