@@ -22,7 +22,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from evals.jko.folder import claim_folder
-from evals.jko.smc import framed, walk
+from evals.jko.smc import framed, walker
 from evals.jko.truth import write_truth
 from evals.jko.twins import twin
 from gsi_node.errors import ConfigError, GSIError
@@ -74,7 +74,7 @@ def found(target: Target, folder: Path, console: Screen) -> Plain:
         frame = laplace(twin(target), target.dim)
         density = framed(twin(target), frame)
         parts = drawn(density, target.dim, folder, console)
-        log_z = [integral(density, target.dim, folder, index, console) for index in range(PATHS)]
+        log_z = integrals(density, target.dim, folder, console)
         told = {**diagnosed(np.concatenate(parts, axis=1)), **pooled(np.array(log_z))}
     refuse_disagreeing(told)
     x = frame.to_x(torch.from_numpy(np.concatenate(parts, axis=1).reshape(-1, target.dim)))
@@ -143,13 +143,20 @@ def drawn(density: JaxLogDensity, dim: int, folder: Path, console: Screen) -> li
     return parts
 
 
-def integral(density: JaxLogDensity, dim: int, folder: Path, index: int, console: Screen) -> float:
-    """log ∫ g by one path from the Laplace approximation."""
+def integrals(density: JaxLogDensity, dim: int, folder: Path, console: Screen) -> list[float]:
+    """log ∫ g by PATHS paths from the Laplace approximation."""
     import jax
 
-    console.show(f"log Z {index + 1} of {PATHS}")
-    path = folder / f"log-z-{index:02d}.npy"
-    return float(kept(path, lambda: walk(density, dim, PARTICLES, jax.random.key(1000 + index)).log_z))
+    walk = walker(density, dim)
+
+    def log_z(index: int) -> float:
+        return walk(PARTICLES, jax.random.key(1000 + index), 1).log_z
+
+    found = []
+    for index in range(PATHS):
+        console.show(f"log Z {index + 1} of {PATHS}")
+        found.append(float(kept(folder / f"log-z-{index:02d}.npy", partial(log_z, index))))
+    return found
 
 
 def kept(path: Path, make: Callable[[], ArrayLike]) -> Array:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 FEW = 64  # particles of a first path, which tells how many levels there are
 PATH = 0.6  # of the budget
-LEAPFROGS, MOVES, ESS = 5, 1, 0.5
+LEAPFROGS, ESS = 5, 0.5
 WANTED, EAGERNESS = 0.8, 2.0  # mean acceptance, and by how much the logarithm of the step size follows it
 
 
@@ -75,18 +76,19 @@ def run(target: Target, start: AffineFrame, budget: int, n: int, seed: int) -> T
 
     from evals.jko.twins import twin
 
-    before, move = time.process_time(), LEAPFROGS * MOVES
+    before = time.process_time()
     with jax.enable_x64(True):
         density, (first, second) = framed(twin(target), start), jax.random.split(jax.random.key(seed))
-        few = walk(density, target.dim, FEW, first)
-        spent = FEW * (1 + move * few.steps)
-        particles = max(FEW, int(PATH * (budget - spent) / (1 + move * few.steps)))
-        path = walk(density, target.dim, particles, second, ((budget - spent) // particles - 1) // move)
+        walk = walker(density, target.dim)
+        few = walk(FEW, first, 1)
+        spent = FEW * (1 + LEAPFROGS * few.steps)
+        particles = max(FEW, int(PATH * (budget - spent) / (1 + LEAPFROGS * few.steps)))
+        path = walk(particles, second, ((budget - spent) // particles - 1) // LEAPFROGS)
     return Tempered(
         start.to_x(torch.from_numpy(path.x[np.arange(n) * len(path.x) // n])),
         path.log_z,
         particles,
-        spent + particles * (1 + move * path.steps),
+        spent + particles * (1 + LEAPFROGS * path.steps),
         time.process_time() - before,
         path.step_size,
         path.acceptance,
@@ -102,10 +104,11 @@ def framed(density: JaxLogDensity, frame: AffineFrame) -> JaxLogDensity:
     return lambda z: density(centre + matrix @ z) + volume
 
 
-def walk(density: JaxLogDensity, dim: int, particles: int, key: JaxArray, moves: int = 1) -> SMCPath:
-    """From N(0, I) to the density g of one point (dim,), and on there until `moves` steps are made, one there at least.
+def walker(density: JaxLogDensity, dim: int) -> Callable[[int, JaxArray, int], SMCPath]:
+    """Of (particles, key, moves): from N(0, I) to the density g of one point (dim,), and on until so many steps are made.
 
-    Under `jax.enable_x64`. A step costs LEAPFROGS · MOVES evaluations a particle, values at its ends being kept.
+    One step at λ = 1 at least. Under `jax.enable_x64`; of one number of particles, compiled once. A step costs LEAPFROGS
+    evaluations a particle, values at its ends being kept.
     """
     import blackjax
     import jax
@@ -127,20 +130,25 @@ def walk(density: JaxLogDensity, dim: int, particles: int, key: JaxArray, moves:
     def advanced(key: JaxArray, now: Swarm) -> tuple[Swarm, JaxArray, JaxArray]:
         """One step: the particles, what log Z gains, and the mean acceptance."""
         settings = {"step_size": now.step_size[None], "inverse_mass_matrix": now.variances[None]}
-        state, info = kernel(key, now.state, MOVES, settings)
+        state, info = kernel(key, now.state, 1, settings)
         rate = info.update_info.acceptance_rate.mean()
         away = state.particles - state.weights @ state.particles
         step_size = now.step_size * jnp.exp(EAGERNESS * (rate - WANTED))
         return Swarm(state, step_size, state.weights @ away**2), info.log_likelihood_increment, rate
 
-    start, moving = jax.random.split(key)
-    state = blackjax.smc.tempered.init(jax.random.normal(start, (particles, dim)))
-    now = Swarm(state, jnp.asarray(dim**-0.25), jnp.ones(dim))
-    advance, log_z, made, at_end = jax.jit(advanced), 0.0, 0, list[Array]()
-    while not at_end or made < moves:
-        ended = float(now.state.tempering_param) >= 1.0
-        now, increment, rate = advance(jax.random.fold_in(moving, made), now)
-        log_z, made = log_z + float(increment), made + 1  # at λ = 1 the increment is 0
-        if ended:
-            at_end.append(np.asarray(now.state.particles))
-    return SMCPath(np.concatenate(at_end), log_z, made, float(now.step_size), float(rate))
+    advance = jax.jit(advanced)
+
+    def walk(particles: int, key: JaxArray, moves: int) -> SMCPath:
+        start, moving = jax.random.split(key)
+        state = blackjax.smc.tempered.init(jax.random.normal(start, (particles, dim)))
+        now = Swarm(state, jnp.asarray(dim**-0.25), jnp.ones(dim))
+        log_z, made, at_end = 0.0, 0, list[Array]()
+        while not at_end or made < moves:
+            ended = float(now.state.tempering_param) >= 1.0
+            now, increment, rate = advance(jax.random.fold_in(moving, made), now)
+            log_z, made = log_z + float(increment), made + 1  # at λ = 1 the increment is 0
+            if ended:
+                at_end.append(np.asarray(now.state.particles))
+        return SMCPath(np.concatenate(at_end), log_z, made, float(now.step_size), float(rate))
+
+    return walk
