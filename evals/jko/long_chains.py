@@ -1,4 +1,4 @@
-"""The truth of the Cox process: long HMC chains for its draws, tempered SMC for its log Z. About 20 CPU minutes.
+"""The truth of the Cox process: long HMC chains for its draws, tempered SMC for its log Z. Some CPU minutes.
 
     python -m evals jko-truth --out DIR
     python -m evals jko --targets cox --truth DIR/truth.npz …
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 CHAINS, PARTS, KEPT = 100, 20, 20  # files of KEPT draws a chain
 TUNED, THIN, LEAPFROGS, WANTED = 300, 3, 6, 0.8
-PATHS, PARTICLES = 16, 1000  # of SMC
+PATHS, PARTICLES = 16, 4000  # of SMC
 AGREED, ENOUGH = 1.01, 0.25  # largest R̂; smallest effective size, as a share of the draws
 
 

@@ -105,9 +105,9 @@ def framed(density: JaxLogDensity, frame: AffineFrame) -> JaxLogDensity:
 
 
 def walker(density: JaxLogDensity, dim: int) -> Callable[[int, JaxArray, int], SMCPath]:
-    """Of (particles, key, moves): from N(0, I) to the density g of one point (dim,), and on until so many steps are made.
+    """Of (particles, key, moves): from N(0, I) to the density g of one point (dim,), and on until so many are made.
 
-    One step at λ = 1 at least. Under `jax.enable_x64`; of one number of particles, compiled once. A step costs LEAPFROGS
+    One step at λ = 1 at least. Under `jax.enable_x64`; compiled once for a number of particles. A step costs LEAPFROGS
     evaluations a particle, values at its ends being kept.
     """
     import blackjax

@@ -81,8 +81,10 @@ def test_chains_apart_are_refused() -> None:
     assert together["r_hat"] < 1.01
     assert together["least_ess"] > 1000
     wider = z * np.linspace(0.5, 1.5, 10)[:, None, None]  # the same means
+    told = long_chains.diagnosed(wider)
+    assert told["r_hat"] > 1.05
     with pytest.raises(GSIError, match="the chains do not agree"):
-        long_chains.refuse_disagreeing(long_chains.diagnosed(wider))
+        long_chains.refuse_disagreeing(told)
     slow = np.cumsum(z, axis=1)
     with pytest.raises(GSIError, match="the chains do not agree"):
         long_chains.refuse_disagreeing(long_chains.diagnosed(slow))
