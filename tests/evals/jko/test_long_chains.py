@@ -13,6 +13,7 @@ import torch
 
 from evals.jko import long_chains
 from evals.jko.truth import read_truth
+from evals.jko.twins import twin
 from gsi_node.errors import ConfigError, GSIError
 from gsi_node.host.screen import screen
 from gsi_node.neural_jko.cox import MEAN, Cox, covariance
@@ -68,7 +69,7 @@ def test_the_laplace_coordinates_are_those_of_the_maximum() -> None:
 
     gaussian = Mixture("one", torch.tensor([[3.0, -2.0]], dtype=torch.float64), 4.0)
     with jax.enable_x64(True):
-        frame = long_chains.laplace(long_chains.twin(gaussian), 2)
+        frame = long_chains.laplace(twin(gaussian), 2)
     assert frame.centre.tolist() == pytest.approx([3.0, -2.0], abs=1e-5)
     assert (frame.matrix @ frame.matrix.t()).flatten().tolist() == pytest.approx([4.0, 0.0, 0.0, 4.0], abs=1e-5)
 
