@@ -26,6 +26,7 @@ from gsi_node.tables.rewards import TableReward
 
 BODY: dict[str, Any] = {"model": "gsi", "messages": [{"role": "user", "content": "p"}]}
 PATH = "/v1/chat/completions"
+TITLE = "gsi bench --endpoint, table models"
 
 
 def line(length: int) -> CompiledWholeRun:
@@ -37,7 +38,7 @@ def line(length: int) -> CompiledWholeRun:
 
 def table(length: int, repeats: int) -> Table:
     """Median milliseconds of a run of `length` steps, asked for in three ways that take turns; the first of each is not
-    counted."""
+    counted. CPU: of client and service together, which a busy machine does not change."""
     graph = line(length)
     with (
         in_thread(SolverService(graph, name="gsi", names=[], door=Door(None))) as url,
@@ -49,15 +50,22 @@ def table(length: int, repeats: int) -> Table:
             "whole": lambda: client.post(PATH, json=BODY).raise_for_status(),
             "stream": lambda: client.post(PATH, json={**BODY, "stream": True}).raise_for_status(),
         }
-        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
         for _ in range(repeats + 1):
             for name, way in ways.items():
-                started = time.perf_counter()
+                wall, cpu = time.perf_counter(), time.process_time()
                 way()
-                seconds[name].append(time.perf_counter() - started)
-    median = {name: 1000 * statistics.median(times[1:]) for name, times in seconds.items()}
-    made = Table("asked", "ms a run", "over the node", title=f"gsi bench --endpoint, {length} steps, tables")
-    made.add_row("the node, ainvoke", f"{median['node']:.1f}", "")
+                times[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+    made = Table("asked", "ms a run", "over the node", "CPU ms", "over the node", title=f"{TITLE}, {length} steps")
+    node = _medians(times["node"])
+    made.add_row("the node, ainvoke", f"{node[0]:.1f}", "", f"{node[1]:.1f}", "")
     for name, what in (("whole", "the endpoint, whole"), ("stream", "the endpoint, streamed")):
-        made.add_row(what, f"{median[name]:.1f}", f"{median[name] - median['node']:+.1f} ms")
+        found = _medians(times[name])
+        pairs = ((value, f"{value - own:+.1f}") for value, own in zip(found, node, strict=True))
+        made.add_row(what, *(cell for value, over in pairs for cell in (f"{value:.1f}", over)))
     return made
+
+
+def _medians(times: list[tuple[float, float]]) -> list[float]:
+    """Of wall and CPU seconds, in milliseconds."""
+    return [1000 * statistics.median(column) for column in zip(*times[1:], strict=True)]
