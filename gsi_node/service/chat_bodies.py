@@ -52,7 +52,7 @@ class MessageBody(Body):
     def message(self) -> Plain:
         """As the node reads it."""
         text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        return {"role": "system" if self.role == "developer" else self.role, "content": text}
+        return {"role": self.role, "content": text}
 
 
 class StreamOptions(Body):
