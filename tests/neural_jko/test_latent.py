@@ -52,11 +52,14 @@ def test_the_gap_is_that_of_separate_modes_in_closed_form() -> None:
     assert one.gap(torch.Generator().manual_seed(0)) == pytest.approx(0.0, abs=0.05)
 
 
-@pytest.mark.parametrize("name", ["gmm20", "gmm100", "mog40"])
-def test_every_mode_of_many_is_found(name: str) -> None:
-    target = named(name, seed=3)
+@pytest.mark.parametrize(
+    ("name", "drawn", "seeds"), [("gmm20", 3, (0, 1)), ("gmm100", 3, (0, 1)), ("mog40", 3, (0, 1)), ("mog40", 0, (3,))]
+)
+def test_every_mode_of_many_is_found(name: str, drawn: int, seeds: tuple[int, ...]) -> None:
+    """The last: a search that reached each known mode twice, in 264 ascents, had missed one of forty."""
+    target = named(name, seed=drawn)
     assert isinstance(target, Mixture)
-    for seed in range(2):
+    for seed in seeds:
         found = pilot(target.log_density, target.dim, seed)
         nearest = torch.cdist(found.modes, target.means).min(1)
         assert sorted(nearest.indices.tolist()) == list(range(len(target.means)))

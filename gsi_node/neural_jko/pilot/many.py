@@ -1,4 +1,4 @@
-"""Modes in many dimensions: ascents from starts of many widths, until each mode was reached twice."""
+"""Modes in many dimensions: ascents from starts of many widths, until each mode was reached five times."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from gsi_node.neural_jko.pilot.modes import LIGHTEST, Mode, ModeBox, laplace
 from gsi_node.neural_jko.pilot.probe import Probe
 
 STARTS, ITERATIONS, LOOKED_AT, ROUNDS = 24, 40, 12, 40
+REACHED = 5  # ascents to each mode, at least: one as easily reached as the rarest was then missed with e⁻⁵
 WIDER = 16.0  # of the widest starts over the nearest
 CONVERGED = 1e-4  # nats that a Newton step promises at a mode, at most
 NEAR = 1.0  # nats that BFGS promises at an end that is looked at, at most
@@ -34,8 +35,8 @@ def find_many(probe: Probe, cloud: Cloud, generator: torch.Generator, budget: in
     """Rounds of ascents from N(box's centre, (r spread)²), r log-uniform on 3 to 48 (4 to 64 until two are known).
 
     From near by, the starts of high dimensions all climb the modes that the cloud has fallen into. The search ends
-    when two rounds in a row found nothing new and every mode was reached twice: one reached once says that others
-    were not reached at all (Good 1953).
+    when two rounds in a row found nothing new and every mode was reached REACHED times: modes reached once or twice
+    say that others were not reached at all (Good 1953).
     """
     dim, stop = len(cloud.mean), probe.count + budget
     limits = Limits(cloud.log_z - LIGHTEST - 0.1 * dim, stop)
@@ -44,7 +45,7 @@ def find_many(probe: Probe, cloud: Cloud, generator: torch.Generator, budget: in
     reached = [0] * len(modes)
     centre, spread, empty = cloud.mean, cloud.spread, 0
     for _ in range(ROUNDS):
-        if (empty >= 2 and min(reached, default=2) >= 2) or stop - probe.count < STARTS * ITERATIONS // 4:
+        if (empty >= 2 and min(reached, default=REACHED) >= REACHED) or stop - probe.count < STARTS * ITERATIONS // 4:
             break
         reach = (3.0 if len(modes) > 1 else 4.0) * WIDER ** torch.rand(STARTS, 1, generator=generator).double()
         ends = ascend(probe, centre + reach * spread * normal(generator, STARTS, dim), float(spread.mean()), ITERATIONS)
