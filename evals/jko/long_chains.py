@@ -150,7 +150,7 @@ def integrals(density: JaxLogDensity, dim: int, folder: Path, console: Screen) -
     walk = walker(density, dim)
 
     def log_z(index: int) -> float:
-        return walk(PARTICLES, jax.random.key(1000 + index), 1).log_z
+        return walk(PARTICLES, jax.random.key(1000 + index), 1, PARTICLES).log_z
 
     found = []
     for index in range(PATHS):

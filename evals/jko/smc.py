@@ -33,7 +33,7 @@ WANTED, EAGERNESS = 0.8, 2.0  # mean acceptance, and by how much the logarithm o
 
 
 class SMCPath(NamedTuple):
-    """x: the particles after every step at λ = 1, (n, dim). steps: all of them, at λ < 1 too. log_z: nats."""
+    """x: the particles after steps at λ = 1, (n, dim). steps: all of them, at λ < 1 too. log_z: nats."""
 
     x: Array
     log_z: float
@@ -80,10 +80,10 @@ def run(target: Target, start: AffineFrame, budget: int, n: int, seed: int) -> T
     with jax.enable_x64(True):
         density, (first, second) = framed(twin(target), start), jax.random.split(jax.random.key(seed))
         walk = walker(density, target.dim)
-        few = walk(FEW, first, 1)
+        few = walk(FEW, first, 1, FEW)
         spent = FEW * (1 + LEAPFROGS * few.steps)
         particles = max(FEW, int(PATH * (budget - spent) / (1 + LEAPFROGS * few.steps)))
-        path = walk(particles, second, ((budget - spent) // particles - 1) // LEAPFROGS)
+        path = walk(particles, second, ((budget - spent) // particles - 1) // LEAPFROGS, n)
     return Tempered(
         start.to_x(torch.from_numpy(path.x[np.arange(n) * len(path.x) // n])),
         path.log_z,
@@ -104,11 +104,12 @@ def framed(density: JaxLogDensity, frame: AffineFrame) -> JaxLogDensity:
     return lambda z: density(centre + matrix @ z) + volume
 
 
-def walker(density: JaxLogDensity, dim: int) -> Callable[[int, JaxArray, int], SMCPath]:
-    """Of (particles, key, moves): from N(0, I) to the density g of one point (dim,), and on until so many are made.
+def walker(density: JaxLogDensity, dim: int) -> Callable[[int, JaxArray, int, int], SMCPath]:
+    """From N(0, I) to the density g of one point (dim,), and on at λ = 1, one step at least, until `moves` are made.
 
-    One step at λ = 1 at least. Under `jax.enable_x64`; compiled once for a number of particles. A step costs LEAPFROGS
-    evaluations a particle, values at its ends being kept.
+    Of (particles, key, moves, wanted): steps at λ = 1 are kept at equal distances, about as many as have `wanted`
+    states. Under `jax.enable_x64`; compiled once for a number of particles. A step costs LEAPFROGS evaluations a
+    particle, values at its ends being kept.
     """
     import blackjax
     import jax
@@ -138,16 +139,18 @@ def walker(density: JaxLogDensity, dim: int) -> Callable[[int, JaxArray, int], S
 
     advance = jax.jit(advanced)
 
-    def walk(particles: int, key: JaxArray, moves: int) -> SMCPath:
+    def walk(particles: int, key: JaxArray, moves: int, wanted: int) -> SMCPath:
         start, moving = jax.random.split(key)
         state = blackjax.smc.tempered.init(jax.random.normal(start, (particles, dim)))
         now = Swarm(state, jnp.asarray(dim**-0.25), jnp.ones(dim))
-        log_z, made, at_end = 0.0, 0, list[Array]()
+        log_z, made, stride, at_end = 0.0, 0, 0, list[Array]()
         while not at_end or made < moves:
             ended = float(now.state.tempering_param) >= 1.0
+            if ended and not stride:
+                stride = max(1, (moves - made) * particles // wanted)  # more states than wanted would only fill memory
             now, increment, rate = advance(jax.random.fold_in(moving, made), now)
             log_z, made = log_z + float(increment), made + 1  # at λ = 1 the increment is 0
-            if ended:
+            if ended and (made >= moves or (moves - made) % stride == 0):
                 at_end.append(np.asarray(now.state.particles))
         return SMCPath(np.concatenate(at_end), log_z, made, float(now.step_size), float(rate))
 
