@@ -4,6 +4,7 @@ VENV ?= .venv
 VLLM_VENV ?= .venv-vllm
 SERVERS_VENV ?= .venv-servers
 TOOLS_VENV ?= .venv-tools
+STUDIO_VENV ?= .venv-studio
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -14,7 +15,7 @@ REQUIREMENTS := pyproject.toml constraints.txt
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help solve evals test test-crash test-gpu test-gguf test-vllm test-servers check lint format readme house locked lock sbom audit clean
+.PHONY: help solve evals test test-crash test-gpu test-gguf test-vllm test-servers studio test-studio check lint format readme house locked lock sbom audit clean
 
 help:
 	@echo "make solve    solve the sample problem (ARGS='--help' lists the solver's options)"
@@ -26,6 +27,8 @@ help:
 	@echo "make test-servers  runs over servers in an environment without torch, installed from locks/servers.lock"
 	@echo "make test-crash  end short runs at every point where they write (some ten minutes)"
 	@echo "make own-densities  train neural JKO on twelve densities that nobody tuned for (about an hour; resumable)"
+	@echo "make studio   LangGraph's development server over langgraph.json, on this machine, without a browser or analytics"
+	@echo "make test-studio  the same server, driven over its HTTP API: a stop, a step written by hand, a fork"
 	@echo "make check    the gate: ruff, mypy --strict, every test with warnings as errors"
 	@echo "make format   let ruff fix and format what it can"
 	@echo "make readme   write anew the passages of the pages that follow from the code"
@@ -108,6 +111,22 @@ test-servers: $(VENV)/.installed-dev
 	$(SERVERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall .
 	GSI_SERVERS_PYTHON=$(abspath $(SERVERS_VENV))/bin/python $(BIN)/python -m pytest tests/test_without_torch.py $(ARGS)
 
+# LangGraph's server stays in an environment of its own: what it installs is many times what the package needs.
+$(STUDIO_VENV)/.installed: locks/studio.txt $(REQUIREMENTS)
+	test -x $(STUDIO_VENV)/bin/python || $(PYTHON) -m venv $(STUDIO_VENV)
+	grep -E '^(torch|transformers|langgraph)==' constraints.txt > $(STUDIO_VENV)/constraints.txt
+	$(STUDIO_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --constraint $(STUDIO_VENV)/constraints.txt --requirement locks/studio.txt --editable .
+	touch $@
+
+studio: export LANGGRAPH_CLI_NO_ANALYTICS := 1
+studio: export LANGSMITH_TRACING := false
+studio: $(STUDIO_VENV)/.installed
+	$(STUDIO_VENV)/bin/langgraph dev --no-browser $(ARGS)
+
+test-studio: $(VENV)/.installed-dev $(STUDIO_VENV)/.installed
+	GSI_STUDIO=$(abspath $(STUDIO_VENV))/bin/langgraph $(BIN)/python -m pytest tests/graphs/test_studio.py $(ARGS)
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -166,5 +185,5 @@ audit: $(TOOLS_VENV)/.installed
 	$(TOOLS_VENV)/bin/python locks/audit.py build/audit.json
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) $(SERVERS_VENV) $(TOOLS_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM_VENV) $(SERVERS_VENV) $(TOOLS_VENV) $(STUDIO_VENV) .langgraph_api build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -60,8 +60,8 @@ def quiet(row: Row) -> bool:
 
 
 def decided(row: Row) -> list[StepRecord]:
-    """The steps that the method decided, without those that came with the problem or closed thinking."""
-    return [step for step in row.steps if step.source not in UNMEASURED]
+    """The steps that the method decided: none that came with the problem or closed thinking, and no person's."""
+    return [step for step in row.steps if step.source not in UNMEASURED and step.accepted_by is None]
 
 
 def drafted(step: StepRecord) -> StepRecord:

@@ -101,6 +101,8 @@ def _detail(row: Row, level: int) -> PageData:
 
 def _step(step: StepRecord, level: int) -> PageData:
     found = _named(step, MORE)
+    if step.accepted_by:
+        found["by"] = step.accepted_by
     if step.rejected:
         found["x"] = _step(step.rejected, level)
     if level >= CANDIDATES and step.candidates:

@@ -93,11 +93,11 @@ def tally(arm: Arm, rows: Sequence[Row]) -> Tally:
 
 
 def acceptance(arm: Arm, rows: Sequence[Row]) -> Estimate | None:
-    """Accepted steps over decided steps, clustered by problem; None where the method accepts whatever it chose."""
+    """Accepted steps over those with a verdict, clustered by problem; None where the method accepts all it chose."""
     method = METHODS.get(arm.method)
     if method is not None and method.accept is None:
         return None
-    verdicts = {id(row): [step.accepted for step in decided(row) if step.accepted is not None] for row in rows}
+    verdicts = {id(row): [step.accepted for step in row.steps if step.accepted is not None] for row in rows}
     if not any(verdicts.values()) or (method is None and all(map(all, verdicts.values()))):
         return None
     return stats.proportion(*clustered(rows, lambda row: sum(verdicts[id(row)]), lambda row: len(verdicts[id(row)])))

@@ -81,7 +81,8 @@ class CandidateRecord(_OpenValue):
 
 class StepRecord(CandidateRecord):
     """What is known of a step, or of a refused draft. candidates: where they are recorded. degraded: why the base
-    decided alone. thought: of the text's characters, those up to the last one that is thinking."""
+    decided alone. thought: of the text's characters, those up to the last one that is thinking. accepted_by: "human"
+    where a person let a refused draft pass."""
 
     source: str
     ess: Number | None = None
@@ -92,6 +93,7 @@ class StepRecord(CandidateRecord):
     rejected: StepRecord | None = None
     degraded: str | None = None
     thought: Count | None = None
+    accepted_by: str | None = None
     n_tokens: Count | None = None  # the last, as rows have been written
 
 

@@ -23,6 +23,7 @@ LABELS = {
     "fallback": ("↻ base", "bold yellow"),
     "refused": ("✗ draft", "red"),
     "degraded": ("! base", "bold yellow"),
+    "human": ("✎ human", "bold magenta"),
     "initial": ("· given", "dim"),
     "given": ("· close", "dim"),
 }
@@ -40,6 +41,7 @@ def step(record: Plain, index: int, config: GSIConfig, sample: int | None = None
     refused = record.get("rejected")
     kind = "fallback" if refused else record["source"]
     kind = "degraded" if record.get("degraded") else kind
+    kind = "human" if "human" in (record["source"], record.get("accepted_by")) else kind
     rows = Table.grid(padding=(0, 1))
     rows.add_column(justify="right", width=3 if sample is None else 6, style="dim")
     rows.add_column(width=7)

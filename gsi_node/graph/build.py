@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from langgraph.graph import END, START
-from langgraph.types import Checkpointer
+from langgraph.types import All, Checkpointer
 
+from gsi_node.errors import ConfigError, shown
 from gsi_node.graph.compiled import CompiledWholeRun, WholeRunGraph
 from gsi_node.graph.context import GSIContext
+from gsi_node.graph.edits import is_edited
 from gsi_node.graph.nodes import GSINodes, StageNode
 from gsi_node.graph.state import GSIInput, GSIOutput, GSIState, extended_schema
 from gsi_node.graph.verdicts import read_verdict
@@ -18,6 +20,7 @@ from gsi_node.step.check import check_models
 from gsi_node.step.config import DEFAULT, GSIConfig
 from gsi_node.step.context import Models
 from gsi_node.step.judging import Continue, NoDraft, Refuse
+from gsi_node.types import Plain
 
 
 def create_gsi(
@@ -51,11 +54,14 @@ def create_gsi(
         output_schema=extended_schema(GSIOutput, state_schema),
     )
     judges = (["reward"] if rule.uses_reward else []) + (["score_base"] if rule.uses_ratio else [])
-    bodies = ["begin", "draft", *judges, "tilt_and_accept", *(["fallback"] if rule.fallback else []), "finish"]
-    for body in bodies:
-        graph.add_node(body, StageNode(body, getattr(nodes, body)))
+    fallback = ["fallback"] if rule.fallback else []
+    graph.add_node("begin", StageNode("begin", nodes.begin, _no_fork))
+    for body in ["draft", *judges, "tilt_and_accept", *fallback, "by_hand"]:
+        graph.add_node(body, StageNode(body, getattr(nodes, body), nodes.forked))
+    graph.add_node("finish", StageNode("finish", nodes.finish, _no_fork))
     graph.add_edge(START, "begin")
-    graph.add_conditional_edges("begin", _go_on, ["draft", "finish"])
+    for before in ["begin", *fallback, "by_hand"]:
+        graph.add_conditional_edges(before, _go_on, ["draft", "by_hand", "finish"])
     following = judges or ["tilt_and_accept"]
     for judge in judges:
         graph.add_edge(judge, "tilt_and_accept")
@@ -64,10 +70,8 @@ def create_gsi(
     else:
         for node in following:
             graph.add_edge("draft", node)
-    further = [*(["fallback"] if rule.fallback else []), *(judges if rule.scans else []), "draft", "finish"]
+    further = [*fallback, *(judges if rule.scans else []), "draft", "by_hand", "finish"]
     graph.add_conditional_edges("tilt_and_accept", _decided(judges), further)
-    if rule.fallback:
-        graph.add_conditional_edges("fallback", _go_on, ["draft", "finish"])
     graph.add_edge("finish", END)
     return graph
 
@@ -82,8 +86,13 @@ def compile_gsi(
     state_schema: type | None = None,
     context_schema: type | None = None,
     checkpointer: Checkpointer = None,
+    interrupt_before: All | Sequence[str] | None = None,
 ) -> CompiledWholeRun:
-    """create_gsi(...), compiled. checkpointer: a saver for a graph of its own; None (inherit) inside a parent graph."""
+    """create_gsi(...), compiled. checkpointer: a saver for a graph of its own; None (inherit) inside a parent graph.
+
+    interrupt_before: inner nodes before which a run stops until it is invoked with None, such as ["fallback"]: there a
+    person looks, and may write the step (docs/people.md). Raises ConfigError for a node that the method does not have.
+    """
     graph = create_gsi(
         draft=draft,
         base=base,
@@ -93,10 +102,28 @@ def compile_gsi(
         state_schema=state_schema,
         context_schema=context_schema,
     )
-    return graph.compile(checkpointer=checkpointer, name=name)
+    _check_nodes(interrupt_before, graph)
+    return graph.compile(checkpointer=checkpointer, interrupt_before=interrupt_before, name=name)
+
+
+def _check_nodes(named: object, graph: WholeRunGraph) -> None:
+    if named is None or named == "*":
+        return
+    unknown = [named] if isinstance(named, str) or not isinstance(named, Sequence) else set(named) - graph.nodes.keys()
+    for node in unknown:
+        raise ConfigError(
+            f"interrupt_before: want '*' or a list of the nodes of method {graph.config.method}, "
+            f"{', '.join(graph.nodes)}; got {shown(node)}"
+        )
+
+
+def _no_fork(state: Mapping[str, Any]) -> Plain:
+    return {}
 
 
 def _go_on(state: Mapping[str, Any]) -> str:
+    if is_edited(state):
+        return "by_hand"
     return "finish" if state["stop_reason"] else "draft"
 
 
@@ -109,7 +136,7 @@ def _decided(judges: list[str]) -> Callable[[Mapping[str, Any]], str | list[str]
     """After a verdict: the next chunk of a scan, the fallback, or the next step."""
 
     def following(state: Mapping[str, Any]) -> str | list[str]:
-        verdict = read_verdict(state)
+        verdict = None if is_edited(state) else read_verdict(state)
         if isinstance(verdict, Continue):
             return judges
         return "fallback" if isinstance(verdict, Refuse) else _go_on(state)

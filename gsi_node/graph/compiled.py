@@ -15,6 +15,7 @@ from gsi_node.cancel import iterate_interruptible, run_interruptible
 from gsi_node.errors import ConfigError, ResumeMismatch, shown
 from gsi_node.graph.context import given_context
 from gsi_node.graph.inputs import read_input
+from gsi_node.graph.rewinds import Past, acheck_rewind, check_rewind, left_behind
 from gsi_node.graph.state import add_given_messages
 from gsi_node.step.config import DEFAULT, GSIConfig
 from gsi_node.step.problem import read_problem_id
@@ -50,7 +51,7 @@ class CompiledWholeRun(CompiledStateGraph[Any, Any, Any, Any]):
     A `context` of a graph compiled for GSIContext is read here: ConfigError for what is none. And a result inside of a
     parent's node is compared with what was asked for: LangGraph numbers the calls that one node makes in the order in
     which they come, and a resumed call takes up the run with its number, whatever its input. ResumeMismatch where that
-    is the run of another problem_id.
+    is the run of another problem_id. So is an edit inside of the node that LangGraph would drop (rewinds.py).
     """
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
@@ -75,7 +76,8 @@ class CompiledWholeRun(CompiledStateGraph[Any, Any, Any, Any]):
         try:
             state = {**input, "messages": add_given_messages([], input.get("messages") or [])}
             asked = read_input(state, settings)
-            return _Call(settings, asked, read_problem_id(name, asked), name is not None)
+            past = left_behind(config) if self.checkpointer is None else []
+            return _Call(settings, asked, read_problem_id(name, asked), name is not None, past)
         except ConfigError:  # the first node says what is wrong with it
             return None
 
@@ -89,17 +91,20 @@ def _unlimited(config: RunnableConfig | None) -> RunnableConfig:
 
 
 class _Call(NamedTuple):
-    """What a call asks for, and the problem_id of that. named: the call says it itself."""
+    """What a call asks for, and the problem_id of that. named: the call says it itself. past: what it was to go on
+    from, and does not."""
 
     settings: GSIConfig
     asked: Prefix
     problem_id: str
     named: bool
+    past: list[Past]
 
 
 def _compared(chunks: Generator[Any, None, None], call: _Call) -> Iterator[Any]:
     last: Any = None
     with closing(chunks):
+        check_rewind(call.past)
         for chunk in chunks:
             yield chunk
             last = _values(chunk, last)
@@ -109,6 +114,7 @@ def _compared(chunks: Generator[Any, None, None], call: _Call) -> Iterator[Any]:
 async def _acompared(chunks: AsyncIterator[Any], call: _Call) -> AsyncIterator[Any]:
     last: Any = None
     async with aclosing(cast(AsyncGenerator[Any], chunks)):
+        await acheck_rewind(call.past)
         async for chunk in chunks:
             yield chunk
             last = _values(chunk, last)

@@ -26,8 +26,13 @@ def _overridable() -> dict[str, Any]:
 _Overrides: Any = create_model("_Overrides", __config__=ConfigDict(frozen=True, extra="forbid"), **_overridable())
 
 
-class GSIContext(_Overrides):  # type: ignore[misc]  # its fields are those of the settings
-    """GSIConfig fields overridden for one run through LangGraph's `context`; None leaves the compiled setting."""
+class GSIContext(_Overrides):  # type: ignore[misc]  # its fields are those of the settings, and one
+    """GSIConfig fields overridden for one run through LangGraph's `context`; None leaves the compiled setting.
+
+    fork: a run that goes on at a checkpoint goes on under these instead of those it was begun with.
+    """
+
+    fork: bool | None = Field(None, description="go on at a checkpoint under these settings instead of its own")
 
 
 def given_context(context: object, schema: type | None) -> object:
@@ -46,14 +51,20 @@ def overrides_in(context: object) -> Plain:
     That is the key `gsi` of a mapping and the attribute `gsi` of any other object; the rest is the parent's own affair,
     whatever its names. Raises ConfigError for what stands under `gsi` and is no GSIContext and no mapping of its keys.
     """
+    own = _own(context)
+    return {name: value for name in _Overrides.model_fields if (value := getattr(own, name, None)) is not None}
+
+
+def forks(context: object) -> bool:
+    """Whether a run's context asks to go on under its settings instead of the checkpoint's."""
+    return bool(getattr(_own(context), "fork", None))
+
+
+def _own(context: object) -> GSIContext | None:
     if isinstance(context, GSIContext):
-        own = context
-    else:
-        found = context.get("gsi") if isinstance(context, Mapping) else getattr(context, "gsi", None)
-        if found is None:
-            return {}
-        own = _read(found, "context: gsi")
-    return {name: value for name in GSIContext.model_fields if (value := getattr(own, name)) is not None}
+        return context
+    found = context.get("gsi") if isinstance(context, Mapping) else getattr(context, "gsi", None)
+    return None if found is None else _read(found, "context: gsi")
 
 
 def overridden(config: GSIConfig, overrides: Plain) -> GSIConfig:

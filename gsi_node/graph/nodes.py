@@ -1,7 +1,8 @@
 """The nodes of the GSI graph: each reads the state, runs one stage, and returns plain values.
 
 draft → (reward ∥ score_base) → tilt_and_accept → [fallback] → draft …, framed by begin and finish. A method that scans
-goes (reward ∥ score_base) → tilt_and_accept once a chunk of its candidates, until one hits.
+goes (reward ∥ score_base) → tilt_and_accept once a chunk of its candidates, until one hits. by_hand reads a step that a
+person has written into a checkpoint.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from langgraph.types import Overwrite
 
 from gsi_node.answer import last_boxed
 from gsi_node.errors import ResumeMismatch
-from gsi_node.graph.context import overridden, overrides_in
+from gsi_node.graph.context import forks, overridden, overrides_in
+from gsi_node.graph.edits import digest, is_edited, refuse_edits, written_step
 from gsi_node.graph.inputs import read_input
 from gsi_node.graph.state import plain_bill
 from gsi_node.graph.verdicts import pack_verdict, read_verdict
 from gsi_node.identity import differing
 from gsi_node.spans import span
 from gsi_node.step import stages
+from gsi_node.step.by_hand import decide_by_hand
 from gsi_node.step.calls import Bill, Stage, arun, run
 from gsi_node.step.check import check_thinking
 from gsi_node.step.config import GSIConfig, completed
@@ -48,29 +51,37 @@ State = Mapping[str, Any]
 
 
 class StageNode(Runnable[Any, Plain]):
-    """One body for sync and async graphs: a stage runs here, or its calls are awaited, in a span; adds to `usage`."""
+    """One body for sync and async graphs: a stage runs here, or its calls are awaited, in a span; adds to `usage`.
 
-    def __init__(self, name: str, body: Callable[[State], Plain | Stage[Plain]]) -> None:
+    forked: what of the state a fork changes, before the body and in what it writes.
+    """
+
+    def __init__(
+        self, name: str, body: Callable[[State], Plain | Stage[Plain]], forked: Callable[[State], Plain]
+    ) -> None:
         self.name = name
         self.body = body
+        self.forked = forked
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Plain:
-        stage = self.body(input)
+        fork = self.forked(input)
+        stage = self.body({**input, **fork})
         if isinstance(stage, dict):
-            return stage
+            return {**stage, **fork}
         with span(f"gsi.{self.name}") as tell:
             update, bill = run(stage)
             tell(_costs(bill))
-        return {**update, "usage": plain_bill(bill)}
+        return {**update, **fork, "usage": plain_bill(bill)}
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Plain:
-        stage = self.body(input)
+        fork = self.forked(input)
+        stage = self.body({**input, **fork})
         if isinstance(stage, dict):
-            return stage
+            return {**stage, **fork}
         with span(f"gsi.{self.name}") as tell:
             update, bill = await arun(stage)
             tell(_costs(bill))
-        return {**update, "usage": plain_bill(bill)}
+        return {**update, **fork, "usage": plain_bill(bill)}
 
 
 class GSINodes:
@@ -93,11 +104,14 @@ class GSINodes:
             state.get("initial_steps"), self.models.language_models(), config.law().ends
         )
         given, reason = standing(self.models, config, steps, finished)
+        steps = [*steps, *given]
+        fork = [{"step": len(steps), "overrides": overrides}] if overrides and forks(get_runtime().context) else []
         return {
             **CLEARED,
             **dict.fromkeys(("response", "answer", "acceptance_rate", "degraded")),
-            "gsi_run": {**pack_asked(asked, problem_id), "overrides": overrides, **self.identity},
-            "steps": Overwrite([*steps, *given]),
+            "gsi_run": {**pack_asked(asked, problem_id), "overrides": overrides, "forks": fork, **self.identity},
+            "gsi_digest": digest(steps),
+            "steps": Overwrite(steps),
             "usage": Overwrite({role: asdict(Usage()) for role in sorted(config.rule.models)}),
             "stop_reason": reason,
         }
@@ -142,9 +156,22 @@ class GSINodes:
         before = {"degraded": verdict.why} if isinstance(verdict, NoDraft) else {"rejected": state["gsi_refused"]}
         return self._commit(state, context, (yield from fall_back(context, before)))
 
+    def by_hand(self, state: State) -> Stage[Plain]:
+        """The step that a person wrote, read as the next one of the run."""
+        written, verdict = written_step(state), read_verdict(state)
+        state = {**state, "steps": state["steps"][:-1]}
+        before = {"rejected": state["gsi_refused"]} if isinstance(verdict, Refuse) else {}
+        before = {"degraded": verdict.why} if isinstance(verdict, NoDraft) else before
+        context = self._context(state)
+        update = self._commit(state, context, (yield from decide_by_hand(context, written, before)))
+        return {**update, "steps": Overwrite([*state["steps"], *update["steps"]])}
+
     def finish(self, state: State) -> Plain:
         """The result, from the committed steps."""
         records = state["steps"]
+        refuse_edits(state)
+        if self.forked(state):
+            raise ResumeMismatch("context: fork: the run is over, and no step is left to decide; fork at one before it")
         whole, degraded = response(records), lost_draft(records)
         answer = last_boxed(answering(records))
         about = {
@@ -165,19 +192,36 @@ class GSINodes:
     def _commit(self, state: State, context: StepContext, decision: Decision) -> Plain:
         """Append a decided step and what is given behind it, in one update; tell the stream; see whether the run is
         over."""
-        done = state["steps"]
-        given, reason = standing(self.models, context.config, [*done, decision.record], decision.step.finished)
-        new = [decision.record, *given]
+        done, record = state["steps"], decision.record
+        for fork in state["gsi_run"].get("forks", ()):
+            if fork["step"] == len(done):
+                record = {**record, "fork": {**record.get("fork", {}), **fork["overrides"]}}
+        given, reason = standing(self.models, context.config, [*done, record], decision.step.finished)
+        new = [record, *given]
         for index, record in enumerate(new, len(done)):
             get_runtime().stream_writer({"gsi_step": {"problem_id": context.problem_id, "index": index, **record}})
         verdict = pack_verdict(decision.verdict)
-        return {**CLEARED, "gsi_verdict": verdict, "steps": new, "stop_reason": reason}
+        changed = {"gsi_verdict": verdict, "gsi_digest": digest([*done, *new])}
+        return {**CLEARED, **changed, "steps": new, "stop_reason": reason}
+
+    def forked(self, state: State) -> Plain:
+        """The run under what its context asks for instead, from the step being decided on; nothing where none does."""
+        context, run = get_runtime().context, state["gsi_run"]
+        overrides = overrides_in(context)
+        changed = {**run["overrides"], **overrides}
+        if not forks(context) or changed == run["overrides"]:
+            return {}
+        fork = {"step": len(state["steps"]) - is_edited(state), "overrides": overrides}
+        return {"gsi_run": {**run, "overrides": changed, "forks": [*run.get("forks", ()), fork]}}
 
     def _context(self, state: State) -> StepContext:
         """The run as the checkpoint has it, refused where the law, the compiled settings or models are others."""
+        refuse_edits(state)
         asked = unpack_asked(state["gsi_run"])
         run = {**state["gsi_run"], "config": completed(state["gsi_run"]["config"], self.config)}
-        here = {**self.identity, "overrides": overrides_in(get_runtime().context) or run["overrides"]}
+        overrides = overrides_in(get_runtime().context) or run["overrides"]
+        overrides = {**run["overrides"], **overrides} if forks(get_runtime().context) else overrides
+        here = {**self.identity, "overrides": overrides}
         if any(run[part] != here[part] for part in here):
             raise ResumeMismatch(f"this run was begun under other settings: {_differences(run, here)}")
         config = overridden(self.config, run["overrides"])

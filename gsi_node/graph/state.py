@@ -16,8 +16,11 @@ from gsi_node.step.calls import Bill
 from gsi_node.types import Plain
 
 
-def append_steps(steps: list[Plain], writes: Sequence[list[Plain]]) -> list[Plain]:
-    """Reducer of `steps`: each write is a list of new records."""
+def append_steps(steps: list[Plain], writes: Sequence[Any]) -> list[Plain]:
+    """Reducer of `steps`: each write is a list of new records. Raises ConfigError for another, which a person wrote."""
+    for write in writes:
+        if not isinstance(write, list) or not all(isinstance(record, dict) for record in write):
+            raise ConfigError(f"steps: want a list of one step, such as [{{'text': '…'}}], got {shown(write)}")
     return [*steps, *(record for write in writes for record in write)]
 
 
@@ -33,6 +36,11 @@ def add_usage(left: Plain, right: Plain) -> Plain:
 def plain_bill(bill: Bill) -> Plain:
     """A driver's bill as a value for the state."""
     return {role: asdict(usage) for role, usage in bill.items()}
+
+
+def latest(left: Plain, right: Plain) -> Plain:
+    """Reducer of `gsi_run`."""
+    return right
 
 
 def add_given_messages(left: Messages, right: Messages) -> Messages:
@@ -77,14 +85,16 @@ class GSIState(GSIInput, GSIOutput, total=False):
     gsi_run: what is asked, the version of the sampling law, the settings and the models' fingerprints. gsi_batch,
     gsi_rewards, gsi_scores: the candidates of the current step, and what is known of the first of them. gsi_verdict:
     what became of them, on which the graph routes. gsi_refused: the record of a refused batch while the fallback runs.
+    gsi_digest: of the steps as the nodes wrote them, by which one that a person wrote is told.
     """
 
-    gsi_run: Plain | None
+    gsi_run: Annotated[Plain, BinaryOperatorAggregate(dict, latest)]  # nodes side by side may write the same fork
     gsi_batch: list[Plain] | None
     gsi_rewards: list[float] | None
     gsi_scores: list[list[float]] | None
     gsi_verdict: Plain | None
     gsi_refused: Plain | None
+    gsi_digest: str
 
 
 def extended_schema(base: type, extra: type | None) -> type:

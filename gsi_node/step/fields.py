@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 AtLeastOne = Annotated[int, Field(ge=1)]
@@ -25,6 +26,10 @@ class About:
     symbol: str = ""
     option: bool = False
     override: bool = True
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, object]:
+        """The line of help is what LangGraph's tools show of a field."""
+        return {**handler(schema), "description": self.help}
 
 
 class Settings(BaseModel):

@@ -78,9 +78,7 @@ def read_problem_id(given: object, asked: Prefix) -> str:
 def read_initial_steps(given: object, models: Sequence[StepModel], ends: Ends) -> tuple[list[Plain], bool]:
     """The records of the input's initial steps, and whether the last of them ends the response.
 
-    A step has `text`, which is given the first of the ends where it has none; or `text` and `token_ids`, as in the
-    records of an earlier run, and then the ids must say the text: by a model's `step_of`, or, of models that have none,
-    by being what `encode` makes of it. Raises ConfigError, or VocabularyMismatch for ids without a token.
+    Each is read by read_step. Raises ConfigError, or VocabularyMismatch for ids without a token.
     """
     if given is None:
         return [], False
@@ -93,20 +91,31 @@ def read_initial_steps(given: object, models: Sequence[StepModel], ends: Ends) -
             raise ConfigError(
                 f"{where}: the step before it ends the response (EOS); leave out what follows, or its EOS"
             )
-        if not isinstance(step, Mapping) or not isinstance(step.get("text"), str) or not step["text"].strip():
-            raise ConfigError(f"{where}: want a dict with a non-empty 'text', got {shown(step)}")
-        text, ids = whole_text(step["text"], where), step.get("token_ids")
-        if ids is None:
-            text = ended(text, ends)
-            ids = models[0].encode(text)
-        else:
-            finished = _checked(text, ids, before, models, where)
-        one = Step(text, tuple(ids), 0.0, finished)
-        if isinstance(models[0], DecodingModel) and thinking_of(models[0]) is not None:
-            one = replace(one, thought=models[0].step_of(before, one.token_ids, 0.0).thought)
+        one = read_step(step, before, models, ends, where)
         records.append(unmeasured_record(one, "initial"))
-        before = before.extended(one)
+        before, finished = before.extended(one), one.finished
     return records, finished
+
+
+def read_step(step: object, before: Prefix, models: Sequence[StepModel], ends: Ends, where: str) -> Step:
+    """A step that is given, not sampled, after those of `before`.
+
+    It has `text`, which is given the first of the ends where it has none; or `text` and `token_ids`, as in the records
+    of an earlier run, and then the ids must say the text: by a model's `step_of`, or, of models that have none, by
+    being what `encode` makes of it. Raises ConfigError, or VocabularyMismatch for ids without a token.
+    """
+    if not isinstance(step, Mapping) or not isinstance(step.get("text"), str) or not step["text"].strip():
+        raise ConfigError(f"{where}: want a dict with a non-empty 'text', got {shown(step)}")
+    text, ids, finished = whole_text(step["text"], where), step.get("token_ids"), False
+    if ids is None:
+        text = ended(text, ends)
+        ids = models[0].encode(text)
+    else:
+        finished = _checked(text, ids, before, models, where)
+    one = Step(text, tuple(ids), 0.0, finished)
+    if isinstance(models[0], DecodingModel) and thinking_of(models[0]) is not None:
+        one = replace(one, thought=models[0].step_of(before, one.token_ids, 0.0).thought)
+    return one
 
 
 def _checked(text: str, ids: object, before: Prefix, models: Sequence[StepModel], where: str) -> bool:

@@ -59,23 +59,30 @@ def next_context(
 
 
 def unmeasured_record(step: Step, source: str) -> Plain:
-    """The record of a step that no method decided. source: "initial", with the input; "given", closing thinking."""
+    """The record of a step that no method decided. source: "initial", with the input; "given", closing thinking;
+    "human", written in the method's place."""
     about = {"text": step.text, "token_ids": list(step.token_ids), "source": source}
     return {**dict.fromkeys(FIELDS), **about, **_thought(step)}
 
 
 def lost_draft(records: Sequence[Plain]) -> str | None:
     """Why the base decided the last step alone, its draft being out of reach: so it stays to the end of the run."""
-    last = decided(records)[-1:]
+    last = _counted(records)[-1:]
     return last[0].get("degraded") if last else None
 
 
 def decided(records: Sequence[Plain]) -> list[Plain]:
-    """Those of the steps that the method decided."""
-    return [record for record in records if record["source"] not in UNMEASURED]
+    """Those of the steps that the method decided: neither given, nor written or accepted by a person."""
+    return [r for r in records if r["source"] not in UNMEASURED and r.get("accepted_by") is None]
 
 
-UNMEASURED = ("initial", "given")
+def _counted(records: Sequence[Plain]) -> list[Plain]:
+    """Those of the steps that count against max_steps: all that were decided, by whomever."""
+    return [record for record in records if record["source"] not in GIVEN]
+
+
+GIVEN = ("initial", "given")
+UNMEASURED = (*GIVEN, "human")
 FIELDS = (
     "text",
     "token_ids",
@@ -150,7 +157,7 @@ def stop_reason(records: Sequence[Plain], finished: bool, config: GSIConfig) -> 
         return "answer"
     if _tokens(records) >= config.max_tokens:
         return "max_tokens"
-    if len(decided(records)) >= config.max_steps:
+    if len(_counted(records)) >= config.max_steps:
         return "max_steps"
     return None
 
@@ -187,6 +194,6 @@ def answering(records: Sequence[Plain]) -> str:
 
 
 def acceptance_rate(records: Sequence[Plain]) -> float | None:
-    """Accepted steps over decided steps; None where none was decided."""
-    accepted = [record["accepted"] for record in decided(records)]
+    """Accepted steps over those on which the method gave a verdict, whoever wrote them; None where it gave none."""
+    accepted = [record["accepted"] for record in records if record["accepted"] is not None]
     return sum(accepted) / len(accepted) if accepted else None

@@ -14,13 +14,22 @@ from gsi_node.step.records import unmeasured_record
 from gsi_node.types import Step
 
 
-@pytest.mark.parametrize(("source", "label"), [("initial", "· given"), ("given", "· close")])
+@pytest.mark.parametrize(("source", "label"), [("initial", "· given"), ("given", "· close"), ("human", "✎ human")])
 def test_a_step_that_no_method_decided_says_so(source: str, label: str) -> None:
     record = unmeasured_record(Step("</think>\n\n", (1, 2), 0.0, False), source)
     console = Console(width=80, color_system=None)
     with console.capture() as told:
         console.print(step(record, 2, GSIConfig()))
     assert label in told.get() and "✓" not in told.get()
+
+
+def test_a_draft_that_a_person_let_pass_is_theirs() -> None:
+    numbers = {"reward": 0.4, "tilted_reward": 0.3, "accepted": False, "accepted_by": "human"}
+    record = {**unmeasured_record(Step("so\n\n", (1, 2), 0.0, False), "draft"), **numbers}
+    console = Console(width=80, color_system=None)
+    with console.capture() as told:
+        console.print(step(record, 2, GSIConfig()))
+    assert "✎ human" in told.get() and "✓" not in told.get() and "r 0.400" in told.get()
 
 
 def test_the_page_has_a_kind_of_its_own_for_thinking_closed_by_force() -> None:

@@ -62,12 +62,13 @@
 
   function step(parent, record, index) {
     const fell = record.src === "base" && record.x;
-    const own = record.src === "initial" || record.src === "given"; // no method decided these
-    const kind = own ? record.src : fell ? "fallback" : "kept";
+    const own = record.src === "initial" || record.src === "given" || record.src === "human"; // no method decided these
+    const kind = record.by === "human" ? "human" : own ? record.src : fell ? "fallback" : "kept";
     const box = add(parent, "div", null, `step ${kind}`);
     const label = {
       initial: "given",
       given: "closes thinking",
+      human: record.by ? "✎ draft, accepted by a person" : "✎ written by a person",
       fallback: "↻ fallback to base",
       kept: `✓ ${record.src || "?"}`,
     }[kind];

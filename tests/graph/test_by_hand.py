@@ -1,0 +1,316 @@
+"""A person stops a run, writes a step or lets the refused draft pass, takes it back, forks it: at the root and mounted.
+
+The oracle is a run to which the same steps were given (`initial_steps`): it draws from the same streams from there on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, StateGraph
+from langgraph.types import Overwrite
+from typing_extensions import TypedDict
+
+from gsi_node import compile_gsi
+from gsi_node.errors import ConfigError, ResumeMismatch
+from gsi_node.step.records import acceptance_rate, decided
+from tests.graph.test_persistence import Crash, crash_once
+from tests.graph.world import compiled, config, models, thread
+
+PROBLEM = {"problem": "p"}
+WHOLE = compiled().invoke(PROBLEM)
+AT = next(i for i, step in enumerate(WHOLE["steps"]) if step["source"] == "base")
+"""Where the run falls back for the first time."""
+NUMBERS = ("reward", "ess", "log_mean_weight", "n_candidates")
+EVERYWHERE = pytest.mark.parametrize("mounted", ["root", None, True])
+HONOURED = pytest.mark.parametrize("mounted", ["root", True])
+
+
+class Parent(TypedDict, total=False):
+    problem: str
+    steps: list[Any]
+    response: str
+    answer: str
+    stop_reason: str
+    acceptance_rate: float
+
+
+class Place:
+    """The node at the root, or in a parent's node, over a saver; its stops, edits and past are reached alike."""
+
+    def __init__(self, mounted: Any, parts: Any = None, stop: Sequence[str] = ("fallback",), **fields: Any) -> None:
+        self.root = mounted == "root"
+        saver = InMemorySaver() if self.root else mounted
+        given: Any = {**(parts or models()), "config": config(**fields), "interrupt_before": list(stop)}
+        self.graph: Any = compile_gsi(**given, checkpointer=saver)
+        if not self.root:
+            parent: Any = StateGraph(Parent)
+            parent.add_node("solve", self.graph)
+            parent.add_edge(START, "solve")
+            self.graph = parent.compile(checkpointer=InMemorySaver())
+
+    def begin(self) -> Place:
+        self.graph.invoke(PROBLEM, thread())
+        return self
+
+    @property
+    def stop(self) -> Any:
+        state = self.graph.get_state(thread(), subgraphs=True)
+        return state if self.root or not state.next else state.tasks[0].state
+
+    def past(self, node: str, count: int) -> Any:
+        """The checkpoint at which `node` comes next and `count` steps stand."""
+        here = self.stop.config["configurable"]
+        space = {"configurable": {"thread_id": "1", "checkpoint_ns": here["checkpoint_ns"]}}
+        history = list(self.graph.get_state_history(space))
+        (found,) = [s for s in history if node in s.next and len(s.values["steps"]) == count and "gsi_run" in s.values]
+        return found.config
+
+    def write(self, step: Any, config: Any = None, node: str = "by_hand") -> Any:
+        return self.graph.update_state(config or self.stop.config, {"steps": [step]}, as_node=node)
+
+    def end(self, config: Any = None, **context: Any) -> Any:
+        """The result, by going on from a config and then wherever it stops."""
+        own = (context if self.root else {"gsi": context}) if context else None
+        out = self.graph.invoke(None, config or thread(), context=own)
+        while self.graph.get_state(thread()).next:
+            out = self.graph.invoke(None, thread())
+        return out
+
+
+def given(steps: Sequence[Any], context: Any = None, **fields: Any) -> list[Any]:
+    """The steps that follow where these are given."""
+    cut = [{"text": step["text"], "token_ids": step["token_ids"]} for step in steps]
+    out = compiled(**fields).invoke({**PROBLEM, "initial_steps": cut}, context=context)
+    return list(out["steps"][len(steps) :])
+
+
+@EVERYWHERE
+def test_no_edit_equals_never_stopped(mounted: Any) -> None:
+    place = Place(mounted).begin()
+    assert place.stop.next == ("fallback",) and len(place.stop.values["steps"]) == AT
+    assert place.stop.values["gsi_refused"] == WHOLE["steps"][AT]["rejected"]
+    out = place.end()
+    for key in Parent.__annotations__.keys() - {"problem"}:
+        assert out[key] == WHOLE[key]
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("node", ["by_hand", "fallback", "tilt_and_accept"])
+def test_what_the_fallback_would_have_written_written_by_hand(mounted: Any, node: str) -> None:
+    fallen = WHOLE["steps"][AT]
+    place = Place(mounted).begin()
+    place.write({"text": fallen["text"].rstrip()}, node=node)
+    out = place.end()
+    mine = {**fallen, **dict.fromkeys(NUMBERS), "source": "human"}
+    assert out["steps"] == [*WHOLE["steps"][:AT], mine, *WHOLE["steps"][AT + 1 :]]
+    assert mine["log_prob_base"] == pytest.approx(math.log(0.8)) and mine["accepted"] is False
+    for key in ("response", "answer", "stop_reason", "acceptance_rate"):
+        assert out[key] == WHOLE[key]
+    assert len(decided(out["steps"])) == len(decided(WHOLE["steps"])) - 1
+
+
+def test_the_state_is_that_of_a_run_whose_fallback_wrote_it() -> None:
+    place, other = Place("root").begin(), Place("root").begin()
+    place.write({"text": WHOLE["steps"][AT]["text"]})
+    place.graph.invoke(None, thread(), interrupt_before=["draft"])
+    place.graph.invoke(None, thread())
+    other.graph.invoke(None, thread(), interrupt_before=["draft"])
+    other.graph.invoke(None, thread())
+    one, two = place.stop, other.stop
+    assert one.next == two.next
+    left_out = ("usage", "steps", "messages")
+    assert {k: v for k, v in one.values.items() if k not in left_out} == {
+        k: v for k, v in two.values.items() if k not in left_out
+    }
+    assert one.values["steps"][AT + 1 :] == two.values["steps"][AT + 1 :]
+
+
+@EVERYWHERE
+def test_a_step_of_ones_own(mounted: Any) -> None:
+    place = Place(mounted).begin()
+    place.write({"text": "good mine"})
+    steps = place.end()["steps"]
+    assert (steps[AT]["text"], steps[AT]["source"]) == ("good mine\n\n", "human")
+    assert steps[AT]["log_prob_base"] == -math.inf  # the base's table does not have it
+    assert steps[AT + 1 :] == given(steps[: AT + 1])
+
+
+@EVERYWHERE
+async def test_the_refused_draft_passes(mounted: Any) -> None:
+    for edit in ({"source": "draft"}, WHOLE["steps"][AT]["rejected"]):
+        place = Place(mounted).begin()
+        place.write(edit)
+        out = await place.graph.ainvoke(None, thread())
+        while place.stop.next:
+            out = await place.graph.ainvoke(None, thread())
+        steps = out["steps"]
+        assert steps[AT] == {**WHOLE["steps"][AT]["rejected"], "accepted_by": "human"}
+        assert (steps[AT]["source"], steps[AT]["accepted"]) == ("draft", False)
+        assert steps[AT + 1 :] == given(steps[: AT + 1])
+        assert steps[AT] not in decided(steps)
+        assert acceptance_rate(steps) == sum(step["accepted"] for step in steps) / len(steps)
+
+
+@HONOURED
+def test_an_edit_of_the_past_is_honoured(mounted: Any) -> None:
+    place = Place(mounted).begin()
+    for node in ("draft", "tilt_and_accept"):
+        steps = place.end(place.write({"text": "good mine"}, place.past(node, 1)))["steps"]
+        assert steps[:1] == WHOLE["steps"][:1] and steps[1]["text"] == "good mine\n\n"
+        assert (steps[1]["source"], steps[1]["accepted"], steps[1].get("rejected")) == ("human", None, None)
+        assert steps[2:] == given(steps[:2])
+        place = Place(mounted).begin()
+
+
+async def test_mounted_with_none_an_edit_of_the_past_is_refused() -> None:
+    place = Place(None).begin()
+    past = place.past("draft", 1)
+    assert place.end(past)["steps"] == WHOLE["steps"]  # a plain rewind runs the node again
+    place = Place(None).begin()
+    edited = place.write({"text": "good mine"}, place.past("draft", 1))
+    with pytest.raises(ResumeMismatch, match="an edit at a past checkpoint inside .* would be lost"):
+        place.graph.invoke(None, edited)
+    with pytest.raises(ResumeMismatch, match="an edit at a past checkpoint inside .* would be lost"):
+        await place.graph.ainvoke(None, edited)
+
+
+@HONOURED
+@pytest.mark.parametrize("fork", [{"seed": 9}, {"threshold": -9.0}, {"beta": 1.0, "n": 2}])
+def test_a_fork_goes_on_under_its_settings_and_is_recorded(mounted: Any, fork: Any) -> None:
+    place = Place(mounted).begin()
+    past = place.past("draft", 1)
+    if place.root:
+        with pytest.raises(ResumeMismatch, match="overrides"):
+            place.graph.invoke(None, past, context=fork)
+    steps = place.end(past, fork=True, **fork)["steps"]
+    assert steps[:1] == WHOLE["steps"][:1] and steps[1]["fork"] == fork
+    want = given(steps[:1], fork)
+    assert steps[1:] == [{**want[0], "fork": fork}, *want[1:]]
+    assert not any("fork" in step for step in steps[2:])
+
+
+@pytest.mark.parametrize("node", ["reward", "tilt_and_accept"])
+def test_a_fork_within_a_step_judges_the_same_candidates(node: str) -> None:
+    place = Place("root", record="candidates")
+    out = place.begin().end()
+    forked = place.end(place.past(node, AT), fork=True, threshold=-9.0)["steps"]
+    assert forked[AT]["accepted"] and forked[AT]["fork"] == {"threshold": -9.0}
+    assert forked[AT]["candidates"] == out["steps"][AT]["rejected"]["candidates"]
+
+
+def test_a_fork_survives_a_crash() -> None:
+    parts = models()
+    place = Place("root", parts)
+    place.begin()
+    past = place.past("draft", 1)
+    parts["base"].score, whole = crash_once(parts["base"].score, 2), parts["base"].score
+    with pytest.raises(Crash):
+        place.graph.invoke(None, past, context={"fork": True, "seed": 9})
+    parts["base"].score = whole
+    steps = place.end()["steps"]
+    assert steps[1]["fork"] == {"seed": 9} and steps[2:] == given(steps[:1], {"seed": 9})[1:]
+
+
+def test_mounted_with_none_the_whole_node_can_fork_and_nothing_inside() -> None:
+    place = Place(None).begin()
+    with pytest.raises(ResumeMismatch, match="a fork at a past checkpoint inside"):
+        place.graph.invoke(None, place.past("draft", 1), context={"gsi": {"fork": True, "seed": 9}})
+    (before,) = [state for state in place.graph.get_state_history(thread()) if state.next == ("solve",)][-1:]
+    steps = place.end(before.config, fork=True, seed=9)["steps"]
+    want = compiled().invoke(PROBLEM, context={"seed": 9})["steps"]
+    assert steps == [{**want[0], "fork": {"seed": 9}}, *want[1:]]
+
+
+def test_a_fork_that_changes_nothing_is_none() -> None:
+    place = Place("root").begin()
+    assert place.end(place.past("draft", 1), fork=True)["steps"] == WHOLE["steps"]
+
+
+def test_a_fork_where_nothing_is_left_to_decide_is_refused() -> None:
+    place = Place("root", stop=["finish"]).begin()
+    with pytest.raises(ResumeMismatch, match="no step is left"):
+        place.graph.invoke(None, thread(), context={"fork": True, "seed": 9})
+
+
+EDITS: list[tuple[Any, str]] = [
+    ({"text": " "}, "want a dict with a non-empty 'text'"),
+    ({}, "want a dict with a non-empty 'text'"),
+    ({"text": "mine\n\n", "token_ids": [109]}, "its token_ids say 'm'"),
+    ({**WHOLE["steps"][0], "source": None, "text": "mine\n\n"}, "its source is None"),
+    ({"text": "mine", "source": "base"}, "its source is 'base'"),
+    ({"text": "mine", "source": "draft"}, "its text is 'mine', that of the refused draft"),
+]
+
+
+@pytest.mark.parametrize(("edit", "named"), EDITS)
+def test_an_edit_that_cannot_be_meant_is_refused(edit: Any, named: str) -> None:
+    place = Place("root").begin()
+    place.write(edit)
+    with pytest.raises(ConfigError, match=named):
+        place.graph.invoke(None, thread())
+
+
+@pytest.mark.parametrize("steps", ["good mine", ["good mine"], {"text": "good mine"}, [[]], 7])
+def test_what_is_no_list_of_steps_is_refused_at_once(steps: Any) -> None:
+    place = Place("root").begin()
+    with pytest.raises(ConfigError, match="steps: want a list of one step"):
+        place.graph.update_state(thread(), {"steps": steps}, as_node="by_hand")
+    assert place.end()["steps"] == WHOLE["steps"]
+
+
+@pytest.mark.parametrize("node", ["by_hand", "draft"])
+@pytest.mark.parametrize(
+    "edit",
+    [
+        [{"text": "one"}, {"text": "two"}],
+        WHOLE["steps"][:AT],
+        Overwrite([]),
+        Overwrite([{**WHOLE["steps"][0], "text": "other"}, *WHOLE["steps"][1:AT]]),
+    ],
+    ids=["two at once", "all again", "none", "changed in place"],
+)
+def test_other_edits_of_the_steps_are_refused(edit: Any, node: str) -> None:
+    place = Place("root").begin()
+    place.graph.update_state(thread(), {"steps": edit}, as_node=node)
+    with pytest.raises(ConfigError, match="steps: edited by hand"):
+        place.graph.invoke(None, thread())
+
+
+def test_a_draft_can_pass_only_where_one_was_refused() -> None:
+    place = Place("root").begin()
+    edited = place.write({"source": "draft"}, place.past("draft", 1))
+    with pytest.raises(ConfigError, match="no draft was refused here"):
+        place.graph.invoke(None, edited)
+
+
+def test_a_method_without_a_base_has_no_log_probability_of_it() -> None:
+    place = Place("root", stop=["reward"], method="sbon-draft").begin()
+    place.write({"text": r"so \boxed{9}"})
+    out = place.end()
+    assert (out["answer"], out["stop_reason"], set(out["usage"])) == ("9", "answer", {"draft", "reward"})
+    assert out["steps"][0]["log_prob_base"] is None and out["acceptance_rate"] is None
+
+
+def test_steps_by_hand_count_against_max_steps() -> None:
+    place = Place("root", max_steps=AT + 1).begin()
+    place.write({"text": "good mine"})
+    out = place.end()
+    assert (out["stop_reason"], len(out["steps"])) == ("max_steps", AT + 1)
+
+
+def test_stops_are_named_nodes_of_the_method() -> None:
+    for wrong in (["fallback"], "fallback", 7, ["draft", "fallbak"]):
+        with pytest.raises(ConfigError, match="interrupt_before: want .* nodes of method draft, begin, draft,"):
+            compile_gsi(**models(), config=config(method="draft"), interrupt_before=wrong)  # type: ignore[arg-type]
+    assert compile_gsi(**models(), interrupt_before="*").interrupt_before_nodes == "*"
+
+
+def test_a_checkpoint_of_before_goes_on_as_it_did() -> None:
+    place = Place("root").begin()
+    place.graph.update_state(thread(), {"gsi_digest": None}, as_node="tilt_and_accept")
+    assert place.end()["steps"] == WHOLE["steps"]
