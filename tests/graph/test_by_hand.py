@@ -226,6 +226,14 @@ def test_mounted_with_none_the_whole_node_can_fork_and_nothing_inside() -> None:
     assert steps == [{**want[0], "fork": {"seed": 9}}, *want[1:]]
 
 
+def test_a_fork_keeps_the_overrides_that_it_does_not_name() -> None:
+    place = Place("root")
+    place.graph.invoke(PROBLEM, thread(), context={"n": 2})
+    steps = place.end(place.past("draft", 0), fork=True, seed=9)["steps"]
+    want = compiled().invoke(PROBLEM, context={"n": 2, "seed": 9})["steps"]
+    assert steps == [{**want[0], "fork": {"seed": 9}}, *want[1:]]
+
+
 def test_a_fork_that_changes_nothing_is_none() -> None:
     place = Place("root").begin()
     assert place.end(place.past("draft", 1), fork=True)["steps"] == WHOLE["steps"]
