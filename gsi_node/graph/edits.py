@@ -29,6 +29,11 @@ def written_step(state: Mapping[str, Any]) -> Plain:
             "steps: edited by hand in another way than by one step behind the last; write one, as [{'text': '…'}], and "
             "to change an earlier one write it at the checkpoint before it"
         )
+    if state["stop_reason"]:
+        raise ConfigError(
+            f"steps: written by hand behind the end of the response ({state['stop_reason']}); write it at a checkpoint "
+            "before its last step"
+        )
     return dict(last)
 
 

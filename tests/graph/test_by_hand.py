@@ -289,6 +289,14 @@ def test_other_edits_of_the_steps_are_refused(edit: Any, node: str) -> None:
         place.graph.invoke(None, thread())
 
 
+def test_nothing_is_written_behind_the_end() -> None:
+    for stop in (["finish"], []):
+        place = Place("root", stop=stop).begin()
+        place.write({"text": "good mine"}, thread())
+        with pytest.raises(ConfigError, match=r"behind the end of the response \(eos\)"):
+            place.graph.invoke(None, thread())
+
+
 def test_a_draft_can_pass_only_where_one_was_refused() -> None:
     place = Place("root").begin()
     edited = place.write({"source": "draft"}, place.past("draft", 1))
