@@ -203,12 +203,13 @@ def test_a_fork_within_a_step_judges_the_same_candidates(node: str) -> None:
     assert forked[AT]["candidates"] == out["steps"][AT]["rejected"]["candidates"]
 
 
-def test_a_fork_survives_a_crash() -> None:
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_fork_survives_a_crash(at: int) -> None:
     parts = models()
     place = Place("root", parts)
     place.begin()
     past = place.past("draft", 1)
-    parts["base"].score, whole = crash_once(parts["base"].score, 2), parts["base"].score
+    parts["base"].score, whole = crash_once(parts["base"].score, at), parts["base"].score
     with pytest.raises(Crash):
         place.graph.invoke(None, past, context={"fork": True, "seed": 9})
     parts["base"].score = whole
