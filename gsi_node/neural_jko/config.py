@@ -12,7 +12,7 @@ from gsi_node.neural_jko.flow import MOST_STEPS, OdeSolver
 from gsi_node.neural_jko.velocity import Activation, VelocityShape
 
 FEW, WIDEST, MANY = 1000, 100_000, 100_000_000  # beyond these a number is a slip
-WIDE = 512  # units beyond which a step costs more than a wider network brings on a CPU
+WIDE = 512  # units beyond which a step costs more than a wider network brings on a CPU: an estimate
 
 
 class LayerStage(NamedTuple):

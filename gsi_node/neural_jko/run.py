@@ -212,7 +212,7 @@ class Run:
             return train.reject(stack, self.config, stage.layers)
         found = self.ground.pilot
         normal = isinstance(stack.latent, NormalLatent)
-        if found is None or stack.layers or not normal or not self.config.likelihood_steps:
+        if found is None or stack.layers or not (normal and found.fits_points and self.config.likelihood_steps):
             return [train.fit_flow(stack, self.config, self._aim(stack, found), told)]
         return [first_flow(stack, found, self.config, told)]
 
@@ -220,7 +220,7 @@ class Run:
         """Over-dispersed, and tempered from the latent on where a pilot knows how far; g itself without one."""
         if found is None:
             return train.Aim()
-        power = found.points.power_for(self.config.proposal_ess)
+        power = found.points.power_for(self.config.proposal_ess) if found.fits_points else 1.0
         return train.Aim(power) if stack.layers else train.Aim(power, found.first_power, self.config.tempered)
 
     def _costed(self, make: Callable[[], T]) -> tuple[T, Plain]:

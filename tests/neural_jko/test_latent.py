@@ -14,7 +14,7 @@ from gsi_node.neural_jko.latent import GaussianMixture, NormalLatent
 from gsi_node.neural_jko.pilot import pilot
 from gsi_node.neural_jko.run import Run
 from gsi_node.neural_jko.saved import load, save
-from gsi_node.neural_jko.targets import named
+from gsi_node.neural_jko.targets import OwnTarget, named
 
 
 def own_mixture() -> tuple[GaussianMixture, MixtureSameFamily]:
@@ -94,3 +94,31 @@ def test_modes_that_no_flow_need_move_are_drawn_as_they_are(tmp_path: Path) -> N
     assert torch.allclose(stack.log_prob(drawn.x), drawn.log_prob, atol=1e-3)
     save(stack, tmp_path / "copy")
     assert torch.equal(load(tmp_path / "copy", target).log_prob(drawn.x), stack.log_prob(drawn.x))
+
+
+def chain(x: torch.Tensor) -> torch.Tensor:
+    """Log-concave and skewed, its coordinates tied to their neighbours."""
+    return (0.2 * x - x.exp()).sum(1) - 0.1 * (x[:, 1:] - x[:, :-1]).square().sum(1)
+
+
+def test_fewer_effective_points_than_dimensions_leave_the_scale_to_the_mode(tmp_path: Path) -> None:
+    """Then a flow starts by reverse KL to g itself from the mode's Laplace approximation, and improves on it."""
+    target = OwnTarget(chain, 60)
+    config = JKOConfig(width=64, gate=0, steps=60, calibration=2048, first_rejections=0, blocks=0, ode_tolerance=0.1)
+    run = Run(target, config, tmp_path)
+    found = run.ground.pilot
+    assert found is not None and not found.fits_points
+    assert found.points.share * len(found.points) < 60
+    assert isinstance(found.latent, NormalLatent)
+    at = found.frame.centre.requires_grad_()
+    slope = torch.autograd.functional.jacobian(lambda x: chain(x[None])[0], at)
+    assert float(torch.as_tensor(slope).abs().max()) < 0.01
+    hessian = torch.autograd.functional.hessian(lambda x: chain(x[None])[0], at)
+    covariance = found.frame.matrix @ found.frame.matrix.t()
+    assert torch.allclose(-torch.as_tensor(hessian) @ covariance, torch.eye(60).double(), atol=0.01)
+    assert run.grow(0) == 1
+    bound = [
+        float(run.stack(n).sample(2000, torch.Generator().manual_seed(1), log_g=True).log_weights().mean())
+        for n in (0, 1)
+    ]
+    assert bound[1] > bound[0] + 0.5
