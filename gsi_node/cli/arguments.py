@@ -47,6 +47,7 @@ class Arguments(SolverArguments):
     checkpoint: str | None
     thread: str | None
     json: bool
+    anyway: bool
 
 
 def read(options: argparse.Namespace) -> Arguments:
@@ -66,6 +67,7 @@ def read(options: argparse.Namespace) -> Arguments:
         checkpoint=options.checkpoint,
         thread=options.thread,
         json=options.json,
+        anyway=options.anyway,
     )
 
 
@@ -81,6 +83,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="FILE.jsonl",
         help='JSON lines: objects with "problem" (and "id")',
+    )
+    parser.add_argument("--examples", action="store_true", help="print what the shipped models can be asked, and exit")
+    parser.add_argument(
+        "--anyway", action="store_true", help="ask the shipped models what lies outside of their world, too"
     )
     add_models(parser.add_argument_group("models"))
     settings = parser.add_argument_group("settings")

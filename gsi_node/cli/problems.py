@@ -19,10 +19,15 @@ SAMPLE_PROBLEMS = (
 
 @dataclass(frozen=True, slots=True)
 class MathProblem:
-    """A problem and the id that names its random streams."""
+    """A problem and the id that names its random streams.
+
+    asked: as it was typed, where it is read as `text`. refusal: why it is not solved; None: it is.
+    """
 
     text: str
     problem_id: str
+    asked: str | None = None
+    refusal: str | None = None
 
 
 def gather(problems: Sequence[str], files: Sequence[str], stdin: TextIO) -> list[MathProblem]:

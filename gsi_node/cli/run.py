@@ -21,7 +21,7 @@ from gsi_node.cli import output, view
 from gsi_node.cli.loop import Loop
 from gsi_node.cli.problems import MathProblem
 from gsi_node.cli.start import Job
-from gsi_node.errors import ConfigError, GSIError, ResumeMismatch
+from gsi_node.errors import BackendUnavailable, ConfigError, GSIError, ResumeMismatch, StorageError
 from gsi_node.graph.checkpoint_file import (
     check_file,
     checkpoint_errors,
@@ -32,7 +32,7 @@ from gsi_node.graph.checkpoint_file import (
 from gsi_node.graph.solver.math_solver import MathSolver
 from gsi_node.graph.thread_lock import ThreadLocks
 from gsi_node.host.screen import Screen, screen
-from gsi_node.host.shell import DONE, loading
+from gsi_node.host.shell import DONE, FAILED, complain, loading
 from gsi_node.identity import check_sampling_law, differing
 from gsi_node.step.config import GSIConfig, completed
 from gsi_node.step.layers import first_line
@@ -42,19 +42,22 @@ MakeSolver = Callable[[str, str, str, GSIConfig], MathSolver]
 
 
 def run(job: Job, make_solver: MakeSolver = MathSolver) -> int:
-    """Do the job; the exit code: 0, or 130 and 143 where it was interrupted. Raises what else the shell is told."""
+    """Do the job; the exit code: 0, 1 where problems of several failed, or 130 and 143 where it was interrupted. Raises
+    what else the shell is told."""
     arguments = job.arguments
     loop = Loop()
     try:
         with loop, checkpoint_errors(arguments.checkpoint):
             solver = make_solver(arguments.draft, arguments.base, arguments.reward, job.config)
-            SolverRun(job, solver, loop).all()
+            failed = SolverRun(job, solver, loop).all()
     except KeyboardInterrupt:
         _farewell(job)
         return 128 + (signal.SIGTERM if loop.terminated else signal.SIGINT)
     except ValidationError as error:
         raise ConfigError(first_line(error)) from error
-    return DONE
+    if failed:
+        complain(f"{len(failed)} of {len(job.problems)} problems failed: {', '.join(map(str, failed))}")
+    return FAILED if failed else DONE
 
 
 class SolverRun:
@@ -70,8 +73,8 @@ class SolverRun:
         # with --json the reasoning is progress: shown on standard error, to a person only
         self.page: Screen | None = (self.notes if self.notes.is_terminal else None) if job.arguments.json else screen()
 
-    def all(self) -> None:
-        """Every problem, then the closing table."""
+    def all(self) -> list[int]:
+        """Every problem, then the closing table. Returns the numbers, from 1, of those that failed."""
         name = self.job.arguments.checkpoint
         with ExitStack() as stack:
             saver, locks = None, None
@@ -83,15 +86,35 @@ class SolverRun:
                     saver = self.loop.run(open_checkpoints(name))
                 stack.callback(lambda: self.loop.finish(close_checkpoints(saver)))
             graph = self.solver.build().compile(checkpointer=saver, name="math_solver")
-            outcomes = []
-            for i in range(len(self.problems)):
+            outcomes, failed = [], []
+            for i, problem in enumerate(self.problems):
                 thread = self._thread(i)
                 with locks.thread(thread) if locks is not None else nullcontext():
-                    outcomes.append(self._one(graph, saver, i, thread))
-        if self.page is not None:
+                    outcome = self._one(graph, saver, i, thread) if problem.refusal is None else self._refused(i)
+                if outcome is None:
+                    failed.append(i + 1)
+                else:
+                    outcomes.append(outcome)
+        if self.page is not None and outcomes:
             self.page.show(view.closing(outcomes, self.job.config))
+        return failed
 
-    def _one(self, graph: Any, saver: Any, i: int, thread: str) -> Plain:
+    def _refused(self, i: int) -> None:
+        problem = self.problems[i]
+        if self.page is not None:
+            self.page.show(view.heading(problem.text, i + 1, len(self.problems)))
+        self._failed(problem, problem.refusal or "")
+
+    def _failed(self, problem: MathProblem, why: str) -> None:
+        """The row of a problem without a result, in the place of one."""
+        if self.job.arguments.json:
+            sys.stdout.write(output.failure(problem, why))
+            sys.stdout.flush()
+        if self.page is not None:
+            self.page.show(view.failure(why))
+
+    def _one(self, graph: Any, saver: Any, i: int, thread: str) -> Plain | None:
+        """Solve or resume a problem, or show what is finished; None where it failed and others come after it."""
         problem = self.problems[i]
         if self.page is not None:
             self.page.show(view.heading(problem.text, i + 1, len(self.problems)))
@@ -106,9 +129,15 @@ class SolverRun:
         else:
             self._load()
             started = time.perf_counter()  # the models' loading is not the problem's
-            outcome = self.loop.run(self._solve(graph, saver, before, config, problem))
+            try:
+                outcome = self.loop.run(self._solve(graph, saver, before, config, problem))
+            except GSIError as error:
+                if len(self.problems) == 1 or isinstance(error, BackendUnavailable | StorageError):
+                    raise  # no other problem would fare better
+                self._failed(problem, str(error))
+                return None
         if self.job.arguments.json:
-            sys.stdout.write(output.line(problem.text, problem.problem_id, outcome))
+            sys.stdout.write(output.line(problem, outcome))
             sys.stdout.flush()
         if self.page is not None:
             self.page.show(view.result(outcome, time.perf_counter() - started))
@@ -123,7 +152,7 @@ class SolverRun:
             finished = is_finished(before.values, before.tasks)
             self._compare(before.values.get("run"), problem, thread, finished=finished)
             if finished:
-                output.line(problem.text, problem.problem_id, before.values)
+                output.line(problem, before.values)
                 for sample in before.values["samples"]:
                     for record in sample["steps"]:
                         view.step(record, sample["index"], self.job.config, None)

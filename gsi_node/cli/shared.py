@@ -10,6 +10,15 @@ from gsi_node.host.options import set_field
 from gsi_node.step.fields import help_of, with_option
 
 DEFAULTS = {"n": 8}  # kind to a CPU
+ELSEWHERE = (  # written out: the table of kinds imports numpy, and --help answers at once
+    "hf:NAME_OR_PATH, server:http://HOST:8000/v1#MODEL?tokenizer=NAME_OR_PATH (vLLM), "
+    "sglang:http://HOST:30000?tokenizer=NAME_OR_PATH, remote:http://HOST:8100 (gsi serve)"
+)
+JUDGES = (
+    "verifier, prm:NAME_OR_PATH, server:http://HOST:8000/v1#MODEL@FAMILY?tokenizer=NAME_OR_PATH, "
+    "remote:http://HOST:8100, judge:http://HOST:8000/v1#MODEL; "
+    "around others: ensemble:A|B, calibrated:A, cached:A, noisy:A"
+)
 SPECS = {"draft": "pocket:draft", "base": "pocket:base", "reward": "pocket"}
 
 
@@ -38,15 +47,9 @@ def solver_fields(options: argparse.Namespace) -> dict[str, Any]:
 
 def add_models(parser: argparse._ActionsContainer) -> None:
     """--draft, --base and --reward."""
-    parser.add_argument(
-        "--draft", default=SPECS["draft"], metavar="SPEC", help="pocket:draft (default) or hf:NAME_OR_PATH"
-    )
-    parser.add_argument(
-        "--base", default=SPECS["base"], metavar="SPEC", help="pocket:base (default) or hf:NAME_OR_PATH"
-    )
-    parser.add_argument(
-        "--reward", default=SPECS["reward"], metavar="SPEC", help="pocket (default), verifier or prm:NAME_OR_PATH"
-    )
+    parser.add_argument("--draft", default=SPECS["draft"], metavar="SPEC", help="pocket:draft (default), " + ELSEWHERE)
+    parser.add_argument("--base", default=SPECS["base"], metavar="SPEC", help="pocket:base (default), " + ELSEWHERE)
+    parser.add_argument("--reward", default=SPECS["reward"], metavar="SPEC", help="pocket (default), " + JUDGES)
 
 
 def add_settings(parser: argparse._ActionsContainer) -> None:

@@ -16,6 +16,10 @@ def main(options: argparse.Namespace) -> int:
     """Do what the command line asks for; the exit code. Nothing heavy is imported before it is known to be right."""
     if options.list_methods:
         return methods.main(options)
+    if options.examples:
+        from gsi_node.cli.outside import examples
+
+        return examples()
     from gsi_node.cli.start import start
 
     job = start(options)

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gsi_node.cli.arguments import Arguments, read
+from gsi_node.cli.outside import known_to_pocket
 from gsi_node.cli.problems import MathProblem, gather
 from gsi_node.cli.settings import settings
+from gsi_node.specs.kinds import MODELS, REWARDS
+from gsi_node.specs.load import check_spec
 from gsi_node.step.config import GSIConfig
 
 SCRIPT = "gsi"
@@ -31,7 +34,12 @@ def start(options: argparse.Namespace, command: Sequence[str] | None = None) -> 
     """The job of a command line. command: what was typed, where this process does not tell. Raises ConfigError."""
     arguments = read(options)
     config = settings(arguments)
+    check_spec(arguments.draft, MODELS, "draft")
+    check_spec(arguments.base, MODELS, "base")
+    check_spec(arguments.reward, REWARDS, "reward")
     problems = gather(arguments.problems, arguments.files, sys.stdin)
+    if not arguments.anyway and any(spec.startswith("pocket:") for spec in (arguments.draft, arguments.base)):
+        problems = known_to_pocket(problems)
     return Job(arguments, config, problems, list(command or as_typed()))
 
 

@@ -114,6 +114,15 @@ def result(outcome: Plain, seconds: float) -> RenderableType:
     return Padding(rows, (1, 0))
 
 
+def failure(why: str) -> RenderableType:
+    """Why a problem of several has no result."""
+    rows = Table.grid(padding=(0, 1))
+    rows.add_column(justify="right", width=11)
+    rows.add_column(ratio=1)
+    rows.add_row(Text("error", "bold red"), _shown(why))
+    return Padding(rows, (0, 0, 1, 0))
+
+
 def accepted(outcome: Plain) -> str:
     """The acceptance rate as a clause, empty where nothing was decided."""
     rate = outcome["acceptance_rate"]

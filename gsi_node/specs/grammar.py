@@ -69,9 +69,8 @@ def parse_one(part: str, whole: str) -> Spec:
         body, query = part, ""
     kind, _, target = body.partition(":")
     if not re.fullmatch(r"[a-z][a-z0-9_-]*", kind):
-        raise SpecError(
-            f"spec {quoted(part)} starts with {quoted(kind)}, which is no kind; write kind:target, e.g. hf:/models/base"
-        )
+        meant = f"did you mean hf:{part}?" if "/" in kind else "write kind:target, e.g. hf:/models/base"
+        raise SpecError(f"spec {quoted(part)} starts with {quoted(kind)}, which is no kind; {meant}")
     family = None
     if found := _FAMILY.fullmatch(target):
         target, family = found.groups()

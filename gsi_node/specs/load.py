@@ -40,18 +40,32 @@ def load_parts(specs: Mapping[str, str]) -> dict[str, Any]:
     return {role: load_reward(spec) if role == "reward" else load_model(spec) for role, spec in specs.items()}
 
 
-def _load(whole: str, kinds: Mapping[str, SpecKind], role: str) -> Any:
+def check_spec(whole: str, kinds: Mapping[str, SpecKind], role: str) -> tuple[Spec, ...]:
+    """The parts of a spec that can be, as its kind reads them; nothing is loaded. Raises SpecError."""
     specs = parse_spec(whole)
     known = ", ".join(f"{name} (e.g. {kind.example})" for name, kind in kinds.items())
     for spec in specs:
         if spec.kind not in kinds:
-            raise SpecError(f"{role} spec {quoted(spec)}: kind {quoted(spec.kind)} is unknown; known: {known}")
+            near = get_close_matches(spec.kind, kinds, 1)
+            meant = f" (is {near[0]} meant?)" if near else ""
+            raise SpecError(f"{role} spec {quoted(spec)}: kind {quoted(spec.kind)} is unknown{meant}; known: {known}")
     kind = kinds[specs[0].kind]
     if (deep := _wrappers(specs[0], kinds)) > DEEPEST:
         raise SpecError(f"{role} spec {quoted(whole)} wraps {deep} times, and may {DEEPEST} times")
     if len(specs) > 1 and not kind.many:
         raise SpecError(f"{role} spec {quoted(whole)} joins {len(specs)} parts by '|', but {specs[0].kind} takes one")
     checked = tuple(_check(spec, kinds[spec.kind], role) for spec in specs)
+    if kind.wraps is not None:
+        for spec in kind.wraps(*_unwrapped(checked, kind, whole)):
+            check_spec(spec, kinds, role)
+    else:
+        _typed(checked[0], kind)
+    return checked
+
+
+def _load(whole: str, kinds: Mapping[str, SpecKind], role: str) -> Any:
+    checked = check_spec(whole, kinds, role)
+    kind = kinds[checked[0].kind]
     if kind.wraps is not None:
         inside, options = _unwrapped(checked, kind, whole)
         return kind.load([load_reward(spec) for spec in kind.wraps(inside, options)], options)
@@ -60,7 +74,7 @@ def _load(whole: str, kinds: Mapping[str, SpecKind], role: str) -> Any:
         return kind.load(checked, options)
     except UnreadArgument as error:
         known = ", ".join(kind.options)
-        raise SpecError(f"{role} spec {quoted(whole)}: {error}; options of {specs[0].kind}: {known}") from error
+        raise SpecError(f"{role} spec {quoted(whole)}: {error}; options of {checked[0].kind}: {known}") from error
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise

@@ -113,7 +113,9 @@ def command(argv: Sequence[str], parts: dict[str, Any] | None = None) -> int:
 
     try:
         with ending():
-            sys.exit(run(start(parser().parse_args(argv), ["gsi", "solve", *argv]), make))
+            options = parser().parse_args(argv)
+            options.anyway = True  # it is not the shipped models' world
+            sys.exit(run(start(options, ["gsi", "solve", *argv]), make))
     except SystemExit as stop:
         return int(stop.code or 0)
 

@@ -211,14 +211,14 @@ def ending_at(number: int, error: BaseException) -> Iterator[list[str]]:
 def test_a_kill_at_any_write_leaves_a_folder_that_goes_on_to_the_same_model(tmp_path: Path) -> None:
     with ending_at(10_000, Killed()) as calls:
         whole = drawn(Run(own(), ONE, tmp_path / "whole").complete())
-    # config.json, the frame, the flow, stack.json; each twice
-    assert calls.count("replace") == 4 and calls.count("fsync") == 8
+    # config.json, the frame, the flow, its losses, stack.json; each twice
+    assert calls.count("replace") == 5 and calls.count("fsync") == 10
     for number in range(len(calls)):
         with ending_at(number, Killed()), pytest.raises(Killed):
             Run(own(), ONE, tmp_path / str(number)).complete()
         assert drawn(Run(own(), ONE, tmp_path / str(number)).complete()) == whole
         assert sorted(path.name for path in (tmp_path / str(number)).iterdir()) == [
-            "000-flow.safetensors", "config.json", "frame.safetensors", "lock", "stack.json",
+            "000-flow.safetensors", "000-losses.json", "config.json", "frame.safetensors", "lock", "stack.json",
         ]  # fmt: skip
 
 

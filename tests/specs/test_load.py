@@ -63,7 +63,7 @@ def test_a_spec_reads_back_as_itself(specs: list[Spec]) -> None:
     [
         ("", "the spec is empty"),
         ("hf:x|", "nothing on one side of '|'"),
-        ("/models/base", "is no kind; write kind:target"),
+        ("/models/base", "is no kind; did you mean hf:/models/base?"),
         ("hf:x?device", "'device' is not of the form key=value"),
         ("hf:x?device=cpu&device=cuda", "'device' is given twice"),
         ("gguf:x", r"kind 'gguf' is unknown; known: pocket \(e.g. pocket:draft\), hf \(e.g. hf:/models/base"),

@@ -99,6 +99,20 @@ def _bracketed(parent: str, child: Expression, *, right: bool) -> bool:
     return right and child[0] in "+-"
 
 
+def in_world(node: Expression) -> bool:
+    """Whether `sample_expression` draws it: two to four operations with a product or quotient, numbers of 2 to 40."""
+    operators = _operators(node)
+    return 2 <= len(operators) <= 4 and bool(set(operators) & set("*/")) and _value(node) is not None
+
+
+def _value(node: Expression) -> int | None:
+    if isinstance(node, int):
+        return node if 2 <= node <= 40 else None
+    operator, left, right = node
+    values = _value(left), _value(right)
+    return None if values[0] is None or values[1] is None else _apply(operator, values[0], values[1])
+
+
 def show(node: Expression) -> str:
     """The expression as text, with brackets only where they are needed."""
     if isinstance(node, int):
