@@ -6,7 +6,8 @@ import argparse
 from dataclasses import dataclass
 from textwrap import fill
 
-from gsi_node.cli.shared import DEFAULTS, SolverArguments, add_models, add_settings, solver_fields
+from gsi_node.cli.shared import add_models
+from gsi_node.cli.solver_options import DEFAULTS, SolverArguments, add_settings, solver_fields
 from gsi_node.errors import ConfigError
 from gsi_node.host.options import positive
 from gsi_node.step.fields import Settings, help_of, with_option

@@ -6,7 +6,7 @@ import argparse
 import math
 from typing import Any
 
-from gsi_node.cli.shared import SolverArguments, add_settings, solver_fields
+from gsi_node.cli.solver_options import SolverArguments, add_settings, solver_fields
 from gsi_node.errors import ConfigError, shown
 from gsi_node.host.options import positive
 from gsi_node.step.fields import with_option

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gsi_node.cli.shared import DEFAULTS, SolverArguments
+from gsi_node.cli.solver_options import DEFAULTS, SolverArguments
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.layers import Layer, gathered, read_fields, validated
 
