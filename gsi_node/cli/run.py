@@ -87,10 +87,10 @@ class SolverRun:
                 stack.callback(lambda: self.loop.finish(close_checkpoints(saver)))
             graph = self.solver.build().compile(checkpointer=saver, name="math_solver")
             outcomes, failed = [], []
-            for i, problem in enumerate(self.problems):
+            for i in range(len(self.problems)):
                 thread = self._thread(i)
                 with locks.thread(thread) if locks is not None else nullcontext():
-                    outcome = self._one(graph, saver, i, thread) if problem.refusal is None else self._refused(i)
+                    outcome = self._one(graph, saver, i, thread)
                 if outcome is None:
                     failed.append(i + 1)
                 else:
@@ -98,12 +98,6 @@ class SolverRun:
         if self.page is not None and outcomes:
             self.page.show(view.closing(outcomes, self.job.config))
         return failed
-
-    def _refused(self, i: int) -> None:
-        problem = self.problems[i]
-        if self.page is not None:
-            self.page.show(view.heading(problem.text, i + 1, len(self.problems)))
-        self._failed(problem, problem.refusal or "")
 
     def _failed(self, problem: MathProblem, why: str) -> None:
         """The row of a problem without a result, in the place of one."""
@@ -114,10 +108,13 @@ class SolverRun:
             self.page.show(view.failure(why))
 
     def _one(self, graph: Any, saver: Any, i: int, thread: str) -> Plain | None:
-        """Solve or resume a problem, or show what is finished; None where it failed and others come after it."""
+        """Solve or resume a problem, or show what is finished; None where it failed, and is one of several."""
         problem = self.problems[i]
         if self.page is not None:
             self.page.show(view.heading(problem.text, i + 1, len(self.problems)))
+        if problem.refusal is not None:
+            self._failed(problem, problem.refusal)
+            return None
         config = {"configurable": {"thread_id": thread}} if saver is not None else {}
         before = self._kept(graph, config, problem, thread) if saver is not None else None
         started = time.perf_counter()

@@ -56,8 +56,8 @@ def check_spec(whole: str, kinds: Mapping[str, SpecKind], role: str) -> tuple[Sp
         raise SpecError(f"{role} spec {quoted(whole)} joins {len(specs)} parts by '|', but {specs[0].kind} takes one")
     checked = tuple(_check(spec, kinds[spec.kind], role) for spec in specs)
     if kind.wraps is not None:
-        for spec in kind.wraps(*_unwrapped(checked, kind, whole)):
-            check_spec(spec, kinds, role)
+        for inside in kind.wraps(*_unwrapped(checked, kind, whole)):
+            check_spec(inside, kinds, role)
     else:
         _typed(checked[0], kind)
     return checked

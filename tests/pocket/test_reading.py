@@ -16,7 +16,7 @@ from tests.pocket.outside import ANYTHING, near_misses
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_problem_of_the_world_is_read_as_itself(family: str) -> None:
     for split in ("train", "validation", "test"):
-        for problem in problems(split, 11, 150, [family]):  # type: ignore[arg-type]
+        for problem in problems(split, 11, 150, [family]):
             assert recognised(problem.problem) == normal(problem.problem)
 
 

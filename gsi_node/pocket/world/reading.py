@@ -83,8 +83,9 @@ def _parsed(text: str) -> Expression | None:
     output: list[Expression] = []
     waiting: list[str] = []
 
-    def reduce_while(strong: Callable[[str], bool]) -> bool:
-        while waiting and waiting[-1] != "(" and strong(waiting[-1]):
+    def reduced(least: str) -> bool:
+        """Whether the operators that wait, down to a bracket, found their operands; those of `least` and no others."""
+        while waiting and waiting[-1] in least:
             if len(output) < 2:
                 return False
             right, left = output.pop(), output.pop()
@@ -101,15 +102,15 @@ def _parsed(text: str) -> Expression | None:
         elif token == "(":
             waiting.append(token)
         elif token == ")":
-            if not reduce_while(lambda _: True) or not waiting:
+            if not reduced("+-*/") or not waiting:
                 return None
             waiting.pop()
         else:
-            if not reduce_while(lambda top, token=token: top in "*/" or token in "+-"):
+            if not reduced("+-*/" if token in "+-" else "*/"):
                 return None
             waiting.append(token)
             operand = True
-    if operand or not reduce_while(lambda _: True) or waiting or len(output) != 1:
+    if operand or not reduced("+-*/") or waiting or len(output) != 1:
         return None
     return output[0]
 
