@@ -119,7 +119,7 @@ ROOMS = (
         "cli",
         ("gsi_node.cli",),
         "the command `gsi` and its page",
-        ("ground", "host", "step", "models", "specs", "graph", "service", "tools"),
+        ("ground", "host", "step", "models", "specs", "graph", "service", "tools", "gsi_node.pocket.world"),
     ),
     Room("front door", ("gsi_node",), "the public names, resolved on first use"),
     Room("graphs", ("graphs",), "things to run, thin over public names", None, HEAVY),
