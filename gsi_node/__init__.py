@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "GSIChatModel": "graph.chat_model",
     "GSIConfig": "step.config",
     "GSIContext": "graph.context",
     "GSIError": "errors",
@@ -40,6 +41,7 @@ _HOME = {
     "create_gsi": "graph.build",
     "decide_step": "step.decide",
     "exact_step_law": "step.law",
+    "gsi_tool": "graph.tool",
     "last_boxed": "answer",
     "load_model": "specs.load",
     "load_reward": "specs.load",
@@ -48,6 +50,7 @@ _HOME = {
 
 __all__ = [
     "METHODS",
+    "GSIChatModel",
     "GSIConfig",
     "GSIContext",
     "GSIError",
@@ -79,6 +82,7 @@ __all__ = [
     "create_gsi",
     "decide_step",
     "exact_step_law",
+    "gsi_tool",
     "last_boxed",
     "load_model",
     "load_reward",
@@ -91,10 +95,12 @@ if TYPE_CHECKING:
     from gsi_node.core.accept import calibrate_log_c, calibrate_log_ratio_clip
     from gsi_node.errors import GSIError
     from gsi_node.graph.build import compile_gsi, create_gsi
+    from gsi_node.graph.chat_model import GSIChatModel
     from gsi_node.graph.context import GSIContext
     from gsi_node.graph.serde import StrictSerializer
     from gsi_node.graph.solver.math_solver import MathSolver, build_math_solver
     from gsi_node.graph.state import GSIInput, GSIOutput, GSIState
+    from gsi_node.graph.tool import gsi_tool
     from gsi_node.protocols import Reward, StepModel
     from gsi_node.rewards.callables import callable_reward
     from gsi_node.specs.load import load_model, load_reward

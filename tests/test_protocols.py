@@ -13,7 +13,7 @@ import pytest
 from gsi_node import GSIConfig, Reward, RewardBase, StepModel, StepModelBase, compile_gsi, create_gsi
 from gsi_node.core.rng import Stream
 from gsi_node.errors import BackendError, ConfigError, LawMismatch, ResumeMismatch, RewardOutOfRange
-from gsi_node.graph.nodes import State
+from gsi_node.graph.stage_node import State
 from gsi_node.identity import differing_parts, same_fingerprint
 from gsi_node.protocols import Question, aask, ask, check_ratio, close, findings_of, name_of
 from gsi_node.tables.models import TableModel

@@ -12,7 +12,8 @@ from gsi_node.errors import ConfigError, shown
 from gsi_node.graph.compiled import CompiledWholeRun, WholeRunGraph
 from gsi_node.graph.context import GSIContext
 from gsi_node.graph.edits import is_edited
-from gsi_node.graph.nodes import GSINodes, StageNode
+from gsi_node.graph.nodes import GSINodes
+from gsi_node.graph.stage_node import StageNode
 from gsi_node.graph.state import GSIInput, GSIOutput, GSIState, extended_schema
 from gsi_node.graph.verdicts import read_verdict
 from gsi_node.protocols import Reward, StepModel
@@ -49,16 +50,17 @@ def create_gsi(
     graph = WholeRunGraph(
         extended_schema(GSIState, state_schema),
         config=config,
+        identity=nodes.identity,
         context_schema=context_schema or GSIContext,
         input_schema=extended_schema(GSIInput, state_schema),
         output_schema=extended_schema(GSIOutput, state_schema),
     )
     judges = (["reward"] if rule.uses_reward else []) + (["score_base"] if rule.uses_ratio else [])
     fallback = ["fallback"] if rule.fallback else []
-    graph.add_node("begin", StageNode("begin", nodes.begin, _no_fork))
+    graph.add_node("begin", StageNode("begin", nodes.begin, nodes.sayings, _no_fork))
     for body in ["draft", *judges, "tilt_and_accept", *fallback, "by_hand"]:
-        graph.add_node(body, StageNode(body, getattr(nodes, body), nodes.forked))
-    graph.add_node("finish", StageNode("finish", nodes.finish, _no_fork))
+        graph.add_node(body, StageNode(body, getattr(nodes, body), nodes.sayings, nodes.forked))
+    graph.add_node("finish", StageNode("finish", nodes.finish, nodes.sayings, _no_fork))
     graph.add_edge(START, "begin")
     for before in ["begin", *fallback, "by_hand"]:
         graph.add_conditional_edges(before, _go_on, ["draft", "by_hand", "finish"])

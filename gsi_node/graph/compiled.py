@@ -25,11 +25,15 @@ SUPERSTEPS = 10**15  # more than any run has, and an integer that JSON and msgpa
 
 
 class WholeRunGraph(StateGraph[Any, Any, Any, Any]):
-    """A StateGraph whose compile() gives a CompiledWholeRun. config: the settings by which inputs are read."""
+    """A StateGraph whose compile() gives a CompiledWholeRun. config: the settings by which inputs are read. identity:
+    what its runs depend on, the settings and the models."""
 
-    def __init__(self, *args: Any, config: GSIConfig = DEFAULT, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, config: GSIConfig = DEFAULT, identity: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.config = config
+        self.identity = dict(identity or {})
 
     def compile(self, *args: Any, **kwargs: Any) -> CompiledWholeRun:
         compiled = super().compile(*args, **kwargs)

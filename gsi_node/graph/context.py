@@ -42,7 +42,7 @@ def given_context(context: object, schema: type | None) -> object:
     """
     if context is None or schema is not GSIContext:
         return context
-    return _read(context, "context")
+    return read_context(context, "context")
 
 
 def overrides_in(context: object) -> Plain:
@@ -64,7 +64,7 @@ def _own(context: object) -> GSIContext | None:
     if isinstance(context, GSIContext):
         return context
     found = context.get("gsi") if isinstance(context, Mapping) else getattr(context, "gsi", None)
-    return None if found is None else _read(found, "context: gsi")
+    return None if found is None else read_context(found, "context: gsi")
 
 
 def overridden(config: GSIConfig, overrides: Plain) -> GSIConfig:
@@ -77,7 +77,8 @@ def overridden(config: GSIConfig, overrides: Plain) -> GSIConfig:
         raise ConfigError(f"context: {_mistakes(error)}") from error
 
 
-def _read(found: object, where: str) -> GSIContext:
+def read_context(found: object, where: str) -> GSIContext:
+    """Settings of one run. Raises ConfigError for what is no GSIContext and no mapping of its keys."""
     if isinstance(found, GSIContext):
         return found
     if not isinstance(found, Mapping):

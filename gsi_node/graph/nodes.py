@@ -7,12 +7,11 @@ person has written into a checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
+from uuid import uuid4
 
 from langchain_core.messages import AIMessage
-from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.runtime import get_runtime
 from langgraph.types import Overwrite
 
@@ -20,14 +19,14 @@ from gsi_node.answer import last_boxed
 from gsi_node.errors import ResumeMismatch
 from gsi_node.graph.context import forks, overridden, overrides_in
 from gsi_node.graph.edits import digest, is_edited, refuse_edits, written_step
-from gsi_node.graph.inputs import read_input
-from gsi_node.graph.state import plain_bill
+from gsi_node.graph.inputs import as_input, read_input
+from gsi_node.graph.stage_node import State
+from gsi_node.graph.telling import Saying, summed_usage
 from gsi_node.graph.verdicts import pack_verdict, read_verdict
 from gsi_node.identity import differing
-from gsi_node.spans import span
 from gsi_node.step import stages
 from gsi_node.step.by_hand import decide_by_hand
-from gsi_node.step.calls import Bill, Stage, arun, run
+from gsi_node.step.calls import Stage
 from gsi_node.step.check import check_thinking
 from gsi_node.step.config import GSIConfig, completed
 from gsi_node.step.context import Models, StepContext
@@ -46,42 +45,6 @@ from gsi_node.step.records import (
     unpack_step,
 )
 from gsi_node.types import Plain, Score, Usage
-
-State = Mapping[str, Any]
-
-
-class StageNode(Runnable[Any, Plain]):
-    """One body for sync and async graphs: a stage runs here, or its calls are awaited, in a span; adds to `usage`.
-
-    forked: what of the state a fork changes, before the body and in what it writes.
-    """
-
-    def __init__(
-        self, name: str, body: Callable[[State], Plain | Stage[Plain]], forked: Callable[[State], Plain]
-    ) -> None:
-        self.name = name
-        self.body = body
-        self.forked = forked
-
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Plain:
-        fork = self.forked(input)
-        stage = self.body({**input, **fork})
-        if isinstance(stage, dict):
-            return {**stage, **fork}
-        with span(f"gsi.{self.name}") as tell:
-            update, bill = run(stage)
-            tell(_costs(bill))
-        return {**update, **fork, "usage": plain_bill(bill)}
-
-    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Plain:
-        fork = self.forked(input)
-        stage = self.body({**input, **fork})
-        if isinstance(stage, dict):
-            return {**stage, **fork}
-        with span(f"gsi.{self.name}") as tell:
-            update, bill = await arun(stage)
-            tell(_costs(bill))
-        return {**update, **fork, "usage": plain_bill(bill)}
 
 
 class GSINodes:
@@ -109,7 +72,13 @@ class GSINodes:
         return {
             **CLEARED,
             **dict.fromkeys(("response", "answer", "acceptance_rate", "degraded")),
-            "gsi_run": {**pack_asked(asked, problem_id), "overrides": overrides, "forks": fork, **self.identity},
+            "gsi_run": {
+                **pack_asked(asked, problem_id),
+                "overrides": overrides,
+                "forks": fork,
+                "message_id": f"gsi-{uuid4()}",
+                **self.identity,
+            },
             "gsi_digest": digest(steps),
             "steps": Overwrite(steps),
             "usage": Overwrite({role: asdict(Usage()) for role in sorted(config.rule.models)}),
@@ -174,8 +143,10 @@ class GSINodes:
             raise ResumeMismatch("context: fork: the run is over, and no step is left to decide; fork at one before it")
         whole, degraded = response(records), lost_draft(records)
         answer = last_boxed(answering(records))
+        run = state["gsi_run"]
         about = {
-            "problem_id": state["gsi_run"]["problem_id"],
+            "model_name": self.name,
+            "problem_id": run["problem_id"],
             "answer": answer,
             "stop_reason": state["stop_reason"],
             **({"degraded": degraded} if degraded else {}),
@@ -186,8 +157,29 @@ class GSINodes:
             "answer": answer,
             "acceptance_rate": acceptance_rate(records),
             "degraded": degraded,
-            "messages": [AIMessage(content=whole, name=self.name, response_metadata=about)],
+            "messages": [
+                AIMessage(
+                    content=whole,
+                    id=run.get("message_id"),  # a run of 0.1.0 has none
+                    name=self.name,
+                    response_metadata=about,
+                    usage_metadata=summed_usage(state["usage"]),
+                )
+            ],
         }
+
+    def sayings(self, state: State, update: Plain) -> tuple[Any, list[Saying]]:
+        """What was asked, and of a node's update the committed steps, or the response. They share one id: in a stream
+        the steps are the message's chunks."""
+        if said := update.get("messages"):
+            sayings = [Saying(said=said[0], disable_streaming=True)]
+        elif isinstance(steps := update.get("steps"), list):
+            name = state["gsi_run"].get("message_id")
+            sayings = [Saying(said=AIMessage(record["text"], id=name, name=self.name)) for record in steps]
+        else:
+            return None, []
+        asked = as_input(unpack_asked(state["gsi_run"]))
+        return asked.get("messages") or asked["problem"], sayings
 
     def _commit(self, state: State, context: StepContext, decision: Decision) -> Plain:
         """Append a decided step and what is given behind it, in one update; tell the stream; see whether the run is
@@ -226,15 +218,6 @@ class GSINodes:
             raise ResumeMismatch(f"this run was begun under other settings: {_differences(run, here)}")
         config = overridden(self.config, run["overrides"])
         return next_context(self.models, config, asked, run["problem_id"], state["steps"])
-
-
-def _costs(bill: Bill) -> dict[str, int]:
-    """What a span says of a stage: tokens by model."""
-    return {
-        f"gsi.{role}.{kind}_tokens": getattr(usage, f"{kind}_tokens")
-        for role, usage in bill.items()
-        for kind in ("generated", "scored")
-    }
 
 
 CLEARED = dict.fromkeys(("gsi_batch", "gsi_rewards", "gsi_scores", "gsi_verdict", "gsi_refused"))

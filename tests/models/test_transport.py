@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import gzip
 import json
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, GSIError, SpecError
+from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.reach import Reach
 from tests.models.raw import OK, Asked, RawServer, ask, sends, transport_to, writes
 
@@ -201,6 +203,25 @@ def test_a_pause_that_ends_after_the_deadline_is_not_waited_for() -> None:
         with pytest.raises(BackendUnavailable, match="status 429 .attempt 1 of 9"):
             ask(transport_to(server, seconds=5.0, attempts=9))
         assert time.monotonic() - started < 2.0
+
+
+def test_pauses_double_up_to_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a law that both the tenacity of today and the one that other packages pin have."""
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def slept(seconds: float, *result: Any) -> Any:
+        pauses.append(seconds)
+        return await sleep(0.0, *result)
+
+    monkeypatch.setattr(asyncio, "sleep", slept)
+    with RawServer(sends(b"{}", b"", b"503 X")) as server:
+        reach = Reach(attempts=7, first_wait=0.1, longest_wait=1.0)
+        with pytest.raises(BackendUnavailable):
+            ask(Transport([server.url], reach))
+    assert len(pauses) == 6
+    for k, pause in enumerate(pauses):
+        assert min(0.1 * 2**k, 1.0) <= pause <= min(0.1 * 2**k + 0.1, 1.0)
 
 
 @pytest.mark.parametrize("after", ["inf", "1e999", "nan", "-5", "Mon, 01 Jan 0001 00:00:00 +2359", "", "é", "9" * 5000])

@@ -88,6 +88,7 @@ class MathSolver:
         graph = WholeRunGraph(
             SolverState,
             config=self.config,
+            identity=self.identity(),
             context_schema=GSIContext,
             input_schema=SolverInput,
             output_schema=SolverOutput,

@@ -26,7 +26,8 @@ from tenacity import (
     retry_if_exception,
     stop_after_attempt,
     stop_before_delay,
-    wait_exponential_jitter,
+    wait_exponential,
+    wait_random,
 )
 
 from gsi_node.cancel import check_cancelled
@@ -154,11 +155,13 @@ class Transport:
     async def _until_it_succeeds(self, exchange: Exchange[T], what: str, deadline: float | None) -> T:
         reach, started = self._reach, time.monotonic()
         until = started + reach.deadline if deadline is None else deadline
-        pause = wait_exponential_jitter(max=reach.longest_wait, jitter=reach.first_wait, multiplier=reach.first_wait)
+        pause = wait_exponential(multiplier=reach.first_wait) + wait_random(0, reach.first_wait)
 
         def wait(state: RetryCallState) -> float:
             failed = state.outcome.exception() if state.outcome else None
-            return max(float(pause(state)), failed.after if isinstance(failed, Failed) else 0.0)
+            return max(
+                min(float(pause(state)), reach.longest_wait), failed.after if isinstance(failed, Failed) else 0.0
+            )
 
         retrying = AsyncRetrying(
             stop=stop_after_attempt(reach.attempts) | stop_before_delay(until - started),
