@@ -157,6 +157,7 @@ def of_jko(run: Run, target: KnownTarget, n: int, seed: int) -> Measurement:
     }
     draw_pages(run, particles.x.cpu(), target.sample(n, generator_for(seed, "drawn truth", n)))
     numbers, layers = model_numbers(particles, stack.layers, target), run.finished()
+    flows = [layer["ess"] for layer in layers if layer["kind"] == "flow"]
     covered = coverage_numbers(stack, target, n, generator_for(seed, "coverage", n))
     if isinstance(target, FileTruth):
         covered["forward_kl_error"] = math.hypot(covered["forward_kl_error"], target.log_z_error)
@@ -167,7 +168,8 @@ def of_jko(run: Run, target: KnownTarget, n: int, seed: int) -> Measurement:
         **covered,
         **cost,
         log_z_truth=target.log_z,
-        flow_ess=[layer["ess"] for layer in layers if layer["kind"] == "flow"][-1],
+        flows=len(flows),
+        flow_ess=flows[-1] if flows else None,
     )
 
 

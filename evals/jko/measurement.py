@@ -22,10 +22,10 @@ class Measurement:
     method: "truth" (against itself), "neural JKO", "pilot", or a baseline's. rho: D / E‖X − X'‖ − 1/n, which
     compares at any n; D is energy_distance. std: of the truth's rho. forward_kl: on n draws of the truth.
     ks_rejected, ks_least_p: of marginals.MarginalTest, against other draws of the truth. x1_tail: the 99.9 %
-    quantile of x₁. mode_weights, mode_error: of mixtures. log_z_lower, log_z, log_z_truth, kl: nats. flow_ess: of
-    the last flow's truncated weights, a share. seconds, cpu_seconds, evaluations (of log g): of training, or of the
-    baseline; sampling_…: of these draws alone. step_size, acceptance: of the chains, or particles, whose number
-    `chains` is.
+    quantile of x₁. mode_weights, mode_error: of mixtures. log_z_lower, log_z, log_z_truth, kl: nats. flows: how
+    many the model has. flow_ess: of the last flow's truncated weights, a share. seconds, cpu_seconds, evaluations (of
+    log g): of training, or of the baseline; sampling_…: of these draws alone. step_size, acceptance: of the chains, or
+    particles, whose number `chains` is.
     """
 
     target: str
@@ -51,6 +51,7 @@ class Measurement:
     log_z_truth: float | None = None
     kl: float | None = None
     kl_error: float | None = None
+    flows: int | None = None
     flow_ess: float | None = None
     seconds: float | None = None
     cpu_seconds: float | None = None

@@ -75,7 +75,8 @@ def _by_target(measurements: Seeds) -> Iterator[tuple[str, list[Seeds]]]:
 
 
 def _sampler(seeds: Seeds) -> str:
-    return f"{seeds[0].method}, n = {seeds[0].n:,}, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
+    made = ", no flow" if any(one.flows == 0 for one in seeds) else ""
+    return f"{seeds[0].method}{made}, n = {seeds[0].n:,}, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
 
 
 def _values(seeds: Seeds, name: str) -> list[float]:

@@ -47,6 +47,15 @@ def test_the_command_writes_its_table(tmp_path: Path, monkeypatch: pytest.Monkey
     assert model["sampling_evaluations"] > 0 and model["sampling_cpu_seconds"] > 0
 
 
+def test_a_model_without_a_flow_says_so(tmp_path: Path) -> None:
+    """Of a mixture in many dimensions, whose modes' Laplace approximations are the target: nothing is trained."""
+    given = ["jko", "--targets", "gmm20", "--out", str(tmp_path), "--seeds", "0", "--samples", "50"]
+    assert main([*given, "--baselines", "none"]) == 0
+    model = json.loads((tmp_path / "jko.json").read_text("utf-8"))[1]
+    assert model["flows"] == 0 and "flow_ess" not in model
+    assert "neural JKO, no flow, n = 50" in (tmp_path / "jko.md").read_text("utf-8")
+
+
 def test_noise_of_another_target_seed_is_not_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The noise, chains and points of a mixture depend on its means, which its name does not say."""
     given = ["jko", "--targets", "gmm10", "--out", str(tmp_path), "--seeds", "0", "--samples", "50"]
