@@ -5,6 +5,7 @@ VLLM_VENV ?= .venv-vllm
 SERVERS_VENV ?= .venv-servers
 TOOLS_VENV ?= .venv-tools
 STUDIO_VENV ?= .venv-studio
+PLUGS_VENV ?= .venv-plugs
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -15,7 +16,7 @@ REQUIREMENTS := pyproject.toml constraints.txt
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help solve evals test test-crash test-gpu test-gguf test-vllm test-servers studio test-studio check lint format readme house locked lock sbom audit clean
+.PHONY: help solve evals test test-crash test-gpu test-gguf test-vllm test-servers studio test-studio test-plugs check lint format readme house locked lock sbom audit clean
 
 help:
 	@echo "make solve    solve the sample problem (ARGS='--help' lists the solver's options)"
@@ -29,6 +30,7 @@ help:
 	@echo "make own-densities  train neural JKO on twelve densities that nobody tuned for (about an hour; resumable)"
 	@echo "make studio   LangGraph's development server over langgraph.json, on this machine, without a browser or analytics"
 	@echo "make test-studio  the same server, driven over its HTTP API: a stop, a step written by hand, a fork"
+	@echo "make test-plugs  chat model, tool and node inside langchain's agents, supervisor, swarm and deepagents, in an environment of its own"
 	@echo "make check    the gate: ruff, mypy --strict, every test with warnings as errors"
 	@echo "make format   let ruff fix and format what it can"
 	@echo "make readme   write anew the passages of the pages that follow from the code"
@@ -127,6 +129,17 @@ studio: $(STUDIO_VENV)/.installed
 test-studio: $(VENV)/.installed-dev $(STUDIO_VENV)/.installed
 	GSI_STUDIO=$(abspath $(STUDIO_VENV))/bin/langgraph $(BIN)/python -m pytest tests/graphs/test_studio.py $(ARGS)
 
+# The clients of the plugs pin other versions than ours, which is the point: the package is installed beside them.
+$(PLUGS_VENV)/.installed: locks/plugs.txt $(REQUIREMENTS)
+	test -x $(PLUGS_VENV)/bin/python || $(PYTHON) -m venv $(PLUGS_VENV)
+	grep -E '^(torch|transformers|pytest|pytest-asyncio|hypothesis)==' constraints.txt > $(PLUGS_VENV)/constraints.txt
+	$(PLUGS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --constraint $(PLUGS_VENV)/constraints.txt --requirement locks/plugs.txt --editable '.[sqlite]'
+	touch $@
+
+test-plugs: $(PLUGS_VENV)/.installed
+	$(PLUGS_VENV)/bin/python -m pytest tests/plugs $(ARGS)
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -185,5 +198,5 @@ audit: $(TOOLS_VENV)/.installed
 	$(TOOLS_VENV)/bin/python locks/audit.py build/audit.json
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) $(SERVERS_VENV) $(TOOLS_VENV) $(STUDIO_VENV) .langgraph_api build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM_VENV) $(SERVERS_VENV) $(TOOLS_VENV) $(STUDIO_VENV) $(PLUGS_VENV) .langgraph_api build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
