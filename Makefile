@@ -132,7 +132,7 @@ test-studio: $(VENV)/.installed-dev $(STUDIO_VENV)/.installed
 # The clients of the plugs pin other versions than ours, which is the point: the package is installed beside them.
 $(PLUGS_VENV)/.installed: locks/plugs.txt $(REQUIREMENTS)
 	test -x $(PLUGS_VENV)/bin/python || $(PYTHON) -m venv $(PLUGS_VENV)
-	grep -E '^(torch|transformers|pytest|pytest-asyncio|hypothesis)==' constraints.txt > $(PLUGS_VENV)/constraints.txt
+	grep -E '^(torch|pytest|pytest-asyncio|hypothesis)==' constraints.txt > $(PLUGS_VENV)/constraints.txt
 	$(PLUGS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
 	    --constraint $(PLUGS_VENV)/constraints.txt --requirement locks/plugs.txt --editable '.[sqlite]'
 	touch $@

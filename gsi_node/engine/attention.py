@@ -6,6 +6,7 @@ the same thread, and as with "sdpa" at all other times.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import local
@@ -53,8 +54,13 @@ class _Layer(DynamicLayer):
 
 
 def shared_cache(layers: int) -> Cache:
-    """The `past_key_values` of a model's forwards within batches."""
+    """The cache of a model's forwards within batches."""
     return Cache(layers=[_Layer(index) for index in range(layers)])
+
+
+def cache_argument(model: nn.Module, cache: Cache) -> dict[str, Cache]:
+    """A cache, by the name under which the model's forward takes one: transformers 5.24 warns of `past_key_values`."""
+    return {"cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values": cache}
 
 
 @contextmanager

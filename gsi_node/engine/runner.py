@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from gsi_node.engine.attention import shared_cache, within
+from gsi_node.engine.attention import cache_argument, shared_cache, within
 from gsi_node.engine.batch import Batch
 from gsi_node.engine.budget import Extent, MemoryBudget
 from gsi_node.engine.kv import KV, pad
@@ -50,7 +50,7 @@ class Runner:
             batch_bytes, token_bytes=self.shape.token_bytes, heads=int(text_config.num_attention_heads)
         )
         self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
-        self._past = shared_cache(self.shape.layers)
+        self._past = cache_argument(model, shared_cache(self.shape.layers))
         self._scratch = Batch(self.shape, self.context_length)
 
     def feed(self, batch: Batch, ids: Tensor, *, last: bool) -> Tensor:
@@ -63,8 +63,8 @@ class Runner:
                 input_ids=ids,
                 position_ids=positions,
                 attention_mask=batch.dummy_mask,
-                past_key_values=self._past,
                 use_cache=True,
+                **self._past,
                 **keep,
             ).logits
         batch.commit(ids.shape[1])

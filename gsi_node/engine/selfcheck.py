@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from gsi_node.engine.attention import SHARED, attend_as, shared_cache, watching, within
+from gsi_node.engine.attention import SHARED, attend_as, cache_argument, shared_cache, watching, within
 from gsi_node.engine.batch import Batch
 from gsi_node.engine.kv import KVShape
 from gsi_node.errors import ConfigError
@@ -44,7 +44,7 @@ def checked_shape(model: PreTrainedModel, context_length: int | None) -> KVShape
     alone: Tensor = twin(input_ids=ids, use_cache=False).logits[0]
     noise = 0.0 if model.dtype in TOLERANCES else 2 * _between_its_own(twin, ids, alone)
     cache = DynamicCache()  # without the config, or layers with windows forget what is behind them
-    twin(input_ids=ids[:, :3], past_key_values=cache, use_cache=True)
+    twin(input_ids=ids[:, :3], use_cache=True, **cache_argument(twin, cache))
     layers: list[Any] = cache.layers
     pairs = [(layer.keys, layer.values) for layer in layers]
     if len({tensor.shape for pair in pairs for tensor in pair}) != 1:
@@ -61,8 +61,8 @@ def checked_shape(model: PreTrainedModel, context_length: int | None) -> KVShape
                 input_ids=torch.stack((ids[0, 3:6], ids[0, 1:4])),
                 position_ids=batch.open(3),
                 attention_mask=batch.dummy_mask,
-                past_key_values=shared_cache(shape.layers),
                 use_cache=True,
+                **cache_argument(twin, shared_cache(shape.layers)),
             ).logits
     except (ValueError, TypeError, IndexError) as error:  # what code raises that reads another mask or cache
         raise ConfigError(f"{name} cannot be fed in a batch: {first_line(error)}; use a server backend") from error
