@@ -16,7 +16,7 @@ REQUIREMENTS := pyproject.toml constraints.txt
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help solve evals test test-crash test-gpu test-gguf test-vllm test-servers studio test-studio test-plugs check lint format readme house locked lock sbom audit clean
+.PHONY: help solve evals test test-crash own-densities test-gpu test-gguf test-vllm test-servers studio test-studio test-plugs check lint format readme house locked lock sbom audit clean
 
 help:
 	@echo "make solve    solve the sample problem (ARGS='--help' lists the solver's options)"

@@ -25,7 +25,9 @@ EVALS = CommandTable(
         "jko": Command(
             "evals.jko.command", "neural JKO sampling against ground truth, its noise, HMC, MALA and SMC", "jko"
         ),
-        "pilots": Command("evals.jko.pilots", "what neural JKO's pilot finds on each target, nothing trained", "jko"),
+        "jko-pilots": Command(
+            "evals.jko.pilots", "what neural JKO's pilot finds on each target, nothing trained", "jko"
+        ),
         "jko-truth": Command("evals.jko.long_chains", "draws and log Z of the Cox process by long HMC chains", "jko"),
         "jko-ablate": Command("evals.jko.ablation", "neural JKO with single settings changed, by seeds", "jko"),
         "jko-steps": Command("evals.jko.steps", "what a training step of neural JKO costs, part by part", "jko"),

@@ -1,6 +1,6 @@
 """What the pilot finds on each target: one second and at most 20,000 evaluations a seed, nothing is trained or kept.
 
-python -m evals pilots --targets 8modes,8peaky,mustache,funnel,gmm10
+python -m evals jko-pilots --targets 8modes,8peaky,mustache,funnel,gmm10
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m evals pilots`: the pilot's numbers are those of the pilot."""
+"""`python -m evals jko-pilots`: the pilot's numbers are those of the pilot."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gsi_node.neural_jko.targets import named
 
 
 def test_the_table_says_what_each_pilot_found(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["pilots", "--targets", "8modes,gmm10", "--seeds", "3"]) == 0
+    assert main(["jko-pilots", "--targets", "8modes,gmm10", "--seeds", "3"]) == 0
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()]
     head, _, modes, _ = (line for line in lines if len(line) == len(COLUMNS))
     assert head == list(COLUMNS)
@@ -31,6 +31,6 @@ def test_what_differs_between_seeds_is_a_range() -> None:
 
 
 def test_a_wrong_call_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["pilots", "--targets", "9modes"]) == 2
-    assert main(["pilots", "--seeds", "zero"]) == 2
+    assert main(["jko-pilots", "--targets", "9modes"]) == 2
+    assert main(["jko-pilots", "--seeds", "zero"]) == 2
     assert "9modes" in capsys.readouterr().err
