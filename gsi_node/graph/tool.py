@@ -39,10 +39,10 @@ def gsi_tool(gsi: CompiledWholeRun, *, name: str = "solve", description: str = D
     """
 
     def solve(problem: str) -> tuple[str, Plain]:
-        return _told(gsi.invoke({"problem": problem}))
+        return content_and_artifact(gsi.invoke({"problem": problem}))
 
     async def asolve(problem: str) -> tuple[str, Plain]:
-        return _told(await gsi.ainvoke({"problem": problem}))
+        return content_and_artifact(await gsi.ainvoke({"problem": problem}))
 
     return StructuredTool.from_function(
         solve,
@@ -54,7 +54,8 @@ def gsi_tool(gsi: CompiledWholeRun, *, name: str = "solve", description: str = D
     )
 
 
-def _told(result: Mapping[str, Any]) -> tuple[str, Plain]:
+def content_and_artifact(result: Mapping[str, Any]) -> tuple[str, Plain]:
+    """What a model that called is shown of a run's output, and what it is not."""
     answer = result["answer"]
     head = f"No answer: {result['stop_reason']}" if answer is None else f"Answer: {answer}"
     return f"{head}\n\n{result['response']}", {key: value for key, value in result.items() if key != "messages"}

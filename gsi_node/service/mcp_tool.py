@@ -17,6 +17,7 @@ from pydantic import Field
 
 from gsi_node.errors import GSIError
 from gsi_node.graph.compiled import CompiledWholeRun
+from gsi_node.graph.tool import DESCRIPTION, content_and_artifact
 from gsi_node.host.strict_json import finite
 from gsi_node.service.chat import summary, without_ids
 
@@ -41,13 +42,12 @@ def tool_server(graph: CompiledWholeRun, name: str = "gsi") -> MCPServer[Any]:
                         await ctx.report_progress(record["index"] + 1, message=record["text"])
         except GSIError as error:
             raise ToolError(f"{type(error).__name__}: {error}") from error
-        answer = state["answer"]
-        head = f"No answer: {state['stop_reason']}" if answer is None else f"Answer: {answer}"
+        content, _ = content_and_artifact(state)
         numbers = {**summary(state), "steps": [without_ids(record) for record in state["steps"]]}
         return CallToolResult(
-            content=[TextContent(type="text", text=f"{head}\n\n{state['response']}")],
+            content=[TextContent(type="text", text=content)],
             structured_content=finite(numbers),
         )
 
-    server.add_tool(solve, description="Solves a mathematical problem step by step, and says how sure each step is.")
+    server.add_tool(solve, description=DESCRIPTION)
     return server

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from mcp import Client, StdioServerParameters
 
+from gsi_node.graph.tool import gsi_tool
 from gsi_node.service.mcp_tool import tool_server
 from gsi_node.tables.rewards import TableReward
 from tests.graph.world import compiled, environment, models, steps_then_answer
@@ -29,7 +30,10 @@ async def test_the_tool_says_what_the_node_says() -> None:
         found = await client.call_tool(tool.name, {"problem": "p"}, progress_callback=note)
     assert set(tool.input_schema["properties"]) == set(tool.input_schema["required"]) == {"problem"}
     (content,) = found.content
-    assert content.type == "text" and wanted["answer"] in content.text and wanted["response"] in content.text
+    same = gsi_tool(compiled())
+    assert (content.type, content.text) == ("text", same.invoke({"problem": "p"}))
+    assert (tool.name, tool.description) == (same.name, same.description)
+    assert wanted["answer"] in content.text and wanted["response"] in content.text
     numbers: Any = found.structured_content
     assert numbers["answer"] == wanted["answer"] and numbers["acceptance_rate"] == wanted["acceptance_rate"]
     assert [step["reward"] for step in numbers["steps"]] == [step["reward"] for step in wanted["steps"]]
