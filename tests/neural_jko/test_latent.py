@@ -110,7 +110,7 @@ def test_fewer_effective_points_than_dimensions_leave_the_scale_to_the_mode(tmp_
     assert found is not None and not found.fits_points
     assert found.points.share * len(found.points) < 60
     assert isinstance(found.latent, NormalLatent)
-    at = found.frame.centre.requires_grad_()
+    at = found.frame.centre
     slope = torch.autograd.functional.jacobian(lambda x: chain(x[None])[0], at)
     assert float(torch.as_tensor(slope).abs().max()) < 0.01
     hessian = torch.autograd.functional.hessian(lambda x: chain(x[None])[0], at)
