@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is measured, and on what."""
+    parser.usage = "%(prog)s [OPTION ...]"  # argparse does not wrap a group of which only one is taken
     add_models(parser)
     parser.add_argument("--n", type=positive, default=8, help="candidates a step (default 8)")
     parser.add_argument("--method", default="gsi", help="the method of --problems and --flips (default gsi)")

@@ -59,7 +59,7 @@ class Solving:
                     async for mode, event in events:
                         if mode == "values":
                             state = event
-                            if "gsi_run" in state:
+                            if state.get("gsi_run"):  # written by the node that reads the input; before it, empty
                                 self._begun.set()
                         elif "gsi_step" in event:
                             self._records.put_nowait(event["gsi_step"])
