@@ -31,7 +31,7 @@ async def test_the_tool_says_what_the_node_says() -> None:
     assert set(tool.input_schema["properties"]) == set(tool.input_schema["required"]) == {"problem"}
     (content,) = found.content
     same = gsi_tool(compiled())
-    assert (content.type, content.text) == ("text", same.invoke({"problem": "p"}))
+    assert content.type == "text" and content.text == same.invoke({"problem": "p"})
     assert (tool.name, tool.description) == (same.name, same.description)
     assert wanted["answer"] in content.text and wanted["response"] in content.text
     numbers: Any = found.structured_content
