@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from gsi_node.cancel import check_cancelled
 from gsi_node.errors import ConfigError, NotNormalisable
 from gsi_node.neural_jko.check import refuse_not_finite
 from gsi_node.neural_jko.latent import Latent
@@ -56,7 +57,8 @@ def solve(
     """(z, ℓ, ω) at t = 1 from z(0) = x; backward: at t = 0 from z(1) = x, with the same ℓ and ω over [0, 1].
 
     Differentiable in the parameters. `probes` (n, k, dim) stay the same over the whole solve, so that ℓ is a smooth
-    function along the path. midpoint, rk3, rk4: `steps` equal steps; dopri5: adaptive, needs torchdiffeq.
+    function along the path. midpoint, rk3, rk4: `steps` equal steps; dopri5: adaptive, needs torchdiffeq. Raises
+    Cancelled where the run that asked is gone.
     """
     start, end = (1.0, 0.0) if backward else (0.0, 1.0)
     slope = velocity.slope(probes)
@@ -66,6 +68,7 @@ def solve(
     h = (end - start) / steps
     z, log_det, energy = x, torch.zeros_like(x[:, 0], dtype=torch.float64), torch.zeros_like(x[:, 0])
     for i in range(steps):
+        check_cancelled()
         t = start + i * h
         v, divergence = slope(z, t)
         slopes, divergences = [v], [divergence]
@@ -94,6 +97,7 @@ def _adaptive(slope: Slope, x: Tensor, start: float, end: float) -> OdeSolution:
         raise ConfigError("solver dopri5 needs the package torchdiffeq: pip install 'gsi-node[jko]'") from error
 
     def rates(t: Tensor, state: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        check_cancelled()
         v, divergence = slope(state[0], float(t.detach()))
         return v, divergence, v.square().sum(1)
 

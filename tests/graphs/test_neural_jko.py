@@ -262,16 +262,24 @@ def test_a_limit_on_the_size_of_files_is_one_line_and_the_command_goes_on(tmp_pa
     assert JKO.main(["--target", "8modes", "--out", str(tmp_path / "run"), "--samples", "20", *TINY_SETTINGS]) == 0
 
 
-def test_ctrl_c_ends_with_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, str(SCRIPT), "--target", "8modes", "--out", str(tmp_path / "run")]
+ENDLESS = ["--set", "likelihood_steps=1000000"]
+
+
+@pytest.mark.parametrize(("there", "more", "delay"), [("config.json", [], 0.5), ("frame.safetensors", ENDLESS, 4.0)])
+def test_ctrl_c_ends_with_one_line(there: str, more: list[str], delay: float, tmp_path: Path) -> None:
+    """Before the pilot is through, and within a fit that asks the target nothing: at once, not after it."""
+    command = [sys.executable, str(SCRIPT), "--target", "8modes", "--out", str(tmp_path / "run"), *more]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
     deadline = time.monotonic() + 90
-    while not (tmp_path / "run" / "config.json").exists() and time.monotonic() < deadline:
+    while not (tmp_path / "run" / there).exists() and time.monotonic() < deadline:
         time.sleep(0.1)
-    time.sleep(0.5)
+    time.sleep(delay)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=90)
-    assert process.returncode == 130
+    try:
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, errors
     assert "goes on from the layers" in errors
     assert "Traceback" not in errors
