@@ -13,6 +13,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,11 +21,11 @@ from evals.jko.command import integers, of_jko
 from evals.jko.measurement import Measurement, kept
 from evals.jko.table import mean_and_error
 from evals.report.text_table import TextTable
-from gsi_node.errors import ConfigError, DegenerateWeights, GSIError, NotNormalisable
+from evals.run.guard import guarded
+from gsi_node.errors import ConfigError, DegenerateWeights, NotNormalisable
 from gsi_node.host.files import read_object, write
 from gsi_node.host.options import positive
 from gsi_node.host.screen import screen
-from gsi_node.host.shell import FAILED, INTERRUPTED, WRONG_CALL, complain
 from gsi_node.neural_jko.config import JKOConfig
 from gsi_node.neural_jko.lock import held
 from gsi_node.neural_jko.presets import configured
@@ -76,33 +77,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
+    return guarded(partial(_measure, options))
+
+
+def _measure(options: argparse.Namespace) -> int:
     console = screen()
-    try:
-        seeds, factors = integers("--seeds", options.seeds), options.factors.split(",")
-        targets = [with_truth(named(name)) for name in options.targets.split(",")]
-        if unknown := [name for name in factors if name not in FACTORS]:
-            raise ConfigError(f"--factors: no {unknown[0]}; there are {', '.join(FACTORS)}")
-        if options.samples < 2:
-            raise ConfigError("--samples: want at least 2")
-        runs = [(target, factor, seed) for target in targets for factor in factors for seed in seeds]
-        found: list[Measurement | Untrained] = []
-        with held(options.out):
-            for target, factor, seed in runs:
-                console.show(f"{target.name}, {factor}, seed {seed}: run {len(found) + 1} of {len(runs)}")
-                folder = options.out / target.name / factor / f"seed-{seed}"
-                found.append(ablated(target, factor, seed, options.samples, folder))
-                rows = [one.plain() if isinstance(one, Measurement) else one._asdict() for one in found]
-                write(options.out / "ablation.json", json.dumps(rows, indent=1) + "\n")
-            text = table(found).markdown()
-            write(options.out / "ablation.md", text)
-        sys.stdout.write(text)
-        return 0
-    except GSIError as error:
-        complain(str(error))
-        return WRONG_CALL if isinstance(error, ConfigError) else FAILED
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; the same command goes on\n")
-        return INTERRUPTED
+    seeds, factors = integers("--seeds", options.seeds), options.factors.split(",")
+    targets = [with_truth(named(name)) for name in options.targets.split(",")]
+    if unknown := [name for name in factors if name not in FACTORS]:
+        raise ConfigError(f"--factors: no {unknown[0]}; there are {', '.join(FACTORS)}")
+    if options.samples < 2:
+        raise ConfigError("--samples: want at least 2")
+    runs = [(target, factor, seed) for target in targets for factor in factors for seed in seeds]
+    found: list[Measurement | Untrained] = []
+    with held(options.out):
+        for target, factor, seed in runs:
+            console.show(f"{target.name}, {factor}, seed {seed}: run {len(found) + 1} of {len(runs)}")
+            folder = options.out / target.name / factor / f"seed-{seed}"
+            found.append(ablated(target, factor, seed, options.samples, folder))
+            rows = [one.plain() if isinstance(one, Measurement) else one._asdict() for one in found]
+            write(options.out / "ablation.json", json.dumps(rows, indent=1) + "\n")
+        text = table(found).markdown()
+        write(options.out / "ablation.md", text)
+    sys.stdout.write(text)
+    return 0
 
 
 def ablated(target: KnownTarget, factor: str, seed: int, n: int, folder: Path) -> Measurement | Untrained:

@@ -27,11 +27,12 @@ from evals.jko.measurement import Measurement, kept
 from evals.jko.sheet import DRAWS, Shown, draw_sheet
 from evals.jko.table import tables
 from evals.jko.truth import FileTruth, bare, read_truth
-from gsi_node.errors import ConfigError, GSIError
+from evals.run.guard import guarded
+from gsi_node.errors import ConfigError
 from gsi_node.host.files import write
 from gsi_node.host.options import positive
 from gsi_node.host.screen import Screen, screen
-from gsi_node.host.shell import FAILED, INTERRUPTED, WRONG_CALL, Parser, complain, ending
+from gsi_node.host.shell import Parser, ending
 from gsi_node.neural_jko.lock import held
 from gsi_node.neural_jko.metrics import mode_error, relative_noise
 from gsi_node.neural_jko.picture import draw_pages
@@ -59,30 +60,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
+    return guarded(partial(_measure, options))
+
+
+def _measure(options: argparse.Namespace) -> int:
     console = screen()
-    try:
-        seeds = integers("--seeds", options.seeds)
-        targets = with_truths([named(name, options.target_seed) for name in options.targets.split(",")], options.truth)
-        algorithms = [] if options.baselines == "none" else options.baselines.split(",")
-        check(algorithms)
-        if options.samples < 2:
-            raise ConfigError("--samples: want at least 2")
-        found: list[Measurement] = []
-        with held(options.out):
-            for target in targets:
-                found += measurements(target, seeds, algorithms, options, console)
-                write(options.out / "jko.json", json.dumps([one.plain() for one in found], indent=1) + "\n")
-            text = "\n".join(f"### {one.title}\n\n{one.markdown()}" for one in tables(found))
-            write(options.out / "jko.md", text)
-            draw_sheet([shown(target, seeds[0], found, options) for target in targets], options.out / "jko.png")
-        sys.stdout.write(text)
-        return 0
-    except GSIError as error:
-        complain(str(error))
-        return WRONG_CALL if isinstance(error, ConfigError) else FAILED
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; the same command goes on\n")
-        return INTERRUPTED
+    seeds = integers("--seeds", options.seeds)
+    targets = with_truths([named(name, options.target_seed) for name in options.targets.split(",")], options.truth)
+    algorithms = [] if options.baselines == "none" else options.baselines.split(",")
+    check(algorithms)
+    if options.samples < 2:
+        raise ConfigError("--samples: want at least 2")
+    found: list[Measurement] = []
+    with held(options.out):
+        for target in targets:
+            found += measurements(target, seeds, algorithms, options, console)
+            write(options.out / "jko.json", json.dumps([one.plain() for one in found], indent=1) + "\n")
+        text = "\n".join(f"### {one.title}\n\n{one.markdown()}" for one in tables(found))
+        write(options.out / "jko.md", text)
+        draw_sheet([shown(target, seeds[0], found, options) for target in targets], options.out / "jko.png")
+    sys.stdout.write(text)
+    return 0
 
 
 def with_truths(targets: Sequence[Target], path: Path | None) -> list[KnownTarget]:

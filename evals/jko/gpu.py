@@ -12,15 +12,16 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from evals.jko.command import of_jko
 from evals.jko.steps import turn
-from gsi_node.errors import ConfigError, GSIError
+from evals.run.guard import guarded
+from gsi_node.errors import ConfigError
 from gsi_node.host.files import write
-from gsi_node.host.shell import FAILED, INTERRUPTED, WRONG_CALL, complain
 from gsi_node.neural_jko.check import refuse_device
 from gsi_node.neural_jko.known import Mustache
 from gsi_node.neural_jko.lock import held
@@ -75,24 +76,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    try:
-        parts = options.part.split(",")
-        if unknown := [name for name in parts if name not in PARTS]:
-            raise ConfigError(f"--part: no {unknown[0]}; there are {', '.join(PARTS)}")
-        refuse_device(options.device)
-        with held(options.out):
-            path = options.out / "gpu.jsonl"
-            done = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
-            for name in parts:
-                if (name, options.tiny) in [(line["part"], line["tiny"]) for line in done]:
-                    continue
-                done.append({"part": name, "tiny": options.tiny, **PARTS[name](options)})
-                write(path, "".join(json.dumps(line) + "\n" for line in done))
-                sys.stdout.write(json.dumps(done[-1]) + "\n")
-        return 0
-    except GSIError as error:
-        complain(str(error))
-        return WRONG_CALL if isinstance(error, ConfigError) else FAILED
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; the same command goes on\n")
-        return INTERRUPTED
+    return guarded(partial(_measure, options))
+
+
+def _measure(options: argparse.Namespace) -> int:
+    parts = options.part.split(",")
+    if unknown := [name for name in parts if name not in PARTS]:
+        raise ConfigError(f"--part: no {unknown[0]}; there are {', '.join(PARTS)}")
+    refuse_device(options.device)
+    with held(options.out):
+        path = options.out / "gpu.jsonl"
+        done = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+        for name in parts:
+            if (name, options.tiny) in [(line["part"], line["tiny"]) for line in done]:
+                continue
+            done.append({"part": name, "tiny": options.tiny, **PARTS[name](options)})
+            write(path, "".join(json.dumps(line) + "\n" for line in done))
+            sys.stdout.write(json.dumps(done[-1]) + "\n")
+    return 0

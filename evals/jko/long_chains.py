@@ -25,10 +25,10 @@ from evals.jko.folder import claim_folder
 from evals.jko.smc import framed, walker
 from evals.jko.truth import write_truth
 from evals.jko.twins import twin
+from evals.run.guard import guarded
 from gsi_node.errors import ConfigError, GSIError
 from gsi_node.host.files import write
 from gsi_node.host.screen import Screen, screen
-from gsi_node.host.shell import FAILED, INTERRUPTED, WRONG_CALL, complain
 from gsi_node.neural_jko.frame import AffineFrame
 from gsi_node.neural_jko.lock import held
 from gsi_node.neural_jko.targets import Target, named
@@ -52,17 +52,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    try:
-        with held(options.out):
-            told = found(named("cox", options.target_seed), options.out, screen())
-        sys.stdout.write(json.dumps(told, indent=1) + "\n")
-        return 0
-    except GSIError as error:
-        complain(str(error))
-        return WRONG_CALL if isinstance(error, ConfigError) else FAILED
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; the same command goes on\n")
-        return INTERRUPTED
+    return guarded(partial(_measure, options))
+
+
+def _measure(options: argparse.Namespace) -> int:
+    with held(options.out):
+        told = found(named("cox", options.target_seed), options.out, screen())
+    sys.stdout.write(json.dumps(told, indent=1) + "\n")
+    return 0
 
 
 def found(target: Target, folder: Path, console: Screen) -> Plain:

@@ -83,9 +83,9 @@ def _parsed(text: str) -> Expression | None:
     output: list[Expression] = []
     waiting: list[str] = []
 
-    def reduced(least: str) -> bool:
-        """Whether the operators that wait, down to a bracket, found their operands; those of `least` and no others."""
-        while waiting and waiting[-1] in least:
+    def reduced(signs: str) -> bool:
+        """Apply the operators that wait, as long as they are of these signs; False where one lacks an operand."""
+        while waiting and waiting[-1] in signs:
             if len(output) < 2:
                 return False
             right, left = output.pop(), output.pop()
