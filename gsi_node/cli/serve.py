@@ -42,10 +42,11 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    from gsi_node.service.door import Door, host_name, is_loopback, read_key
+    from gsi_node.service.door import Door, host_name, is_loopback, key_of, read_key
     from gsi_node.service.server import Server, listen
 
-    key = read_key(os.environ)
+    key = read_key(os.environ, options.key_file)
+    metrics_key = key_of(options.metrics_key_file, "--metrics-key-file") if options.metrics_key_file else None
     names = {name: host_name(f"[{name}]" if ":" in name else name) for name in (options.host, *options.allowed_host)}
     wrong = [name for name in options.allowed_host if names[name] is None]
     if wrong:
@@ -55,11 +56,12 @@ def _serve(options: argparse.Namespace) -> None:
     if not all(is_loopback(address) for address, _ in addresses):
         if key is None and not options.insecure:
             raise ConfigError(
-                f"--host {options.host} lets other machines in, and no key is set: set GSI_API_KEY, or add --insecure"
+                f"--host {options.host} lets other machines in, and no key is set: set GSI_API_KEY or --key-file, "
+                "or add --insecure"
             )
         risk = "WITHOUT a key (--insecure)" if key is None else "with a key, unencrypted: put a TLS proxy before it"
         sys.stderr.write(f"warning: other machines can reach this service, {risk}\n")
-    door = Door(key, frozenset(name for name in names.values() if name is not None))
+    door = Door(key, frozenset(name for name in names.values() if name is not None), metrics_key)
     service = _solver(options, door) if options.openai else _one(options, door)
     urls = " ".join(f"http://{f'[{address}]' if ':' in address else address}:{port}" for address, port in addresses)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from pathlib import Path
 from typing import Any
 
 from gsi_node.cli.solver_options import SolverArguments, add_settings, solver_fields
@@ -12,7 +13,8 @@ from gsi_node.host.options import positive
 from gsi_node.step.fields import with_option
 
 _EPILOG = """environment:
-  GSI_API_KEY  the key that every request must carry as a bearer token
+  GSI_API_KEY  the key that every request must carry as a bearer token (GET /health without
+               one says {"status": "ok"} and nothing else: for probes)
 
 exit codes:
   1 it failed under way; 2 the call must be changed; 130 interrupted; 143 terminated"""
@@ -84,6 +86,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME",
         help="a name or address by which clients may call this service, besides --host and loopback; repeatable",
+    )
+    where.add_argument(
+        "--key-file", type=Path, metavar="FILE", help="holds the key of every request, where GSI_API_KEY does not"
+    )
+    where.add_argument(
+        "--metrics-key-file", type=Path, metavar="FILE", help="holds the key of /metrics, instead of that of the others"
     )
     where.add_argument("--insecure", action="store_true", help="let other machines in without a key")
     where.add_argument("--no-access-log", action="store_true", help="no line a request on standard error")

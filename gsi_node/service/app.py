@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -16,7 +17,7 @@ from gsi_node.protocols import DecodingModel, date_of, name_of, thinking_of
 from gsi_node.service import bodies
 from gsi_node.service.base import GONE, Service, public_name
 from gsi_node.service.door import Door, refuse
-from gsi_node.service.meters import Meters
+from gsi_node.service.meters import ModelMeters
 from gsi_node.service.operation import Operation
 from gsi_node.types import WIRE
 
@@ -55,9 +56,10 @@ class ModelService(Service):
             ]
         else:
             operations.append(self._work("/reward", "a reward a given step", bodies.RewardBody, self._rewards))
+        self._model_meters = ModelMeters(public_name(name_of(served)), lambda: self.waiting)
         super().__init__(
             operations,
-            meters=Meters(public_name(name_of(served)), lambda: self.waiting),
+            meters=self._model_meters,
             door=door,
             names=[name_of(served)],
             most=MAX_WAITING,
@@ -76,7 +78,9 @@ class ModelService(Service):
         return refuse(status, message, headers, kind=kind, param=param, fingerprint=self._fingerprint)
 
     def _sample(self, body: bodies.SampleBody) -> dict[str, Any]:
+        started = time.perf_counter()
         steps = self._model.sample(body.prefix.prefix(), body.n, body.key.key(), body.law.law())
+        self._bill("generated", [len(step.token_ids) + step.beyond for step in steps], started)
         return {
             "steps": [
                 {**asdict(s), "log_prob": _plain(s.log_prob), "log_prob_error": _plain(s.log_prob_error)} for s in steps
@@ -84,12 +88,15 @@ class ModelService(Service):
         }
 
     def _score(self, body: bodies.ScoreBody) -> dict[str, Any]:
-        steps = [step.step() for step in body.steps]
+        started, steps = time.perf_counter(), [step.step() for step in body.steps]
         scores = self._model.score(body.prefix.prefix(), steps, body.law.law())
+        self._bill("scored", [len(step.token_ids) for step in steps], started)
         return {"scores": [[_plain(s[0]), _plain(s[1])] for s in scores]}
 
     def _rewards(self, body: bodies.RewardBody) -> dict[str, Any]:
-        values = self._reward(body.prefix.prefix(), [step.step() for step in body.steps])
+        started, steps = time.perf_counter(), [step.step() for step in body.steps]
+        values = self._reward(body.prefix.prefix(), steps)
+        self._bill("scored", [len(step.token_ids) for step in steps], started)
         return {"rewards": [_plain(value) for value in values]}
 
     def _encode(self, body: bodies.EncodeBody) -> dict[str, Any]:
@@ -107,6 +114,9 @@ class ModelService(Service):
         except ConfigError as error:
             return {"refusal": self.public(error)}
         return {"refusal": None}
+
+    def _bill(self, kind: str, tokens: list[int], started: float) -> None:
+        self._model_meters.work(self._about["role"], kind, tokens, time.perf_counter() - started)
 
     async def _health(self, request: Request) -> Response:
         return JSONResponse({**self._about, "waiting": self.waiting})

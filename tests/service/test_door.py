@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,8 +11,10 @@ import pytest
 from gsi_node.errors import ConfigError
 from gsi_node.rewards.callables import CallableReward
 from gsi_node.service.door import Door, host_name, read_key
+from gsi_node.specs.load import load_model
 from gsi_node.tables.models import TableModel
 from tests.service.running import command, ended, running
+from tests.service.solvers import solver
 
 MODEL: Any = TableModel({"a\n\n": 1.0})
 TEXT = b'{"text":"a"}'
@@ -74,9 +77,49 @@ def test_every_route_needs_the_key_and_tells_nothing_without() -> None:
             for method in ("GET", "POST"):
                 for sent in ({}, {"Authorization": "Bearer sesam"}, {"Authorization": "sesame"}):
                     answer = client.request(method, route, headers=sent)
+                    if (method, route, sent) == ("GET", "/health", {}):
+                        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+                        continue
                     assert answer.status_code == 401 and answer.headers["WWW-Authenticate"] == "Bearer"
                     assert set(answer.json()) == {"error"} and "sesame" not in answer.text
         assert post(url, Authorization="Bearer sesame").status_code == 200
+
+
+def test_a_probe_needs_no_key_and_learns_nothing() -> None:
+    """But that the service answers; of a foreign host or a web page not even that."""
+    door = Door("sesame", metrics_key="scrape")
+    for service in (running(model=MODEL, door=door), solver(door=door)):
+        with service as url, httpx.Client(base_url=url, trust_env=False) as client:
+            assert client.get("/health").json() == {"status": "ok"}
+            assert client.get("/health", headers={"Host": "evil.example"}).status_code == 421
+            assert client.get("/health", headers={"Origin": "http://a"}).status_code == 403
+            for token, status in (("scrape", 401), ("sesame", 200)):
+                told = client.get("/health", headers={"Authorization": f"Bearer {token}"})
+                assert told.status_code == status and ("waiting" in told.json()) == (status == 200)
+
+
+@pytest.mark.parametrize("key", [None, "sesame"])
+def test_metrics_have_a_key_of_their_own(key: str | None) -> None:
+    with (
+        running(model=MODEL, door=Door(key, metrics_key="scrape")) as url,
+        httpx.Client(base_url=url, trust_env=False) as client,
+    ):
+        for token, status in ((None, 401), ("sesame", 401), ("scrape", 200)):
+            sent = {} if token is None else {"Authorization": f"Bearer {token}"}
+            assert client.get("/metrics", headers=sent).status_code == status
+        assert "--metrics-key-file" in client.get("/metrics").json()["error"]["message"]
+        of_metrics = client.get("/openapi.json", headers={"Authorization": "Bearer scrape"})
+        assert of_metrics.status_code == (200 if key is None else 401)
+
+
+def test_a_client_without_the_key_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GSI_API_KEY", raising=False)
+    with running(model=MODEL, door=Door("sesame")) as url:
+        with pytest.raises(ConfigError, match="it wants a key, and none was sent.*GSI_API_KEY"):
+            load_model(f"remote:{url}")
+        monkeypatch.setenv("GSI_API_KEY", "sesam")
+        with pytest.raises(ConfigError, match="wants a key, or another one.*GSI_API_KEY"):
+            load_model(f"remote:{url}")
 
 
 @pytest.mark.parametrize("key", ["", " ", "two words", "line\nfeed", "schlüssel", "\x00"])
@@ -157,3 +200,40 @@ def test_this_machine_alone_needs_no_warning() -> None:
 def test_the_command_refuses_a_useless_key_and_shows_none(key: str) -> None:
     code, said = ended(*VERIFIER, key=key)
     assert code == 2 and said.startswith("error: GSI_API_KEY") and "secret" not in said and said.count("\n") == 1
+
+
+def test_keys_of_files(tmp_path: Path) -> None:
+    """As a container gets its secrets: a line break at their end is none of them."""
+    files = {name: tmp_path / name for name in ("sesame", "scrape")}
+    for name, file in files.items():
+        file.write_text(f"{name}\n", "utf-8")
+    given = ("--key-file", str(files["sesame"]), "--metrics-key-file", str(files["scrape"]))
+    with command("--reward", "verifier", *given) as service:
+        for path, opens in (("/openapi.json", "sesame"), ("/metrics", "scrape")):
+            for name in files:
+                sent = {"Authorization": f"Bearer {name}"}
+                answer = httpx.get(f"{service.url}{path}", headers=sent, trust_env=False)
+                assert answer.status_code == (200 if name == opens else 401)
+        service.end(15)
+    assert "sesame" not in service.said.replace(str(tmp_path), "") and "scrape" not in service.said
+
+
+@pytest.mark.parametrize(
+    ("option", "content", "key", "words"),
+    [
+        ("--key-file", b"sesame", "other", "--key-file and GSI_API_KEY give a key each"),
+        ("--key-file", None, None, "--key-file {file}: No such file or directory"),
+        ("--metrics-key-file", None, None, "--metrics-key-file {file}: No such file or directory"),
+        ("--metrics-key-file", b"\n", None, "--metrics-key-file {file} is empty"),
+        ("--metrics-key-file", b"two secrets", None, "--metrics-key-file {file} holds a space"),
+        ("--key-file", b"\xff secret", None, "--key-file {file}: it is no text in UTF-8"),
+    ],
+)
+def test_a_file_without_a_key_is_refused(
+    tmp_path: Path, option: str, content: bytes | None, key: str | None, words: str
+) -> None:
+    file = tmp_path / "key"
+    if content is not None:
+        file.write_bytes(content)
+    code, said = ended(*VERIFIER, option, str(file), key=key)
+    assert code == 2 and said.startswith(f"error: {words.format(file=file)}") and "secret" not in said

@@ -10,6 +10,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from gsi_node.service.door import Door
+from gsi_node.specs.load import load_model, load_reward
 from gsi_node.tables.models import TableModel
 from tests.graph.world import compiled, models, steps_then_answer
 from tests.service.running import running
@@ -77,6 +78,29 @@ def test_the_queue_and_whoever_leaves_it() -> None:
     assert (seen["gsi_requests_under_way",], seen["gsi_runs",]) == (1, 1)
     assert found["gsi_tokens_total", "kind=generated", "role=draft"] > 0
     assert found["gsi_runs",] == 0 and draft.calls == draft.ended
+
+
+def test_a_models_service_counts_what_it_was_asked_for() -> None:
+    """As the solver's meters would: a whole run over remote: costs there what its own bill says, of both models."""
+    parts = models()
+    with running(model=parts["base"]) as base, running(reward=parts["reward"]) as reward:
+        far: dict[str, Any] = {"base": load_model(f"remote:{base}"), "reward": load_reward(f"remote:{reward}")}
+        usage = compiled(parts={**parts, **far}).invoke({"problem": "p"})["usage"]
+        found = {"base": scraped(base), "reward": scraped(reward)}
+        for part in far.values():
+            part.close()
+    for role, served in (("base", "model"), ("reward", "reward")):
+        bill, seen = usage[role], found[role]
+        for kind in ("generated", "scored"):
+            assert seen["gsi_tokens_total", f"kind={kind}", f"role={served}"] == bill[f"{kind}_tokens"]
+        assert seen["gsi_model_calls_total", f"role={served}"] == bill["calls"]
+        assert 0 < seen["gsi_model_seconds_total", f"role={served}"] < bill["seconds"]
+        assert seen["gsi_requests_under_way",] == 0
+    assert usage["base"]["generated_tokens"] > 0 < usage["reward"]["scored_tokens"]
+    of_base = [found["base"]["gsi_model_steps_total", f"kind={kind}", "role=model"] for kind in ("scored", "generated")]
+    rewarded = found["reward"]["gsi_model_steps_total", "kind=scored", "role=reward"]
+    assert sum(of_base) == rewarded and min(of_base) > 0  # drafts, and the candidates of fallbacks
+    assert found["base"]["gsi_request_seconds_count", "route=/score"] > 0
 
 
 def test_a_model_service_counts_its_requests_and_the_key_is_wanted() -> None:

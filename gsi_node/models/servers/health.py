@@ -8,7 +8,7 @@ from math import inf
 from sys import float_info
 from typing import Any
 
-from gsi_node.errors import BackendError, InvalidLogProb, SpecError
+from gsi_node.errors import BackendError, ConfigError, InvalidLogProb, SpecError
 from gsi_node.models.servers.agreement import equal
 from gsi_node.models.servers.dialect import token_id
 from gsi_node.models.servers.http import Transport
@@ -71,6 +71,13 @@ def health_of(transport: Transport, role: str) -> Health:
 
 
 def _health(answer: Any) -> Health:
+    if answer == {"status": "ok"}:  # all that it tells whoever shows no key
+        raise Failed(
+            "it wants a key, and none was sent",
+            ConfigError,
+            fix="Set the environment variable GSI_API_KEY to the service's key (?api_key_env=NAME for another)",
+            again=False,
+        )
     if (found := answer.get("wire")) != WIRE:
         raise Failed(
             f"it speaks version {found or 1!r:.20} of the service's protocol, and this client version {WIRE}",
