@@ -56,7 +56,7 @@ from gsi_node.neural_jko import (
     pilot_numbers,
     relative_noise,
 )
-from gsi_node.neural_jko.forecast import most_seconds, timed
+from gsi_node.neural_jko.forecast import LIKELY, MOST, seconds_left, timed
 from gsi_node.types import Plain
 
 CHECKPOINT = "checkpoint.sqlite"
@@ -222,9 +222,13 @@ def command(options: argparse.Namespace, console: Console) -> int:
     with run.held():
         costs = timed(run)
         used = process_time() - start
-        least, announced = ((used + most_seconds(run, options.samples, costs, ess)) / 60 for ess in (1.0, 0.0))
-        without = f" ({least:.1f} where no block is needed)" if least < announced else ""
-        console.print(f"{'announced':21} at most {announced:.1f} CPU minutes{without}", highlight=False)
+        likely, announced, alone = (
+            (used + seconds_left(run, options.samples, costs, course)) / 60
+            for course in (LIKELY, MOST, MOST._replace(ess=1.0))
+        )
+        why = f", if all {config.blocks} blocks are wanted ({alone:.1f} if none is)" if alone < announced else ""
+        told = f"about {likely:.1f} CPU minutes; at most {announced:.1f}{why}"
+        console.print(f"{'announced':21} {told}", highlight=False, soft_wrap=True)
         with bar:
             final = train(node)
         last = final["metrics"][-1]

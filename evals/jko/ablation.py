@@ -34,14 +34,17 @@ from gsi_node.neural_jko.targets import KnownTarget, named, with_truth
 from gsi_node.types import Plain
 
 DEFAULT = "default"
+COMMON: Plain = {"blocks": 0}  # a block would mend what a setting spoils
 _REVERSE: Plain = {"likelihood_steps": 0, "rounds": 0, "steps": JKOConfig().likelihood_steps}
 _IDENTITY: Plain = {**_REVERSE, "steps": 1, "optimizer": "adam", "learning_rate": 1e-12, "final_learning_rate": 1e-12}
+_LAST: Plain = {"first_rejections": 0, "proposal_ess": 1.0}  # what is wider than g serves rejections
 FACTORS: dict[str, Plain] = {
     DEFAULT: {},
     "no-points": _REVERSE,
     "no-rounds": {"rounds": 0},
-    "no-rejections": {"first_rejections": 0, "rejections": 0},
-    "rejections-alone": {**_IDENTITY, "blocks": 0},
+    "no-rejections": _LAST,
+    "rejections-alone": _IDENTITY,
+    "reverse-kl-alone": {**_REVERSE, **_LAST},
     "adam": {"optimizer": "adam"},
     "tanh": {"activation": "tanh"},
     "silu": {"activation": "silu"},
@@ -54,8 +57,10 @@ COLUMNS = (
 NOTES = (
     "Mean ± standard error over seeds; differences are of runs of the same seed. CPU seconds: of training. ESS: of the "
     "last flow's truncated weights, a share.",
-    "no-points: in the pilot's coordinates, by reverse KL alone, as many steps as the likelihood takes; no-pilot: the "
-    "same from N(0, I). rejections-alone: on N(0, I) in the pilot's coordinates.",
+    "One flow and its rejections in every setting, no blocks. no-points: in the pilot's coordinates, by reverse KL to "
+    "its power of g, tempered, as many steps as the likelihood takes; no-pilot: the same from N(0, I), to g itself and "
+    "not tempered. no-rejections, reverse-kl-alone (no points either): to g itself. rejections-alone: on N(0, I) in "
+    "the pilot's coordinates. adam: at SOAP's rates.",
 )
 
 
@@ -105,7 +110,7 @@ def _measure(options: argparse.Namespace) -> int:
 
 def ablated(target: KnownTarget, factor: str, seed: int, n: int, folder: Path) -> Measurement | Untrained:
     """One run's row, or why there is none; kept either way."""
-    run = Run(target, configured("cpu", target.name, {**FACTORS[factor], "seed": seed}), folder)
+    run = Run(target, configured("cpu", target.name, {**COMMON, **FACTORS[factor], "seed": seed}), folder)
     failed = folder / "failed.json"
     if (there := read_object(failed)) is not None:
         return Untrained(**there)

@@ -61,6 +61,12 @@ class Ground(NamedTuple):
         mixture = self.pilot is not None and not isinstance(self.latent, NormalLatent)
         return self.pilot.latent_ess if mixture and self.pilot else 0.0
 
+    @property
+    def start(self) -> Pilot | None:
+        """The pilot whose points a first flow can be fitted to by maximum likelihood."""
+        normal = isinstance(self.latent, NormalLatent)
+        return self.pilot if self.pilot is not None and normal and self.pilot.fits_points else None
+
 
 class Run:
     """A target, settings and a folder.
@@ -210,11 +216,10 @@ class Run:
     def _fit(self, stage: LayerStage, stack: Stack, told: train.OnProgress) -> Sequence[StackLayer]:
         if stage.kind == "rejection":
             return train.reject(stack, self.config, stage.layers)
-        found = self.ground.pilot
-        normal = isinstance(stack.latent, NormalLatent)
-        if found is None or stack.layers or not (normal and found.fits_points and self.config.likelihood_steps):
-            return [train.fit_flow(stack, self.config, self._aim(stack, found), told)]
-        return [first_flow(stack, found, self.config, told)]
+        start = self.ground.start if self.config.likelihood_steps and not stack.layers else None
+        if start is None:
+            return [train.fit_flow(stack, self.config, self._aim(stack, self.ground.pilot), told)]
+        return [first_flow(stack, start, self.config, told)]
 
     def _aim(self, stack: Stack, found: Pilot | None) -> train.Aim:
         """Over-dispersed, and tempered from the latent on where a pilot knows how far; g itself without one."""

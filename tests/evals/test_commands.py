@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from evals.__main__ import EVALS
 from evals.__main__ import main as evals
 from gsi_node.errors import ConfigError
 from gsi_node.step.config import GSIConfig
@@ -100,6 +101,13 @@ def test_a_package_that_is_not_installed_is_named_with_its_extra(
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=120)
     assert done.returncode == 2, done.stderr
     assert done.stderr == (f"error: `evals {argv[0]}` needs the package {package}: pip install 'gsi-node[{extra}]'\n")
+
+
+def test_every_command_of_neural_jko_has_a_line_in_the_page() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "evals.md").read_text("utf-8")
+    lines = [line.removeprefix("| `python -m evals ").split()[0].strip("`") for line in page.splitlines()
+             if line.startswith("| `python -m evals jko")]  # fmt: skip
+    assert sorted(lines) == sorted(name for name in EVALS.commands if name.startswith("jko"))
 
 
 def test_a_grader_that_is_not_installed_is_named_before_models_are_loaded(tmp_path: Path) -> None:

@@ -11,12 +11,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 from evals.report.text_table import TextTable
+from evals.run.guard import guarded
+from gsi_node.errors import ConfigError
 from gsi_node.host.files import read_object, write
 from gsi_node.host.options import positive
+from gsi_node.host.shell import Parser, ending
 from gsi_node.neural_jko.config import JKOConfig
+from gsi_node.neural_jko.lock import held
 from gsi_node.neural_jko.metrics import distance
 from gsi_node.neural_jko.quality import model_numbers
 from gsi_node.neural_jko.run import Run
@@ -67,29 +72,36 @@ def line(name: str, numbers: Plain) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser = Parser(prog="python -m tests.neural_jko.own_densities", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--out", required=True, type=Path, help="folder; the same command goes on in it")
     parser.add_argument("--only", help="names, separated by commas, as rings-0")
-    parser.add_argument("--samples", type=positive, default=20_000)
-    options = parser.parse_args()
+    parser.add_argument("--samples", type=positive, default=20_000, help="draws, compared with as many of the truth")
+    return guarded(partial(_measure, parser.parse_args()))
+
+
+def _measure(options: argparse.Namespace) -> int:
     seeds = {f"{kind}-{seed}": (kind, seed) for seed in range(3) for kind in OWN}
     names = options.only.split(",") if options.only else list(seeds)
     if unknown := [name for name in names if name not in seeds]:
-        parser.error(f"--only {unknown[0]}: known are {', '.join(seeds)}")
+        raise ConfigError(f"--only: no {unknown[0]}; there are {', '.join(seeds)}")
+    if options.samples < 2:
+        raise ConfigError("--samples: want at least 2")
     missed, lines = 0, []
-    for name in names:
-        kind, seed = seeds[name]
-        path = options.out / f"{name}-{options.samples}.json"
-        numbers = read_object(path)
-        if numbers is None:
-            numbers = measured(OWN[kind](seed), seed, options.out / name, options.samples)
-            write(path, json.dumps(numbers, indent=1) + "\n")
-        missed += numbers["rho"] > AIM and "warning" not in numbers
-        lines.append(line(name, numbers))
-        sys.stderr.write("  ".join(lines[-1]) + "\n")
+    with held(options.out):
+        for name in names:
+            kind, seed = seeds[name]
+            path = options.out / f"{name}-{options.samples}.json"
+            numbers = read_object(path)
+            if numbers is None:
+                numbers = measured(OWN[kind](seed), seed, options.out / name, options.samples)
+                write(path, json.dumps(numbers, indent=1) + "\n")
+            missed += numbers["rho"] > AIM and "warning" not in numbers
+            lines.append(line(name, numbers))
+            sys.stderr.write("  ".join(lines[-1]) + "\n")
     sys.stdout.write(TextTable("Own densities", COLUMNS, lines).markdown())
     return int(missed > 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with ending():
+        sys.exit(main())

@@ -63,3 +63,27 @@ def test_a_miss_that_no_run_announces_ends_the_command_with_1(
     monkeypatch.setattr(sys, "argv", ["own_densities", "--out", str(tmp_path), "--only", "rings-1"])
     assert own_densities.main() == ended
     assert told in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--only", "rings-0,knots-0"], "no knots-0; there are two-modes-0"),
+        (["--samples", "1"], "--samples: want at least 2"),
+        (["--out", "{folder}/file"], "no folder to write in"),
+    ],
+)
+def test_a_wrong_call_is_one_line(
+    arguments: list[str],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "file").write_text("x")
+    given = [argument.replace("{folder}", str(tmp_path)) for argument in arguments]
+    monkeypatch.setattr(sys, "argv", ["own_densities", "--out", str(tmp_path / "run"), *given])
+    assert own_densities.main() == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1

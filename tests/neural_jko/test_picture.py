@@ -19,7 +19,7 @@ from gsi_node.neural_jko.known import Funnel, Mixture, Mustache
 from gsi_node.neural_jko.picture import draw_pages
 from gsi_node.neural_jko.picture.marginals import draw_marginals
 from gsi_node.neural_jko.picture.samples import draw_samples
-from gsi_node.neural_jko.picture.style import page
+from gsi_node.neural_jko.picture.style import page, save
 from gsi_node.neural_jko.picture.training import draw_training
 from gsi_node.neural_jko.run import Run
 from gsi_node.neural_jko.targets import Target
@@ -69,6 +69,18 @@ def test_both_clouds_have_one_scale_and_heavy_tails_do_not_stretch_it() -> None:
     ]
     assert outside[0] in (outside[1] + 2, outside[1] + 3)  # one of the three may have lain outside before
     assert {axes.collections[0].norm.vmax for axes in shown} == {max(count.max() for count in counts)}
+
+
+def test_no_label_is_cut_where_ticks_change_with_the_layout(tmp_path: Path) -> None:
+    target = Funnel()
+    x, truth = (target.sample(20_000, torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    with page() as figure:
+        draw_samples(figure, target, x, truth)
+        save(figure, tmp_path / "samples.png")
+        pad = figure.get_layout_engine().get()["w_pad"] * figure.dpi  # type: ignore[union-attr]
+        edges = [axes.yaxis.label.get_window_extent().x0 for axes in figure.axes if axes.get_ylabel() == "$x_{1}$"]
+    assert len(edges) == 2
+    assert min(edges) > 0.9 * pad
 
 
 def test_of_a_mixture_the_coordinates_are_those_whose_means_differ_most() -> None:
@@ -136,6 +148,9 @@ def test_the_pages_of_a_run(tmp_path: Path) -> None:
     refused = [1 - layer["accept_prob"] for layer in run.finished() if layer["kind"] == "rejection"]
     bars = [patch for patch in layers.patches if isinstance(patch, Rectangle)]
     assert [bar.get_height() for bar in bars] == pytest.approx(refused)
+    (shares,) = (line for line in layers.lines if line.get_label() == "effective sample size")
+    known = [(i, layer["ess"]) for i, layer in enumerate(run.finished()) if layer["kind"] == "rejection"]
+    assert [tuple(point) for point in np.asarray(shares.get_xydata()).tolist()] == known  # QUICK looks at no flow's
     for path in tmp_path.glob("*-losses.json"):  # of a run that was made before losses were kept
         path.unlink()
     with page() as figure:

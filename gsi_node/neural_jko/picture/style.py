@@ -36,6 +36,7 @@ def page(height: float = 4.0, font: float = 9.0) -> Iterator[Figure]:
 
 def save(figure: Figure, path: Path, dpi: int = DPI) -> None:
     """Write a PNG, whole or not at all. Raises StorageError."""
+    figure.draw_without_rendering()  # what this pass chooses for ticks, the next one makes room for
     image = BytesIO()
     figure.savefig(image, dpi=dpi)
     write(path, image.getvalue())

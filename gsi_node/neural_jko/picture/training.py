@@ -52,14 +52,14 @@ def _losses(axes: Axes, what: str, curve: LossCurve) -> None:
 
 
 def _layers(axes: Axes, records: list[Plain], rate: float) -> None:
-    flows = [(i, layer["ess"]) for i, layer in enumerate(records) if layer["kind"] == "flow" and layer.get("ess")]
+    ess = [(i, layer["ess"]) for i, layer in enumerate(records) if layer.get("ess")]
     refused = [(i, 1 - layer["accept_prob"]) for i, layer in enumerate(records) if layer["kind"] == "rejection"]
     if refused:
         axes.bar(*zip(*refused, strict=True), color=BLUE, label="refused by a rejection layer")
         axes.axhline(rate, color=GREY, linewidth=1, zorder=0, label=f"wanted rate {rate:g}")
-    if flows:
-        axes.plot(*zip(*flows, strict=True), "D", color=ORANGE, label="effective sample size of a flow, share")
-    axes.set(xlim=(-0.6, len(records) - 0.4), ylim=(0, 1.02), xlabel="layer", ylabel="share")
+    if ess:
+        axes.plot(*zip(*ess, strict=True), "-D", color=ORANGE, linewidth=1, markersize=4, label="effective sample size")
+    axes.set(xlim=(-0.6, len(records) - 0.4), ylim=(0, 1.06), xlabel="layer", ylabel="share")
     axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
-    if flows or refused:
-        axes.legend(fontsize="small", ncols=3, loc="upper right")
+    if ess or refused:
+        axes.legend(fontsize="small", ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))

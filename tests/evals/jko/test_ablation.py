@@ -11,7 +11,7 @@ import torch
 
 from evals.__main__ import main
 from evals.jko import ablation, command
-from evals.jko.ablation import FACTORS, Untrained, table
+from evals.jko.ablation import COMMON, FACTORS, Untrained, table
 from evals.jko.measurement import Measurement
 from gsi_node.errors import DegenerateWeights
 from gsi_node.neural_jko import presets
@@ -32,6 +32,19 @@ def test_every_factor_is_a_setting_that_differs_from_the_default() -> None:
     for name, changes in FACTORS.items():
         made = configured("cpu", "gmm10", changes)
         assert {key for key in changes if getattr(made, key) != getattr(plain, key)} or name == "default", name
+
+
+def test_every_setting_is_the_plan_that_its_name_says() -> None:
+    plans = {name: configured("cpu", "gmm10", {**COMMON, **changes}) for name, changes in FACTORS.items()}
+    whole, flow = ["flow", *["rejection"] * 10], ["flow"]
+    assert {name: made.plan() for name, made in plans.items()} == {
+        **dict.fromkeys(FACTORS, whole), "no-rejections": flow, "reverse-kl-alone": flow
+    }  # fmt: skip
+    by_likelihood = {name for name, made in plans.items() if made.likelihood_steps}
+    assert set(FACTORS) - by_likelihood == {"no-points", "rejections-alone", "reverse-kl-alone", "no-pilot"}
+    assert [name for name, made in plans.items() if made.coordinates == "latent"] == ["no-pilot"]
+    assert {name for name, made in plans.items() if made.proposal_ess == 1.0} == {"no-rejections", "reverse-kl-alone"}
+    assert plans["no-points"].steps == plans["default"].likelihood_steps
 
 
 def test_differences_are_of_the_same_seed() -> None:
