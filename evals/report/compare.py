@@ -57,7 +57,7 @@ def compare(first: Path, second: Path) -> str:
         raise ConfigError(f"{first} and {second} have no problem and seed in common: were they run on the same data?")
     columns = ["setting", "pairs", "accuracy A", "accuracy B", "B − A, points", "better : worse", "p", "p (Holm)"]
     columns += ["FLOPs B/A", "tokens B/A", "seconds B/A"]
-    unlike = differing(configs[0].told(), configs[1].told())
+    unlike = differing(configs[0].settings(), configs[1].settings())
     told = [f"{one.name}: {json.dumps(one.there)} in A, {json.dumps(one.here)} in B" for one in unlike]
     notes = [f"Differing settings: {'; '.join(told) or 'none'}.", *_counts(a, b)]
     notes += [f"{name}: {note}" for name, results in zip("AB", read, strict=True) for note in results.notes]

@@ -1,16 +1,26 @@
 """python -m evals paper --preset qwen2.5-math: the published comparison as ready commands, its figures beside them.
 
 The settings of arXiv 2506.04118: β = 20, u = 0.5, T = 0.7, n = 1, 4, 16, 64, 500 problems a set, 3 seeds.
-Nothing is run.
+Nothing is run or reached; a device, an address or a name that no command could take is refused before anything is
+printed.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from gsi_node.errors import ConfigError
+from gsi_node.host.shell import complain
+from gsi_node.models.servers.routes import route_to
+from gsi_node.specs.kinds import MODELS, REWARDS
+from gsi_node.specs.load import check_spec
+
+ROLES = ("draft", "base", "reward")
 SETS = ("math500", "olympiadbench", "minerva_math", "mmlu_stem", "gsm8k")
 METHODS = "gsi,rsd-n,sbon-draft,sbon-base"
 PROMPT = r"Please reason step by step, and put your final answer within \boxed{}."
@@ -58,42 +68,80 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", choices=tuple(PRESETS), default="qwen2.5-math", help="the pair of models")
     parser.add_argument("--draft", metavar="NAME", help="another draft model (hub name or folder)")
     parser.add_argument("--base", metavar="NAME", help="another base model")
-    parser.add_argument(
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--devices",
+        metavar="DRAFT,BASE,REWARD",
+        default="cuda:0,cuda:1,cuda:2",
+        help="of the three models in process; one device may stand several times (default %(default)s)",
+    )
+    where.add_argument(
         "--servers",
         metavar="DRAFT,BASE,REWARD",
-        help="addresses of three running model servers, such as http://a:8000/v1,http://b:8000/v1,http://c:8000/v1; "
-        "default: three GPUs of this machine, in process",
+        help="addresses of three model servers instead, such as http://a:8000/v1,http://b:8000/v1,http://c:8000/v1",
     )
-    parser.set_defaults(parser=parser)
 
 
 def main(options: argparse.Namespace) -> int:
-    """Print the commands; 2 where --servers does not name three."""
-    addresses = None if options.servers is None else [part.strip() for part in options.servers.split(",")]
-    if addresses is not None and (len(addresses) != 3 or not all(addresses)):
-        options.parser.error(f"--servers: want three addresses with commas between, got {options.servers!r}")
+    """Print the commands; 2 with one line where one of them could not be run as it stands."""
     preset = PRESETS[options.preset]
-    draft, base = options.draft or preset.draft, options.base or preset.base
-    sys.stdout.write(text(options.preset, preset, draft, base, addresses))
+    draft = preset.draft if options.draft is None else options.draft
+    base = preset.base if options.base is None else options.base
+    try:
+        for option, name in (("--draft", draft), ("--base", base)):
+            if not re.fullmatch(r"[^\s:@#?&|]+", name):
+                raise ConfigError(f"{option}: {name!r} is no hub name such as {preset.draft}, and no folder's")
+        if options.servers is not None:
+            models = served(draft, base, three("--servers", options.servers), preset.asked)
+        else:
+            models = in_process(draft, base, three("--devices", options.devices), preset.asked)
+        for role, spec in models.items():
+            check_spec(spec, REWARDS if role == "reward" else MODELS, role)
+    except ConfigError as error:
+        complain(str(error))
+        return 2
+    sys.stdout.write(text(options.preset, preset, draft, base, models))
     return 0
 
 
-def specs(draft: str, base: str, addresses: list[str] | None, further: str) -> list[str]:
-    """--draft, --base and --reward: one GPU each, or one server each. further: options of draft and base."""
-    asked = f"system_prompt={PROMPT}{further}"
-    if addresses is None:
-        where = [f"?device=cuda:{i}&dtype=bfloat16" for i in range(3)]
-        found = [f"hf:{draft}{where[0]}&{asked}", f"hf:{base}{where[1]}&{asked}", f"prm:{REWARD}@qwen{where[2]}"]
-    else:
-        models = zip(addresses, (draft, base), strict=False)
-        found = [f"server:{address}#{name}?tokenizer={name}&{asked}" for address, name in models]
-        found.append(f"server:{addresses[2]}#{REWARD}@qwen?tokenizer={REWARD}")
-    return [part for name, spec in zip(("draft", "base", "reward"), found, strict=True) for part in (f"--{name}", spec)]
+def three(option: str, given: str) -> list[str]:
+    """One a role, with commas between. Raises ConfigError."""
+    parts = [part.strip() for part in given.split(",")]
+    if len(parts) != 3 or not all(parts):
+        raise ConfigError(f"{option}: want three with commas between, of draft, base and reward; got {given!r}")
+    return parts
 
 
-def text(name: str, preset: Preset, draft: str, base: str, addresses: list[str] | None) -> str:
+def in_process(draft: str, base: str, devices: Sequence[str], further: str) -> dict[str, str]:
+    """Specs by role, each on its device. further: options of draft and base. Raises ConfigError for no device's name;
+    whether it is there is known on the machine of the run alone."""
+    for device in devices:
+        if not re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", device):
+            raise ConfigError(f"--devices: {device!r} is no device; use cuda:0, cuda:1 … or cpu")
+    where = [f"?device={device}&dtype=bfloat16" for device in devices]
+    asked = _asked(further)
+    specs = [f"hf:{draft}{where[0]}&{asked}", f"hf:{base}{where[1]}&{asked}", f"prm:{REWARD}@qwen{where[2]}"]
+    return dict(zip(ROLES, specs, strict=True))
+
+
+def served(draft: str, base: str, addresses: Sequence[str], further: str) -> dict[str, str]:
+    """Specs by role, each behind its server. Raises SpecError for no server's address."""
+    for address in addresses:
+        route_to(address)
+    specs = [
+        f"server:{address}#{name}?tokenizer={name}&{_asked(further)}"
+        for address, name in zip(addresses, (draft, base), strict=False)
+    ]
+    return dict(zip(ROLES, [*specs, f"server:{addresses[2]}#{REWARD}@qwen?tokenizer={REWARD}"], strict=True))
+
+
+def _asked(further: str) -> str:
+    return f"system_prompt={PROMPT}{further}"
+
+
+def text(name: str, preset: Preset, draft: str, base: str, specs: Mapping[str, str]) -> str:
     """Everything that is printed: a command a data set, one for latencies, the published figures."""
-    models = specs(draft, base, addresses, preset.asked)
+    models = [part for role, spec in specs.items() for part in (f"--{role}", spec)]
     settings = ["--set", "beta=20", "--set", "threshold=0.5", "--set", "delta=0.7", "--set", "temperature=0.7"]
     settings += ["--set", "max_step_tokens=512"]
     folder = f"runs/paper-{name}"

@@ -1,9 +1,10 @@
-"""config.json beside the rows: all that determines them. Its type, its reader, and what two of them may differ in."""
+"""config.json beside the rows: all that determines them, and by what and where they were made. Its type, its reader,
+and what two of them may differ in."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -20,14 +21,33 @@ OWN = ("method", "n", "seed", "record")  # fields of GSIConfig that a run gives 
 UNTOLD = (*OWN, "earlier_messages")  # the latter decides no row: problems stand alone
 LISTS = {"methods", "n", "seeds"}
 PROBLEMS = {"limit", "problems", "problems_digest"}
+MADE = "made"
 FieldValue = bool | Whole | Number | str | list[str] | None
+
+
+class Provenance(BaseModel):
+    """By what and where rows are made. version: of gsi_node. commit: of the tree that evals is in, with "-dirty" where
+    files of it were changed; None where git knows of none. machine: system, processor, cores, GPUs; with Ray, those of
+    the driver. date: when the first row was about to be made, UTC."""
+
+    model_config = STRICT | ConfigDict(frozen=True)
+
+    version: str
+    commit: str | None
+    machine: str
+    date: str
+
+    def alike(self, other: Provenance) -> bool:
+        """Whether only the dates differ."""
+        return self.model_copy(update={"date": other.date}) == other
 
 
 class RunConfig(BaseModel):
     """What config.json holds. problems: how many; problems_digest: of their ids, texts, answers, kinds and metas.
 
     config: the fields of GSIConfig but for UNTOLD; one that an old file lacks counts as its default. fingerprints: of
-    the models, by role; none before they are loaded. sampling_law: its version, 1 of a file that has none.
+    the models, by role; none before they are loaded. sampling_law: its version, 1 of a file that has none. made: one
+    entry for each version, commit or machine that made rows; none in a file of before 2026-11-30.
     """
 
     model_config = STRICT | ConfigDict(frozen=True)
@@ -49,6 +69,7 @@ class RunConfig(BaseModel):
     config: dict[str, FieldValue]
     fingerprints: dict[str, str] = {}
     sampling_law: Whole = 1
+    made: list[Provenance] = []
 
     def to_json(self) -> bytes:
         """The file, with its checksum."""
@@ -57,6 +78,10 @@ class RunConfig(BaseModel):
     def told(self) -> dict[str, object]:
         """The object in the file."""
         return {"schema": SCHEMA, **self.model_dump()}
+
+    def settings(self) -> dict[str, object]:
+        """What determines rows."""
+        return self.model_dump(exclude={MADE})
 
     def differing(self, here: RunConfig) -> list[Mismatch]:
         """What determines a row and is not the same here; of models, those that both have."""
@@ -67,7 +92,16 @@ class RunConfig(BaseModel):
         lists = {name: [*dict.fromkeys([*getattr(self, name), *getattr(here, name)])] for name in LISTS}
         problems = {name: getattr(wider, name) for name in PROBLEMS}
         prints = self.fingerprints | here.fingerprints
-        return self.model_copy(update={**lists, **problems, "specs": self.specs | here.specs, "fingerprints": prints})
+        together = {**lists, **problems, "specs": self.specs | here.specs, "fingerprints": prints}
+        return self.model_copy(update=together).also_made(here.made)
+
+    def also_made(self, made: Iterable[Provenance]) -> RunConfig:
+        """The same, with what it does not say yet of where its rows were made."""
+        known = list(self.made)
+        for one in made:
+            if not any(one.alike(other) for other in known):
+                known.append(one)
+        return self.model_copy(update={MADE: known})
 
 
 def _fixed(one: RunConfig, other: RunConfig) -> Mapping[str, object]:
@@ -75,7 +109,7 @@ def _fixed(one: RunConfig, other: RunConfig) -> Mapping[str, object]:
         name: {role: value for role, value in getattr(one, name).items() if role in getattr(other, name)}
         for name in ("specs", "fingerprints")
     }
-    return one.model_dump(exclude=LISTS | PROBLEMS) | roles
+    return one.model_dump(exclude=LISTS | PROBLEMS | {MADE}) | roles
 
 
 def read_config(folder: Path) -> RunConfig:

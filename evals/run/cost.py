@@ -17,9 +17,10 @@ import resource
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gsi_node.rewards.verifier.reward import VerifierReward
+from gsi_node.rewards.wrappers.wrapped import Wrapped
 from gsi_node.tables.models import TableModel
 from gsi_node.tables.rewards import TableReward
 from gsi_node.types import Ids
@@ -45,15 +46,15 @@ NOTHING = Size(0, 0, 0, 0)
 
 def sizes_of(model: object) -> tuple[Size, ...] | None:
     """The sizes of the networks behind a model or reward that is asked: several for an ensemble; None where unknown."""
-    if isinstance(model, TableModel | TableReward | VerifierReward):
-        return (NOTHING,)
-    if (inner := getattr(model, "inner", None)) is not None:
-        return sizes_of(inner)
-    if (members := getattr(model, "members", None)) is not None:
-        parts = [sizes_of(member) for member in members]
-        return None if None in parts else tuple(size for part in parts if part for size in part)
-    network = getattr(getattr(model, "engine", None), "model", None)
-    return None if network is None else (_size(network),)
+    match model:
+        case TableModel() | TableReward() | VerifierReward():
+            return (NOTHING,)
+        case Wrapped():
+            parts = [sizes_of(member) for member in model.members]
+            return None if None in parts else tuple(size for part in parts if part for size in part)
+        case InProcess():
+            return (_size(model.engine.model),)
+    return None
 
 
 class Tensors(Protocol):
@@ -87,6 +88,19 @@ class Network(Tensors, Protocol):
 
     def get_input_embeddings(self) -> Tensors: ...
     def get_output_embeddings(self) -> Tensors | None: ...
+
+
+class NetworkEngine(Protocol):
+    """What runs a network's forwards."""
+
+    model: Network
+
+
+@runtime_checkable
+class InProcess(Protocol):
+    """A model or reward whose network is in this process; told by a protocol, since its class needs torch."""
+
+    engine: NetworkEngine
 
 
 def _size(network: Network) -> Size:

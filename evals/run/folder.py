@@ -10,6 +10,7 @@ from evals.rows.lines import RESULTS, results_in
 from evals.run.config import CONFIG, RunConfig, read_config
 from evals.run.growth import found_again, joined
 from evals.run.plan import Plan
+from evals.run.provenance import here_and_now
 from gsi_node.errors import ConfigError, ResumeMismatch, StorageError
 from gsi_node.host.files import PART, locked, sync_folder, write
 from gsi_node.identity import check_sampling_law
@@ -62,7 +63,8 @@ def grown(folder: Path, kept: RunConfig, plan: Plan, here: RunConfig) -> RunConf
 
 
 def keep(folder: Path, plan: Plan, fingerprints: dict[str, str]) -> None:
-    """Write config.json, whole and synchronised, where it does not say yet what this plan's rows are.
+    """Write config.json, whole and synchronised, where it does not say yet what this plan's rows are, or that they are
+    made by this version on this machine.
 
     Raises ConfigError where another configuration is there, StorageError where the disk does not take it.
     """
@@ -70,7 +72,7 @@ def keep(folder: Path, plan: Plan, fingerprints: dict[str, str]) -> None:
     here, file = plan.identity(fingerprints), folder / CONFIG
     with locked(folder):
         kept = read_config(folder) if file.exists() else None
-        now = here if kept is None else grown(folder, kept, plan, here)
+        now = (here if kept is None else grown(folder, kept, plan, here)).also_made([here_and_now()])
         if now == kept:
             return
         try:

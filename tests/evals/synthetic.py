@@ -179,6 +179,7 @@ def config_of(**fields: Any) -> Plain:
         "config": {name: value for name, value in settings.items() if name not in OWN},
         "fingerprints": {role: role for role in ("draft", "base", "reward")},
         "sampling_law": 2,
+        "made": [{"version": "0.1.0", "commit": None, "machine": "a machine", "date": "2026-11-30T09:00:00+00:00"}],
         **fields,
     }
 

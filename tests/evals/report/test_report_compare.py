@@ -10,6 +10,8 @@ import pytest
 
 from evals.report import compare, paper
 from gsi_node.specs.grammar import parse_spec
+from gsi_node.specs.kinds import MODELS
+from gsi_node.specs.load import check_spec
 from tests.evals.synthetic import campaign, failed, write
 
 
@@ -68,15 +70,19 @@ def test_nothing_in_common_is_one_line(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize("preset", sorted(paper.PRESETS))
-@pytest.mark.parametrize("servers", [[], ["--servers", "http://a:1/v1,http://b:2/v1,http://c:3/v1"]])
+@pytest.mark.parametrize(
+    "where",
+    [[], ["--devices", "cpu, cuda:1,cuda"], ["--servers", "http://a:1/v1,http://b:2/v1,http://c:3/v1"]],
+    ids=["default", "devices", "servers"],
+)
 def test_the_papers_commands_are_commands_of_this_harness(
-    preset: str, servers: list[str], capsys: pytest.CaptureFixture[str]
+    preset: str, where: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     from evals.run import command as run
 
     parser = ArgumentParser()
     paper.add_arguments(parser)
-    assert paper.main(parser.parse_args(["--preset", preset, *servers])) == 0
+    assert paper.main(parser.parse_args(["--preset", preset, *where])) == 0
     out = capsys.readouterr().out
     commands = [shlex.split(block) for block in out.replace("\\\n", " ").split("\n") if "evals run" in block]
     assert len(commands) == len(paper.SETS) + 1
@@ -86,16 +92,40 @@ def test_the_papers_commands_are_commands_of_this_harness(
         options = harness.parse_args(command[4:])
         assert options.set[:2] == [("beta", "20"), ("threshold", "0.5")]
         for spec in (options.draft, options.base):
-            parsed = parse_spec(spec)
+            parsed = check_spec(spec, MODELS, "model")
             assert str(parsed).count("boxed") == 1 and "put your final answer" in str(parsed)
             assert dict(parsed[0].options).get("enable_thinking") == ("false" if preset == "qwen3" else None)
+        given = [options.draft, options.base, options.reward]
+        told = [dict(parse_spec(spec)[0].options).get("device") for spec in given]
+        devices = {"--devices": ["cpu", "cuda:1", "cuda"], "--servers": [None] * 3}
+        assert told == devices.get(" ".join(where[:1]), ["cuda:0", "cuda:1", "cuda:2"])
     figures = {"qwen2.5-math": ("82.0 %", "0.72", "0.94", "H100"), "qwen3": ("91.5 %", "1.21", "1.82", "A100")}
     assert all(figure in out for figure in figures[preset])
     assert ("our assumption" in out) == (preset == "qwen3")
 
 
-def test_two_servers_are_not_three() -> None:
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--servers", "http://a,http://b"], "--servers: want three"),
+        (["--servers", "http://a,,http://c"], "--servers: want three"),
+        (["--servers", "http://a,b:8000,http://c"], "server address 'b:8000' is no URL"),
+        (["--servers", "http://a,http://b:99999,http://c"], "server address 'http://b:99999' is no URL"),
+        (["--servers", "http://a,http://u:p@b,http://c"], "give keys in the environment"),
+        (["--devices", "cuda:0,cuda:1"], "--devices: want three"),
+        (["--devices", "cuda:0,gpu1,cuda:2"], "'gpu1' is no device"),
+        (["--draft", "hf:Qwen/Qwen3-1.7B"], "--draft: 'hf:Qwen/Qwen3-1.7B' is no hub name"),
+        (["--base", "a&b"], "--base: 'a&b' is no hub name"),
+        (["--base", ""], "--base: '' is no hub name"),
+        (["--draft", "a\0b"], "no file and no server has"),
+    ],
+    ids=lambda value: " ".join(value).replace("\0", "0") if isinstance(value, list) else "",
+)
+def test_what_no_command_could_take_is_one_line_and_nothing_is_printed(
+    given: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     parser = ArgumentParser()
     paper.add_arguments(parser)
-    with pytest.raises(SystemExit, match="2"):
-        paper.main(parser.parse_args(["--servers", "http://a,http://b"]))
+    assert paper.main(parser.parse_args(given)) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("error: ") and err.count("\n") == 1 and told in err
