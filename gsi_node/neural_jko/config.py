@@ -16,7 +16,7 @@ WIDE = 512  # units beyond which a step costs more than a wider network brings o
 
 
 class LayerStage(NamedTuple):
-    """What is made at once: one flow, or all rejection layers on a flow."""
+    """What is made at once: one flow, or all rejection layers on a flow, at most `layers`."""
 
     kind: Literal["flow", "rejection"]
     layers: int
@@ -25,7 +25,7 @@ class LayerStage(NamedTuple):
 class JKOConfig(BaseModel):
     """The stack is `flows_first` flows with `first_rejections` layers on the last of them, then blocks of one flow and
     `rejections` layers: at most `blocks`, none once the ESS of the last layer is `wanted_ess` or a block's flow does
-    not raise it. No flow at all where the latent has that ESS.
+    not raise it. Layers on a flow end once their ESS is `enough_ess`. No flow at all where the latent has `wanted_ess`.
 
     Flow k minimises E[−β log g(z(1)) + ω/τ_k − ℓ + log p(z(0))] with τ_k = tau · tau_growth^k: arXiv 2407.20444, whose
     own setting is the preset `paper`. The defaults depart from it. They work in the coordinates of a pilot run
@@ -42,10 +42,11 @@ class JKOConfig(BaseModel):
     tau: float = Field(default=1000.0, gt=0)
     tau_growth: float = Field(default=1.0, gt=0)
     flows_first: int = Field(default=1, ge=0, le=FEW)
-    first_rejections: int = Field(default=10, ge=0, le=FEW)
+    first_rejections: int = Field(default=16, ge=0, le=FEW)
     blocks: int = Field(default=3, ge=0, le=FEW)
     rejections: int = Field(default=3, ge=0, le=FEW)
     rejection_rate: float = Field(default=0.2, gt=0, lt=1)
+    enough_ess: float | None = Field(default=0.999, gt=0, le=1)  # at which layers on a flow end; None: all are made
     wanted_ess: float | None = Field(default=0.5, gt=0, le=1)  # that needs no more; None: all blocks are made
     proposal_ess: float = Field(default=0.75, gt=0, le=1)  # β: the lowest at which g^β as a proposal for g has this ESS
     width: int | None = Field(default=None, ge=1, le=WIDEST)  # None: 128 + 6 dim, at most WIDE
@@ -118,6 +119,16 @@ class JKOConfig(BaseModel):
             return None
         return LayerStage("flow", 1)
 
+    def made_of(self, stage: LayerStage, records: Sequence[Mapping[str, Any]]) -> int:
+        """How many layers of these records are that stage; 0: they do not begin with all of it."""
+        for made, record in enumerate(records[: stage.layers], 1):
+            if record.get("kind") != stage.kind:
+                return 0
+            enough = self.enough_ess is not None and record.get("ess", 0.0) >= self.enough_ess
+            if made == stage.layers or (stage.kind == "rejection" and enough):
+                return made
+        return 0
+
     def stopped(self, records: Sequence[Mapping[str, Any]]) -> str | None:
         """Why no block follows these layers though the plan allows one; None: it does."""
         begun = any(record.get("kind") == "rejection" for record in records) or len(records) >= self.flows_first > 0
@@ -128,7 +139,7 @@ class JKOConfig(BaseModel):
         return records[-1].get("stopped")
 
     def plan(self) -> list[str]:
-        """The kinds of the layers, in order, where wanted_ess is not reached and every block helps."""
+        """The kinds of the layers, in order, where neither ESS is reached and every block helps."""
         layers: list[dict[str, str]] = []
         while (stage := self.next_stage(layers)) is not None:
             layers += [{"kind": stage.kind}] * stage.layers

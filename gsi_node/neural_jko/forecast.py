@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 
 from gsi_node.neural_jko import train
-from gsi_node.neural_jko.config import JKOConfig
+from gsi_node.neural_jko.config import JKOConfig, LayerStage
 from gsi_node.neural_jko.flow import CHUNK, Flow
 from gsi_node.neural_jko.metrics import distance
 from gsi_node.neural_jko.run import Run
@@ -40,22 +40,24 @@ class UnitCosts:
 class Course(NamedTuple):
     """How a run may go, as far as the plan leaves it open.
 
-    rounds: of refitting, a dimension; no more than are allowed. doublings: of a flow's ODE steps until its density
-    settles. ess: of the layers to come, a share: at 0 every block is made, at 1 none that is conditional. variance: of
-    h = p_n / p_0, whose mean E α's draws keep at 1. slower: the machine than while it was timed, a factor.
+    rounds: of refitting, layers: of rejection on a flow, a dimension; no more than are allowed. doublings: of a flow's
+    ODE steps until its density settles. ess: of the layers to come, a share: at 0 every block is made, at 1 none that
+    is conditional. variance: of h = p_n / p_0, whose mean E α's draws keep at 1. slower: the machine than while it was
+    timed, a factor.
     """
 
     rounds: float
+    layers: float
     doublings: int
     ess: float
     variance: float
     slower: float
 
 
-# Rounds as they were counted (docs/log.md). A flow of ESS ½ has Var w = 1, which h comes up to.
-LIKELY = Course(rounds=0.25, doublings=0, ess=1.0, variance=1.0, slower=1.0)
+# Rounds and layers as they were counted (docs/log.md). A flow of ESS ½ has Var w = 1, which h comes up to.
+LIKELY = Course(rounds=0.25, layers=3.0, doublings=0, ess=1.0, variance=1.0, slower=1.0)
 # More doublings than one have not been seen.
-MOST = Course(rounds=math.inf, doublings=1, ess=0.0, variance=math.inf, slower=1.5)
+MOST = Course(rounds=math.inf, layers=math.inf, doublings=1, ess=0.0, variance=math.inf, slower=1.5)
 
 
 def timed(run: Run) -> UnitCosts:
@@ -98,10 +100,13 @@ def seconds_left(run: Run, samples: int, costs: UnitCosts, course: Course) -> fl
     compare = 3 * samples**2 * costs.pair * known
     while (stage := config.next_stage(layers, 0.0 if layers else run.ground.ess)) is not None:
         first, done, below = not layers, len(layers) < len(records), draw
-        for _ in range(stage.layers):
+        made = (
+            config.made_of(stage, records[len(layers) :]) if done else _planned(config, stage, course, run.target.dim)
+        )
+        for _ in range(made):
             draw = draw + point if stage.kind == "flow" else (1 + config.rejection_rate) * draw + costs.log_g
         fresh: Plain = {"kind": stage.kind, "ess": course.ess if stage.kind == "rejection" else 0.0}
-        layers += records[len(layers) : len(layers) + stage.layers] if done else [fresh] * stage.layers
+        layers += records[len(layers) : len(layers) + made] if done else [fresh] * made
         followed = config.next_stage(layers)
         if stage.kind == "flow":
             evaluate += (point + costs.log_g) * known
@@ -109,7 +114,7 @@ def seconds_left(run: Run, samples: int, costs: UnitCosts, course: Course) -> fl
             cost = _flow_cost(config, costs, passing)
         else:
             halvings += followed is not None
-            variance = min(course.variance, (1 + config.rejection_rate) ** stage.layers - 1)
+            variance = min(course.variance, (1 + config.rejection_rate) ** made - 1)
             cost = (config.calibration + _weighing(config, variance, halvings)) * (below + costs.log_g)
         total += 0.0 if done else cost
         if len(layers) >= len(records) and (followed is None or followed.kind == "flow"):
@@ -117,6 +122,13 @@ def seconds_left(run: Run, samples: int, costs: UnitCosts, course: Course) -> fl
     # at the end: draws for the pages, the distance of the pilot's points, the noise of ρ
     total += samples * draw + compare + 36 * min(samples, 2000) ** 2 * costs.pair * known
     return course.slower * total + PAGES
+
+
+def _planned(config: JKOConfig, stage: LayerStage, course: Course, dim: int) -> int:
+    """How many layers the stage takes."""
+    if stage.kind == "flow" or config.enough_ess is None:
+        return stage.layers
+    return math.ceil(min(stage.layers, course.layers * dim))
 
 
 class Passing(NamedTuple):
@@ -134,7 +146,8 @@ def _flow_cost(config: JKOConfig, costs: UnitCosts, flow: Passing) -> float:
     reverse = costs.step + config.batch_size * costs.log_g
     if flow.rounds is None:
         return config.particles * flow.below + config.steps * reverse + settle + judged
-    once = config.particles * flow.below + config.round_steps * 1.5 * reverse + settle + judged
+    judged_wide = 3 * judged  # on twice as many draws of a wider latent, too
+    once = config.particles * flow.below + config.round_steps * 1.5 * reverse + settle + judged_wide
     return config.likelihood_steps * costs.step + settle + judged + flow.rounds * once
 
 

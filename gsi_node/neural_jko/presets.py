@@ -42,6 +42,7 @@ _PAPER: Plain = {
     "flows_first": 4,
     "first_rejections": 0,
     "blocks": 6,
+    "enough_ess": None,
     "wanted_ess": None,
     "width": 54,
     "depth": 3,

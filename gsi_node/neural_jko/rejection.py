@@ -127,13 +127,23 @@ class WeightPool:
         return float(w.sum() ** 2 / (h.sum() * (w**2 / h).sum()))
 
 
-def fit_rejections(calibration: WeightPool, weighing: WeightPool, n: int, rate: float) -> list[Rejection]:
-    """n layers: each c from the first pool, each E α from the second, whose draws played no part in c."""
-    layers = []
-    for _ in range(n):
-        log_c = calibration.wanted_log_c(rate)
+class RejectionPlan(NamedTuple):
+    """At most `layers` that refuse a share `rate` each, none after one whose ESS is `enough`; None: all of them."""
+
+    layers: int
+    rate: float
+    enough: float | None = None
+
+
+def fit_rejections(calibration: WeightPool, weighing: WeightPool, plan: RejectionPlan) -> list[Rejection]:
+    """The plan's layers: each c from the first pool, each E α and ESS from the second, whose draws had no part in c."""
+    layers: list[Rejection] = []
+    for _ in range(plan.layers):
+        log_c = calibration.wanted_log_c(plan.rate)
         calibration.add(log_c)
         layers.append(weighing.add(log_c))
+        if plan.enough is not None and layers[-1].ess >= plan.enough:
+            break
     return layers
 
 
@@ -144,11 +154,10 @@ class Outlook(NamedTuple):
     ess: float
 
 
-def outlook(log_w: Array, n: int, rate: float) -> Outlook:
-    """What n layers do, from weights under p_0."""
+def outlook(log_w: Array, plan: RejectionPlan) -> Outlook:
+    """What the plan's layers do, from weights under p_0."""
     pool = WeightPool(log_w)
-    for _ in range(n):
-        pool.add(pool.wanted_log_c(rate))
+    fit_rejections(WeightPool(log_w), pool, plan)
     return Outlook(pool.spread, pool.ess)
 
 

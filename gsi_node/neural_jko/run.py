@@ -187,7 +187,7 @@ class Run:
         if len(records) <= depth:
             with self.held():
                 self._make(stage, records)
-        return depth + stage.layers if len(self.finished()) > depth else depth
+        return depth + self.config.made_of(stage, self.finished()[depth:])
 
     def _make(self, stage: LayerStage, records: list[Plain]) -> None:
         losses, found = LossRecord(self.told), self.ground.pilot
@@ -253,12 +253,13 @@ class Run:
         records, depth = read_records(self.folder), 0
         while depth < len(records):
             stage = self._above(records[:depth])
-            kinds = [record.get("kind") for record in records[depth:]]
-            if stage is None or kinds[: stage.layers] != [stage.kind] * stage.layers:
+            made = 0 if stage is None else self.config.made_of(stage, records[depth:])
+            if not made:
+                kinds = [record.get("kind") for record in records[depth:]]
                 raise ConfigError(
                     f"{self.folder / MANIFEST}: layers {kinds[:4]} … from {depth} on are not of the plan ({stage})"
                 )
-            depth += stage.layers
+            depth += made
         return records
 
     def complete(self) -> Stack:

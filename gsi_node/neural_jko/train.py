@@ -24,6 +24,7 @@ from gsi_node.neural_jko.pilot.points import WeightedPoints
 from gsi_node.neural_jko.rejection import (
     Particles,
     Rejection,
+    RejectionPlan,
     WeightPool,
     fit_rejections,
     log_z_error,
@@ -187,16 +188,16 @@ def settled_flow(velocity: Velocity, stack: Stack, config: JKOConfig) -> Flow:
 
 
 def reject(stack: Stack, config: JKOConfig, layers: int) -> list[Rejection]:
-    """All rejection layers on the stack's last flow: c from one pool of its draws, E α from another.
+    """At most so many rejection layers on the stack's last flow, none once their ESS is config.enough_ess.
 
-    The second is as large as the wanted error of log ∫ p = 0 takes: all of what the layers below have left of it where
-    the ESS says that no block will follow, half of it (of the variance) otherwise.
+    c is of one pool of its draws, E α of another, as large as the wanted error of log ∫ p = 0 takes: all of what the
+    layers below have left of it where the ESS says that no block will follow, half of it (of the variance) otherwise.
     """
-    index, rate = len(stack.layers), config.rejection_rate
+    index, plan = len(stack.layers), RejectionPlan(layers, config.rejection_rate, config.enough_ess)
     calibration = _weights(stack, config.calibration, generator_for(config.seed, "weigh", index, stack.device))
     draws = config.weighing
     if config.log_z_error is not None:
-        after = outlook(calibration, layers, rate)
+        after = outlook(calibration, plan)
         left = max(0.0, config.log_z_error**2 - log_z_error(stack.layers) ** 2)
         more = flows_in(stack) < config.flows_first + config.blocks
         if more and (config.wanted_ess is None or after.ess < config.wanted_ess):
@@ -204,7 +205,7 @@ def reject(stack: Stack, config: JKOConfig, layers: int) -> list[Rejection]:
         needed = after.spread**2 / left if left else math.inf
         draws = int(min(draws, max(LEAST, math.ceil(needed) if needed < draws else draws)))
     weighing = _weights(stack, draws, generator_for(config.seed, "reject", index, stack.device))
-    return fit_rejections(WeightPool(calibration), WeightPool(weighing), layers, rate)
+    return fit_rejections(WeightPool(calibration), WeightPool(weighing), plan)
 
 
 def _weights(stack: Stack, n: int, stream: torch.Generator) -> Array:

@@ -33,6 +33,19 @@ def test_a_block_follows_where_the_last_layer_falls_short() -> None:
     assert config.model_copy(update={"wanted_ess": None}).next_stage([], 0.9) == LayerStage("flow", 1)
 
 
+def test_rejections_end_where_their_ess_is_enough_and_not_before() -> None:
+    config, stage = JKOConfig(enough_ess=0.9), LayerStage("rejection", 3)
+    low, high = layer("rejection", 0.8), layer("rejection", 0.9)
+    assert config.made_of(stage, [low, high, high]) == 2  # the next is not of this stage
+    assert config.made_of(stage, [low, low, low, low]) == 3
+    assert config.made_of(stage, [low, low]) == config.made_of(stage, [low, layer("flow", 0.95)]) == 0
+    assert config.made_of(stage, []) == config.made_of(stage, [layer("flow", 0.95)]) == 0
+    assert config.made_of(LayerStage("flow", 1), [layer("flow", 0.95), high]) == 1
+    every = config.model_copy(update={"enough_ess": None})
+    assert every.made_of(stage, [low, high]) == 0
+    assert every.made_of(stage, [low, high, high]) == 3
+
+
 def test_a_flow_that_does_not_help_is_dropped_and_ends_the_plan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,8 +17,8 @@ from tests.neural_jko.small import two_modes
 
 PLAN: dict[str, Any] = {
     "pilot_evaluations": 8000, "likelihood_steps": 20, "rounds": 1, "round_steps": 10, "first_rejections": 3,
-    "blocks": 1, "rejections": 2, "wanted_ess": None, "steps": 15, "calibration": 512, "weighing": 2000,
-    "log_z_error": None, "particles": 512,
+    "blocks": 1, "rejections": 2, "wanted_ess": None, "enough_ess": None, "steps": 15, "calibration": 512,
+    "weighing": 2000, "log_z_error": None, "particles": 512,
 }  # fmt: skip
 UNIT = UnitCosts(latent=0.0, step=0.01, point=1e-4, log_g=1e-6, pair=1e-8)
 
@@ -58,6 +58,9 @@ def test_the_likely_course_has_no_conditional_block_and_rounds_by_the_dimension(
         none, one, four = (likely(f"rounds-{n}", dim, rounds=n) for n in (0, 1, 4))
         assert four - none == pytest.approx(rounds * (one - none) / min(1.0, rounds))
         assert likely("blocks", dim, blocks=3) == likely("block", dim, blocks=0)
+    layers = {"rounds": 0, "first_rejections": 30, "enough_ess": 0.999}
+    for dim, made in ((2, 6), (4, 12)):
+        assert likely("layers", dim, **layers) == likely("as many", dim, rounds=0, first_rejections=made)
     forced = {"rounds": 0, "wanted_ess": None}
     assert likely("forced", 2, **forced) > likely("few", 2, rounds=0) + 15 * UNIT.step
 

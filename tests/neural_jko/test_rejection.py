@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from gsi_node.core import accept
 from gsi_node.core.accept import log_resampling_factor, replaced_law, weight_log_accept
 from gsi_node.errors import DegenerateWeights
-from gsi_node.neural_jko.rejection import Particles, Rejection, WeightPool, fit_rejections, log_z_error, outlook
+from gsi_node.neural_jko.rejection import (
+    Particles,
+    Rejection,
+    RejectionPlan,
+    WeightPool,
+    fit_rejections,
+    log_z_error,
+    outlook,
+)
 from gsi_node.types import Array
 
 GRID = 2000  # uniforms an atom: the law of the production code is then exact to 1/GRID
@@ -129,7 +137,7 @@ def test_a_pool_of_all_atoms_gives_every_layer_its_exact_law() -> None:
     g = np.exp(2.0 * np.random.default_rng(1).normal(size=40))
     pool = WeightPool(np.log(g) - np.log(p))
     law = p
-    for layer in fit_rejections(WeightPool(pool.log_w.copy()), pool, 6, 0.2):
+    for layer in fit_rejections(WeightPool(pool.log_w.copy()), pool, RejectionPlan(6, 0.2)):
         law = oracle(law, g, math.exp(layer.log_c))
     assert p * np.exp(pool.log_h) == pytest.approx(law, abs=1e-12)
     assert np.abs(law - g / g.sum()).sum() < 0.8 * np.abs(p - g / g.sum()).sum()
@@ -141,7 +149,9 @@ def test_the_stated_error_of_log_z_is_what_pools_scatter_by() -> None:
     fresh = rng.normal(size=200_000)
     log_masses, errors = [], []
     for _ in range(200):
-        layers = fit_rejections(WeightPool(rng.normal(size=500)), WeightPool(rng.normal(size=500)), 5, 0.2)
+        layers = fit_rejections(
+            WeightPool(rng.normal(size=500)), WeightPool(rng.normal(size=500)), RejectionPlan(5, 0.2)
+        )
         outside = WeightPool(fresh)
         for layer in layers:
             log_accept = weight_log_accept(outside.log_w - outside.log_h, layer.log_c)
@@ -151,7 +161,7 @@ def test_the_stated_error_of_log_z_is_what_pools_scatter_by() -> None:
     scatter = float(np.std(log_masses))
     assert scatter == pytest.approx(float(np.mean(errors)), rel=0.2)
     assert abs(float(np.mean(log_masses))) < 0.3 * scatter
-    assert outlook(fresh, 5, 0.2).spread / math.sqrt(500) == pytest.approx(scatter, rel=0.2)
+    assert outlook(fresh, RejectionPlan(5, 0.2)).spread / math.sqrt(500) == pytest.approx(scatter, rel=0.2)
 
 
 def test_the_ess_of_a_layer_is_that_of_its_law() -> None:
@@ -160,13 +170,24 @@ def test_the_ess_of_a_layer_is_that_of_its_law() -> None:
     g = np.exp(1.5 * np.random.default_rng(3).normal(size=40))
     pool, law = WeightPool(np.log(g) - np.log(p)), p
     shares = [pool.ess]
-    for layer in fit_rejections(WeightPool(pool.log_w.copy()), pool, 4, 0.2):
+    for layer in fit_rejections(WeightPool(pool.log_w.copy()), pool, RejectionPlan(4, 0.2)):
         law = oracle(law, g, math.exp(layer.log_c))
         assert layer.ess == pytest.approx(1.0 / float(((g / g.sum()) ** 2 / law).sum()))
         shares.append(layer.ess)
     assert shares == sorted(shares)
     assert shares[0] == pytest.approx(1.0 / float(((g / g.sum()) ** 2 / p).sum()))
-    assert outlook(np.log(g) - np.log(p), 4, 0.2).ess == pytest.approx(shares[-1])
+    assert outlook(np.log(g) - np.log(p), RejectionPlan(4, 0.2)).ess == pytest.approx(shares[-1])
+
+
+def test_layers_end_at_the_first_whose_ess_is_enough() -> None:
+    """Of the same constants: a plan that ends early begins as the one that does not; one layer at least."""
+    log_w = np.random.default_rng(4).normal(size=2000)
+    whole = fit_rejections(WeightPool(log_w), WeightPool(log_w), RejectionPlan(12, 0.2))
+    enough = whole[6].ess
+    assert fit_rejections(WeightPool(log_w), WeightPool(log_w), RejectionPlan(12, 0.2, enough)) == whole[:7]
+    assert outlook(log_w, RejectionPlan(12, 0.2, enough)).ess == enough
+    assert len(fit_rejections(WeightPool(log_w), WeightPool(log_w), RejectionPlan(12, 0.2, 1e-6))) == 1
+    assert fit_rejections(WeightPool(log_w), WeightPool(log_w), RejectionPlan(2, 0.2, 0.9999)) == whole[:2]
 
 
 def test_a_point_without_mass_loses_what_the_layer_takes() -> None:

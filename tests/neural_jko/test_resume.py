@@ -19,8 +19,8 @@ from tests.neural_jko.small import QUICK
 
 SMALL = JKOConfig(
     pilot_evaluations=8000, width=4, gate=0, batch_size=32, likelihood_steps=3, rounds=1, round_steps=2, steps=3,
-    first_rejections=2, blocks=1, rejections=2, wanted_ess=None, calibration=64, weighing=256, particles=64,
-    optimizer="adam",
+    first_rejections=2, blocks=1, rejections=2, wanted_ess=None, enough_ess=None, calibration=64, weighing=256,
+    particles=64, optimizer="adam",
 )  # fmt: skip
 
 

@@ -11,17 +11,19 @@ import torch
 from gsi_node.neural_jko import start
 from gsi_node.neural_jko.check import CheckedTarget
 from gsi_node.neural_jko.config import JKOConfig
-from gsi_node.neural_jko.pilot import pilot
+from gsi_node.neural_jko.flow import Flow
+from gsi_node.neural_jko.frame import round_frame
+from gsi_node.neural_jko.pilot import WeightedPoints, pilot
 from gsi_node.neural_jko.quality import model_numbers
 from gsi_node.neural_jko.rejection import Particles
 from gsi_node.neural_jko.run import Run
 from gsi_node.neural_jko.stack import Stack
-from gsi_node.neural_jko.start import first_flow
+from gsi_node.neural_jko.start import farther, first_flow, wide_latent
 from gsi_node.neural_jko.targets import named
-from gsi_node.neural_jko.train import Aim, PointBatches, forward_loss, generator_for, reverse_loss
+from gsi_node.neural_jko.train import Aim, PointBatches, forward_loss, generator_for, judged, new_velocity, reverse_loss
 from gsi_node.neural_jko.velocity import Velocity
 from tests.neural_jko.own import OWN
-from tests.neural_jko.small import gaussian
+from tests.neural_jko.small import LOG_Z, gaussian
 
 SMALL = JKOConfig(
     width=32, gate=0, batch_size=128, likelihood_steps=120, round_steps=40, optimizer="adam", calibration=2048,
@@ -103,3 +105,54 @@ def test_a_claimed_density_above_the_known_constant_is_a_warning() -> None:
     assert "warning" not in model_numbers(right, [], named("mustache"))
     wrong = Particles(x, log_g - 0.1, log_g)
     assert "lies above log Z = 0" in model_numbers(wrong, [], named("mustache"))["warning"]
+
+
+@pytest.mark.parametrize("dim", [1, 2, 10])
+def test_the_wide_latent_is_half_normal_and_half_on_shells_that_meet(dim: int) -> None:
+    latent = wide_latent(dim)
+    scales = latent.factors[:, 0, 0]
+    assert float(latent.log_weights.exp().sum()) == pytest.approx(1.0)
+    assert float(latent.log_weights.exp()[0]) == pytest.approx(0.5)
+    assert (float(scales[0]), float(scales[-1])) == pytest.approx((1.0, start.FARTHEST))
+    ratios = scales[1:] / scales[:-1]
+    assert bool((ratios <= 1 + dim**-0.5 + 1e-9).all())
+    assert float(ratios.max() / ratios.min()) == pytest.approx(1.0)
+    z = latent.draw(20_000, torch.Generator().manual_seed(0))
+    exact = float((latent.log_weights.exp() * scales.square()).sum())
+    assert float(z.double().square().mean()) == pytest.approx(exact, rel=0.1)
+    normal = torch.randn(1000, dim, generator=torch.Generator().manual_seed(1))
+    log_ratio = -0.5 * normal.double().square().sum(1) - 0.5 * dim * math.log(2 * math.pi) - latent.log_prob(normal)
+    assert float(log_ratio.max()) <= math.log(2) + 1e-6  # no draw of the flow counts less than half
+
+
+def test_wide_draws_are_taken_where_they_show_what_the_flow_misses() -> None:
+    """Of a flow half as wide as g: E_q[g / q] = ∫ g within five standard errors. Of g itself: its own."""
+    target = gaussian(4)
+    for scale, misses in ((0.3, True), (0.6, False)):
+        stack = Stack(CheckedTarget(target), frame=round_frame(4, 1.0, scale))
+        made = Flow(new_velocity(stack, SMALL).eval(), 8, 0.0)
+        own = judged(made, stack, SMALL.model_copy(update={"calibration": 20_000}), 1)
+        seen = farther(made, own, stack, SMALL, 1)
+        assert (seen is not own) == misses
+        if misses:
+            relative = torch.softmax(seen.log_weights(), 0) * len(seen)
+            assert seen.log_z == pytest.approx(LOG_Z, abs=5 * float(relative.std()) / len(seen) ** 0.5)
+            assert seen.share > 3 * own.share
+
+
+def test_a_round_fits_what_farther_draws_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = named("mustache")
+    known = pilot(target.log_density, 2, 0)
+    stack = Stack(CheckedTarget(target), frame=known.frame)
+    fitted = []
+
+    def moved(made: Flow, own: WeightedPoints, *rest: object) -> WeightedPoints:
+        return WeightedPoints(own.x + 100.0, own.log_g, own.log_q)
+
+    def note(velocity: Velocity, stack: Stack, now: start.Round, *rest: object) -> None:
+        fitted.append(float((now.points > 50.0).all(1).double().mean()))
+
+    monkeypatch.setattr(start, "farther", moved)
+    monkeypatch.setattr(start, "_refit", note)
+    first_flow(stack, known, SMALL.model_copy(update={"likelihood_steps": 5, "wanted_ess": 1.0, "rounds": 1}))
+    assert fitted == [pytest.approx(start.FRESH / (start.FRESH + start.KEPT))]
