@@ -9,14 +9,16 @@ PLUGS_VENV ?= .venv-plugs
 ARGS ?=
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Not quiet: torch is large, and whoever waits for it should see what for.
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
+SAY = @echo "installing gsi_node and what it needs into $(VENV), once; torch is most of it (docs/install.md: sizes, CPU build)"
 REQUIREMENTS := pyproject.toml constraints.txt
 
 # Idle OpenMP threads sleep instead of spinning: the models here are small, and two of them alternate.
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help solve evals test test-crash own-densities test-gpu test-gguf test-vllm test-servers studio test-studio test-plugs check lint format readme house locked lock sbom audit clean
+.PHONY: help solve evals test test-crash own-densities test-gpu test-gguf test-vllm test-servers studio test-studio test-plugs check lint format readme picture house locked lock sbom audit clean
 
 help:
 	@echo "make solve    solve the sample problem (ARGS='--help' lists the solver's options)"
@@ -34,6 +36,7 @@ help:
 	@echo "make check    the gate: ruff, mypy --strict, every test with warnings as errors"
 	@echo "make format   let ruff fix and format what it can"
 	@echo "make readme   write anew the passages of the pages that follow from the code"
+	@echo "make picture  draw the README's picture anew: a problem as gsi solve shows it"
 	@echo "make house    the figures of the house: lines, circles, imports up, doubles (ARGS='--against OTHER' beside another's)"
 	@echo "make locked   the whole environment, every file checked against the hashes in locks/"
 	@echo "make lock     write locks/ anew from pyproject.toml and constraints.txt"
@@ -43,16 +46,19 @@ help:
 
 # Each stamp is newer than the requirements it was installed from, so an up-to-date environment is not installed again.
 $(VENV)/.installed: $(REQUIREMENTS)
+	$(SAY)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --editable '.[sqlite]'
 	touch $@
 
 $(VENV)/.installed-evals: $(REQUIREMENTS)
+	$(SAY)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --editable '.[sqlite,evals-core]'
 	touch $(VENV)/.installed $@
 
 $(VENV)/.installed-dev: $(REQUIREMENTS)
+	$(SAY)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --editable '.[dev]'
 	touch $(VENV)/.installed $(VENV)/.installed-evals $@
@@ -153,6 +159,9 @@ format: $(VENV)/.installed-dev
 
 readme: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.docs.generated
+
+picture: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.docs.picture
 
 # Needs the standard library alone, and any checkout can be counted: ARGS='ROOT --against OTHER --rooms FILE --json'.
 house:

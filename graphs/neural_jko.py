@@ -42,6 +42,7 @@ from gsi_node.host.files import write
 from gsi_node.host.options import positive
 from gsi_node.host.screen import screen
 from gsi_node.host.shell import FAILED, WRONG_CALL, Parser, complain, ending, terminable
+from gsi_node.needs import install_extra
 from gsi_node.neural_jko import (
     PRESETS,
     TARGETS,
@@ -129,7 +130,7 @@ def compiled(node: NeuralJKO, connection: sqlite3.Connection) -> CompiledWholeRu
     try:
         from langgraph.checkpoint.sqlite import SqliteSaver
     except ModuleNotFoundError as error:
-        raise ConfigError(f"checkpoints need {error.name}: pip install 'gsi-node[jko]'") from error
+        raise ConfigError(f"checkpoints need {error.name}: {install_extra('jko')}") from error
     saver = SqliteSaver(connection, serde=StrictSerializer())
     return node.build().compile(checkpointer=saver, name="neural_jko")
 

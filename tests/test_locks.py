@@ -157,6 +157,14 @@ def test_make_locked_installs_by_hash_and_without_dependencies(tmp_path: Path) -
     assert installs[-1].endswith("--editable .")
 
 
+@pytest.mark.parametrize("target", ["solve", "evals", "test"])
+def test_make_shows_what_it_installs(target: str, tmp_path: Path) -> None:
+    argv = ["make", "--dry-run", target, f"VENV={tmp_path / 'env'}"]
+    lines = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    (install,) = (line for line in lines if " pip install " in line)
+    assert "--quiet" not in install and "docs/install.md" in lines[0]
+
+
 def test_what_security_md_rests_on_exists() -> None:
     named = re.findall(r"`(tests/[\w/.]+)`", (ROOT / "SECURITY.md").read_text("utf-8"))
     assert named and [path for path in named if not (ROOT / path).exists()] == []

@@ -7,8 +7,14 @@ Printed are the mistakes, by kind; `--every` makes every form of every answer dr
 
 from __future__ import annotations
 
-import json
 import sys
+
+if __name__ == "__main__":  # before what needs a POSIX system is imported
+    from gsi_node.host.shell import prepare
+
+    prepare()
+
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path

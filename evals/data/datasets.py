@@ -19,6 +19,7 @@ from evals.data.layouts.base import Layout, Reading, SetRow
 from evals.data.problems import Problem
 from gsi_node.errors import ConfigError, shown
 from gsi_node.host.strict_json import parsed
+from gsi_node.needs import install_extra
 from gsi_node.types import default_id
 
 DATA_DIR = "GSI_DATA_DIR"
@@ -162,7 +163,7 @@ def _hub_rows(layout: Layout, places: Sequence[Path]) -> Iterator[tuple[str, Set
     try:
         library = import_module("datasets")
     except ImportError as error:
-        raise ConfigError(f"{looked}, which needs the library datasets: pip install 'gsi-node[evals]'") from error
+        raise ConfigError(f"{looked}, which needs the library datasets: {install_extra('evals')}") from error
     try:
         table = library.load_dataset(layout.hub.path, layout.hub.config, split=layout.hub.split)
     except Exception as error:

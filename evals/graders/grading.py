@@ -23,6 +23,7 @@ from evals.graders.rules import NeedsSymbolic, Rules, undecided
 from gsi_node.answer import last_boxed
 from gsi_node.bases import Closing
 from gsi_node.errors import BackendUnavailable, ConfigError
+from gsi_node.needs import install_extra
 
 MAX_CHARACTERS = 2000
 """An answer longer than this is wrong: the longest gold answer of the known sets has 210 characters."""
@@ -161,7 +162,7 @@ def check_installed(kinds: set[str]) -> None:
     needs = {"math": ("mpmath", "evals"), "olympiad": ("mpmath", "evals"), "rg": ("reasoning_gym", "rg")}
     for package, extra in sorted({needs[kind] for kind in kinds if kind in needs}):
         if find_spec(package) is None:
-            raise BackendUnavailable(f"grading needs the package {package}: pip install 'gsi-node[{extra}]'")
+            raise BackendUnavailable(f"grading needs the package {package}: {install_extra(extra)}")
 
 
 def _plainly(

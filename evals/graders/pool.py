@@ -16,6 +16,7 @@ from pathlib import Path
 
 from evals.graders.messages import GradeReply, GradeRequest
 from gsi_node.errors import BackendUnavailable, ConfigError
+from gsi_node.needs import install_extra
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120.0
@@ -124,7 +125,7 @@ class Pool:
         finally:
             self._idle.put(worker)
         if "missing" in reply:
-            raise BackendUnavailable(f"grading needs a package: {reply['missing']}: pip install 'gsi-node[evals]'")
+            raise BackendUnavailable(f"grading needs a package: {reply['missing']}: {install_extra('evals')}")
         return reply
 
     def close(self) -> None:

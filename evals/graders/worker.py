@@ -19,13 +19,12 @@ from evals.graders import letters, pocket
 from evals.graders.messages import GradeReply, GradeRequest
 from evals.graders.rules import Rules
 from gsi_node.answer import last_boxed
+from gsi_node.posix import resource
 
 
 def limit_memory(megabytes: int) -> None:
     """Refuse to grow beyond `megabytes` of address space, where the system can."""
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        import resource
-
+    with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
 
 

@@ -20,6 +20,7 @@ import torch
 from evals.jko import mcmc, smc
 from evals.jko.truth import bare
 from gsi_node.errors import ConfigError
+from gsi_node.needs import install_extra
 from gsi_node.neural_jko.frame import AffineFrame, round_frame
 from gsi_node.neural_jko.pilot import Pilot
 from gsi_node.neural_jko.targets import KnownTarget
@@ -80,7 +81,7 @@ def check(algorithms: Iterable[str]) -> None:
             raise ConfigError(f"--baselines: no {name}; there are {', '.join(ALGORITHMS)}, or none")
         for package in ("blackjax", "jax"):
             if find_spec(package) is None:
-                raise ConfigError(f"{name} needs {package}: pip install 'gsi-node[jko]', or --baselines none")
+                raise ConfigError(f"{name} needs {package}: {install_extra('jko')}, or --baselines none")
 
 
 def baselines(algorithms: Iterable[str], pilot: Pilot | None) -> list[Baseline]:

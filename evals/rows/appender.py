@@ -7,7 +7,6 @@ synchronised at most every SYNC_SECONDS and on closing: losing power may cost th
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from evals.rows.lines import lines_of, row_of
 from gsi_node.bases import Closing
 from gsi_node.errors import ConfigError, StorageError
 from gsi_node.host.files import write
+from gsi_node.posix import fcntl
 
 SYNC_SECONDS = 5.0
 DROPPED = "dropped-lines.txt"

@@ -13,12 +13,12 @@ Experts of a mixture count as if all were active.
 
 from __future__ import annotations
 
-import resource
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from gsi_node.posix import resource
 from gsi_node.rewards.verifier.reward import VerifierReward
 from gsi_node.rewards.wrappers.wrapped import Wrapped
 from gsi_node.tables.models import TableModel

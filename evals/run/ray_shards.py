@@ -17,6 +17,7 @@ from evals.run.crew import Crew, Done, Event, Member, WorkerReady, WorkerUnfit, 
 from evals.run.how import How
 from evals.run.plan import Plan, Task, Workplace
 from gsi_node.errors import BackendUnavailable, ConfigError, GSIError
+from gsi_node.needs import install_extra
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_DEDUP_LOGS": "0"}
 
@@ -118,7 +119,7 @@ def _connected(address: str, size: int, threads: int) -> ModuleType:
     try:
         ray = import_module("ray")
     except ModuleNotFoundError as error:
-        raise ConfigError("--ray needs the package ray: pip install 'gsi-node[ray]'") from error
+        raise ConfigError(f"--ray needs the package ray: {install_extra('ray')}") from error
     variables = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
     about: dict[str, object] = {"address": address, "log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":

@@ -13,6 +13,7 @@ from gsi_node.cli.shared import add_models, add_set
 from gsi_node.errors import ConfigError
 from gsi_node.host.options import positive
 from gsi_node.host.shell import DONE, loading
+from gsi_node.needs import install_extra
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -58,7 +59,7 @@ def _measured(options: argparse.Namespace) -> RenderableType:
         try:
             from gsi_node.tools import bench_endpoint
         except ModuleNotFoundError as error:
-            raise ConfigError(f"--endpoint needs the package {error.name}: pip install 'gsi-node[serve]'") from error
+            raise ConfigError(f"--endpoint needs the package {error.name}: {install_extra('serve')}") from error
         return bench_endpoint.table(20, options.repeats or 30)
     specs = {"draft": options.draft, "base": options.base, "reward": options.reward}
     fields = {"method": options.method, "n": options.n, "max_step_tokens": 64, "max_steps": 12}

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from gsi_node.cli import serve_options
 from gsi_node.errors import ConfigError
 from gsi_node.host.shell import DONE, INTERRUPTED, loading, terminable
+from gsi_node.needs import install_extra
 
 if TYPE_CHECKING:
     from gsi_node.graph.compiled import CompiledWholeRun
@@ -105,7 +106,7 @@ def _serve_tool(options: argparse.Namespace) -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("mcp", "mcp_types"):
             raise
-        raise ConfigError("`gsi serve --mcp` needs the package mcp: pip install 'gsi-node[mcp]'") from error
+        raise ConfigError(f"`gsi serve --mcp` needs the package mcp: {install_extra('mcp')}") from error
     graph, _ = _graph(options)
     sys.stderr.write("serving a solver as an MCP tool, listening on standard input\n")
     sys.stderr.flush()

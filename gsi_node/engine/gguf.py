@@ -14,6 +14,7 @@ import transformers
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from gsi_node.errors import BackendUnavailable, ConfigError
+from gsi_node.needs import install_extra
 
 NEEDED = ("gguf", "accelerate")  # packages, both in the extra
 
@@ -36,9 +37,7 @@ def load_gguf(auto: type[Any], folder: Path, name: str, dtype: torch.dtype) -> t
     """Model and tokenizer of one file, as if they had been saved with save_pretrained. OSError, ValueError … pass."""
     lacking = [package for package in NEEDED if find_spec(package) is None]
     if lacking:
-        raise BackendUnavailable(
-            f"{folder / name}: a GGUF file needs {' and '.join(lacking)}: pip install 'gsi-node[gguf]'"
-        )
+        raise BackendUnavailable(f"{folder / name}: a GGUF file needs {' and '.join(lacking)}: {install_extra('gguf')}")
     source: dict[str, Any] = {"gguf_file": name, "local_files_only": True, "trust_remote_code": False}
     unpacked = getattr(transformers, "GgufConfig", None)  # else newer releases may keep blocks and fetch kernels
     quantization = {} if unpacked is None else {"quantization_config": unpacked(dequantize=True)}

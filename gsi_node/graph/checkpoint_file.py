@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from gsi_node.errors import ConfigError, StorageError
+from gsi_node.needs import install_extra
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
@@ -28,8 +29,7 @@ def check_file(name: str) -> None:
             import_module(package)
         except ModuleNotFoundError as error:
             raise ConfigError(
-                f"checkpoint files need the package {error.name}, which is not installed: pip install "
-                "'gsi-node[sqlite]'"
+                f"checkpoint files need the package {error.name}, which is not installed: {install_extra('sqlite')}"
             ) from error
     _refuse_foreign(Path(name))
 

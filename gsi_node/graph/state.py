@@ -67,7 +67,7 @@ class GSIInput(TypedDict, total=False):
 
 
 class GSIOutput(TypedDict, total=False):
-    """The result; the records in `steps` are described in README."""
+    """The result; the records in `steps` are described in docs/node.md."""
 
     response: str | None
     answer: str | None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import struct
 import sys
@@ -12,6 +11,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from gsi_node.errors import ConfigError, InUse
+from gsi_node.posix import fcntl
 
 SETUP = 0  # the byte that is locked while the file itself is made
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from gsi_node.host.shell import DONE, WRONG_CALL, Parser, complain
+from gsi_node.needs import install, install_extra
 
 OURS = ("", "gsi_node", "evals", "tests")
 TORCH = "torch"
@@ -71,6 +72,6 @@ class CommandTable:
             extra = command.extra or self.extra
             if package in OURS or (extra is None and package != TORCH):
                 raise
-            brings = TORCH if extra is None else f"'gsi-node[{extra}]'"
-            complain(f"`{self.program.split()[-1]} {name}` needs the package {package}: pip install {brings}")
+            brings = install(TORCH) if extra is None else install_extra(extra)
+            complain(f"`{self.program.split()[-1]} {name}` needs the package {package}: {brings}")
             return WRONG_CALL

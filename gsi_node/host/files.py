@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +11,7 @@ from typing import Any
 
 from gsi_node.errors import ConfigError, StorageError
 from gsi_node.host.strict_json import parsed
+from gsi_node.posix import fcntl
 
 PART = ".part"  # the end of a file's name until it is whole
 

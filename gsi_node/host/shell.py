@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from types import FrameType, TracebackType
 from typing import NoReturn, TextIO
 
@@ -22,7 +23,7 @@ from gsi_node.host.escapes import one_line
 
 DONE, FAILED, WRONG_CALL = 0, 1, 2
 INTERRUPTED = 128 + signal.SIGINT
-BROKEN_PIPE = 128 + signal.SIGPIPE
+BROKEN_PIPE = 141  # 128 + SIGPIPE, which Windows lacks
 
 SPELT = {  # what our own texts use beyond ASCII, for a stream whose encoding lacks it
     "✓": "v",
@@ -87,7 +88,7 @@ def prepare() -> None:
 
     Letters that their encoding lacks are spelt out. A stream that the caller closed becomes the null device, so that no
     file is opened under its number; a closed standard output is refused (exit code 2). Ctrl-C ends with one line also
-    while modules are being imported.
+    while modules are being imported. A system that is not POSIX is refused (exit code 2).
     """
     closed = [name for name in ("stdin", "stdout", "stderr") if getattr(sys, name) is None]
     for name in closed:
@@ -96,6 +97,11 @@ def prepare() -> None:
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="gsi_node.legible")
     sys.excepthook = _quiet_when_interrupted
+    try:
+        import_module("gsi_node.posix")
+    except ConfigError as error:
+        complain(str(error))
+        raise SystemExit(WRONG_CALL) from error
     if "stdout" in closed:
         complain("standard output is closed; send it to /dev/null where nothing shall be shown")
         raise SystemExit(WRONG_CALL)

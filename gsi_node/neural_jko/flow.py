@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gsi_node.cancel import check_cancelled
 from gsi_node.errors import ConfigError, NotNormalisable
+from gsi_node.needs import install_extra
 from gsi_node.neural_jko.check import refuse_not_finite
 from gsi_node.neural_jko.latent import Latent
 from gsi_node.neural_jko.velocity import Slope, Velocity
@@ -94,7 +95,7 @@ def _adaptive(slope: Slope, x: Tensor, start: float, end: float) -> OdeSolution:
     try:
         from torchdiffeq import odeint
     except ModuleNotFoundError as error:
-        raise ConfigError("solver dopri5 needs the package torchdiffeq: pip install 'gsi-node[jko]'") from error
+        raise ConfigError(f"solver dopri5 needs the package torchdiffeq: {install_extra('jko')}") from error
 
     def rates(t: Tensor, state: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         check_cancelled()

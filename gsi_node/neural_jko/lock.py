@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from gsi_node.errors import ConfigError, InUse, StorageError
+from gsi_node.posix import fcntl
 
 LOCK = "lock"
 

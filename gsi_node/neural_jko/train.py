@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gsi_node.core.rng import Stream
 from gsi_node.errors import ConfigError
+from gsi_node.needs import install_extra
 from gsi_node.neural_jko import flow
 from gsi_node.neural_jko.check import refuse_not_finite
 from gsi_node.neural_jko.config import JKOConfig
@@ -167,7 +168,7 @@ def _optimizer(velocity: Velocity, config: JKOConfig, rate: float) -> torch.opti
         from pytorch_optimizer.optimizer.soap import SOAP
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"optimizer soap needs {error.name}: pip install 'gsi-node[jko]', or take optimizer=adam"
+            f"optimizer soap needs {error.name}: {install_extra('jko')}, or take optimizer=adam"
         ) from error
     return SOAP(velocity.parameters(), lr=rate, weight_decay=0.0)
 

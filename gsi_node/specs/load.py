@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from gsi_node.errors import BackendUnavailable, SpecError, UnreadArgument
+from gsi_node.needs import install
 from gsi_node.specs.grammar import Spec, json_value, parse_one, parse_spec, quoted
 from gsi_node.specs.kinds import MODELS, REWARDS, SpecKind, placed
 
@@ -79,8 +80,8 @@ def _load(whole: str, kinds: Mapping[str, SpecKind], role: str) -> Any:
         if error.name != "torch":
             raise
         raise BackendUnavailable(
-            f"{role} spec {quoted(whole)} runs in this process, which needs torch: pip install torch (models behind "
-            "servers, the verifier and the judge do without)"
+            f"{role} spec {quoted(whole)} runs in this process, which needs torch: {install('torch')} (models "
+            "behind servers, the verifier and the judge do without)"
         ) from error
 
 

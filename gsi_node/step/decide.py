@@ -25,7 +25,7 @@ _log = logging.getLogger("gsi_node")
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A decided step: what is committed, its record as README describes it, and the verdict that committed it."""
+    """A decided step: what is committed, its record as docs/node.md describes it, and the verdict that committed it."""
 
     step: Step
     record: Plain

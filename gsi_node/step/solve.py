@@ -21,7 +21,7 @@ InitialSteps = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Solution:
-    """A response: the fields are those of the graph's output, described in README."""
+    """A response: the fields are those of the graph's output, described in docs/node.md."""
 
     response: str
     answer: str | None

@@ -17,6 +17,7 @@ from gsi_node.cli.__main__ import main
 from gsi_node.cli.problems import SAMPLE_PROBLEMS
 from gsi_node.cli.settings import settings
 from gsi_node.host.strict_json import finite
+from gsi_node.needs import install_extra
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.methods import METHODS
 from gsi_node.tables.rewards import TableReward
@@ -280,7 +281,7 @@ def test_several_problems_get_a_thread_each_and_threads_name_themselves(tmp_path
 def test_a_missing_package_is_named(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "aiosqlite", None)
     code, told = mistake(["--checkpoint", str(tmp_path / "a.sqlite"), "two"], capsys)
-    assert (code, "aiosqlite" in told, "pip install 'gsi-node[sqlite]'" in told) == (2, True, True)
+    assert (code, "aiosqlite" in told, install_extra("sqlite") in told) == (2, True, True)
 
 
 def test_idle_threads_are_told_to_sleep_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from gsi_node import __version__
 from gsi_node.cli.__main__ import GSI, main
 from gsi_node.cli.start import as_typed
 from gsi_node.host.commands import Command, CommandTable
+from gsi_node.needs import install_extra
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "transformers", "langgraph", "langchain_core", "numpy", "httpx", "starlette", "uvicorn")
@@ -78,7 +79,7 @@ def test_a_package_of_an_extra_is_named_and_a_fault_of_ours_is_not_mistaken_for_
     rows = {"absent": Command("no_such_package.part", "", "dev"), "ours": Command("gsi_node.no_such_module", "", "dev")}
     table = CommandTable("python -m few", "", rows)
     assert table.main(["absent"]) == 2
-    told = "error: `few absent` needs the package no_such_package: pip install 'gsi-node[dev]'\n"
+    told = f"error: `few absent` needs the package no_such_package: {install_extra('dev')}\n"
     assert capsys.readouterr().err == told
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
         table.main(["ours"])

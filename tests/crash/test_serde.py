@@ -173,7 +173,7 @@ def test_neural_jko_refuses_such_a_folder(name: str, tmp_path: Path, capsys: Cap
 
 
 def test_a_saver_of_ones_own_goes_on_with_it(tmp_path: Path) -> None:
-    """As README shows: the node as a root graph, stopped before one of its own nodes, and begun again elsewhere."""
+    """As docs/node.md shows: the node as a root graph, stopped before one of its nodes, and begun again elsewhere."""
     config: Any = {"configurable": {"thread_id": "t"}}
     whole = compiled().invoke({"messages": [HumanMessage("2 + 2")]})
     for turn in range(2):

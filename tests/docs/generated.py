@@ -12,6 +12,7 @@ from gsi_node import GSIConfig, create_gsi
 from gsi_node.step.methods import HEADINGS, METHODS
 from gsi_node.tables.models import TokenTable
 from gsi_node.tables.rewards import TableReward
+from tests.docs.memory import memory
 from tests.docs.walks import reward_walk, row_walk
 from tests.house.rooms import ROOMS
 from tests.house.walls import markdown
@@ -47,7 +48,8 @@ def methods() -> str:
 
 PASSAGES: dict[tuple[str, str], Callable[[], str]] = {
     ("CONTRIBUTING.md", "rooms"): markdown,
-    ("README.md", "methods"): methods,
+    ("README.md", "memory"): memory,
+    ("docs/methods.md", "methods"): methods,
     ("docs/math.md", "methods"): methods,
     ("docs/architecture.md", "node"): node,
     ("docs/architecture.md", "rooms"): rooms,

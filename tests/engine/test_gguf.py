@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ from gsi_node.cli.__main__ import main
 from gsi_node.engine import gguf as module
 from gsi_node.errors import BackendUnavailable, ConfigError, StorageError
 from gsi_node.models.transformers import TransformersModel
+from gsi_node.needs import install_extra
 from gsi_node.specs.load import load_model
 from gsi_node.types import Key, Prefix, SamplingLaw
 
@@ -180,9 +182,8 @@ def test_the_extra_is_named_where_it_lacks(
     folder: Path, original: LlamaForCausalLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "find_spec", lambda name: None if name == "gguf" else object())
-    with pytest.raises(
-        BackendUnavailable, match=r"^(?!.*cannot be loaded).*needs gguf: pip install 'gsi-node\[gguf\]'"
-    ):
+    told = re.escape(f"needs gguf: {install_extra('gguf')}")
+    with pytest.raises(BackendUnavailable, match=rf"^(?!.*cannot be loaded).*{told}"):
         load_model(f"hf:{folder}")
 
 

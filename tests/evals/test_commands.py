@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from evals.__main__ import EVALS
 from evals.__main__ import main as evals
 from gsi_node.errors import ConfigError
+from gsi_node.needs import install_extra
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.layers import read_fields, validated
 from tests.evals.synthetic import campaign, write
@@ -100,7 +101,7 @@ def test_a_package_that_is_not_installed_is_named_with_its_extra(
     code = f"import sys; sys.modules[{package!r}] = None; from evals.__main__ import main; sys.exit(main({words!r}))"
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=120)
     assert done.returncode == 2, done.stderr
-    assert done.stderr == (f"error: `evals {argv[0]}` needs the package {package}: pip install 'gsi-node[{extra}]'\n")
+    assert done.stderr == f"error: `evals {argv[0]}` needs the package {package}: {install_extra(extra)}\n"
 
 
 def test_every_command_of_neural_jko_has_a_line_in_the_page() -> None:
@@ -122,7 +123,7 @@ def test_a_grader_that_is_not_installed_is_named_before_models_are_loaded(tmp_pa
         f"Solver(plan_of(parser.parse_args({argv!r})), Workplace(), lambda role, spec: 1 / 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=120)
-    assert "BackendUnavailable: grading needs the package mpmath: pip install 'gsi-node[evals]'" in done.stderr
+    assert f"BackendUnavailable: grading needs the package mpmath: {install_extra('evals')}" in done.stderr
 
 
 def test_ctrl_c_in_tune_is_130_and_no_traceback(tmp_path: Path) -> None:

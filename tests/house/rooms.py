@@ -34,15 +34,16 @@ _FLOOR = ("ground", "host", "core")
 ROOMS = (
     Room(
         "ground",
-        _inside("gsi_node", "types errors ends protocols bases answer cancel identity spans"),
-        "plain data, the exception tree, step ends, the two protocols, answers, cancellation, fingerprints, spans",
+        _inside("gsi_node", "types errors ends protocols bases answer cancel identity spans needs posix"),
+        "plain data, the exception tree, step ends, the two protocols, answers, cancellation, fingerprints, spans, "
+        "what must be installed",
         (),
     ),
     Room(
         "host",
         ("gsi_node.host",),
         "what is owed to the machine: files, strict JSON, options, shell, screen",
-        ("gsi_node.errors",),
+        ("gsi_node.errors", "gsi_node.needs", "gsi_node.posix"),
     ),
     Room("core", ("gsi_node.core",), "the mathematics: numpy, float64, no I/O", _PLAIN),
     Room("tables", ("gsi_node.tables",), "finite models and rewards, which the law sums over", ("ground", "core")),
@@ -93,7 +94,7 @@ ROOMS = (
         "neural_jko",
         ("gsi_node.neural_jko",),
         "the second system: a sampler for densities",
-        (*_PLAIN, "gsi_node.cancel", "gsi_node.identity", "host", "core"),
+        (*_PLAIN, *_inside("gsi_node", "cancel identity needs posix"), "host", "core"),
         ("torch", "matplotlib"),
     ),
     Room(

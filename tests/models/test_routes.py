@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from typing import Any
 
@@ -12,6 +13,7 @@ from gsi_node.errors import ConfigError, GSIError, SpecError
 from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.reach import Reach
 from gsi_node.models.servers.routes import route_to
+from gsi_node.needs import install_extra
 from gsi_node.specs.load import load_model, load_reward
 from tests.models.raw import Asked, RawServer, ask, transport_to
 
@@ -138,7 +140,8 @@ def test_a_broken_proxy_is_a_typed_error_that_shows_no_password(
 def test_a_socks_proxy_without_its_library_names_the_extra(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", f"{scheme}://127.0.0.1:1080")
     monkeypatch.setattr("gsi_node.models.servers.routes.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"ALL_PROXY names a SOCKS proxy.*pip install 'gsi-node\[socks\]'.*NO_PROXY"):
+    told = re.escape(install_extra("socks"))
+    with pytest.raises(ConfigError, match=rf"ALL_PROXY names a SOCKS proxy.*{told}; .*NO_PROXY"):
         load_model("server:http://far.example/v1#m")
 
 

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from gsi_node.graph.build import compile_gsi
+from gsi_node.needs import install_extra
 from gsi_node.specs.load import load_model, load_reward
 from gsi_node.step.config import GSIConfig
 from tests.service.running import command, ended, start
@@ -25,7 +26,7 @@ def test_a_missing_extra_is_named(package: str, what: str) -> None:
     given = ("--openai",) if what == "--openai" else ("--reward", "verifier")
     code, said = ended(*given, "--port", "0", code=f"import sys; sys.modules[{package!r}] = None")
     assert code == 2
-    assert said == f"error: `gsi serve` needs the package {package}: pip install 'gsi-node[serve]'\n"
+    assert said == f"error: `gsi serve` needs the package {package}: {install_extra('serve')}\n"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 
 from gsi_node.graph.tool import gsi_tool
+from gsi_node.needs import install_extra
 from gsi_node.service.mcp_tool import tool_server
 from gsi_node.tables.rewards import TableReward
 from tests.graph.world import compiled, environment, models, steps_then_answer
@@ -85,7 +86,7 @@ async def test_the_command_over_stdio() -> None:
         (("--mcp", "--port", "0"), "", "--port: --mcp speaks over standard input"),
         (("--mcp", "--max-running", "2"), "", "--max-running: --mcp speaks"),
         (("--mcp", "--n", "0"), "", "n: input should be greater"),
-        (("--mcp",), "import sys; sys.modules['mcp'] = None", "pip install 'gsi-node[mcp]'"),
+        (("--mcp",), "import sys; sys.modules['mcp'] = None", install_extra("mcp")),
         (("--reward", "verifier"), "", "--port is needed"),
     ],
 )

@@ -8,6 +8,7 @@ from typing import Protocol, get_args
 
 from evals.data.problems import Problem
 from gsi_node.errors import ConfigError
+from gsi_node.needs import install_extra
 from gsi_node.pocket.world import problems as world
 
 SIZE = 500
@@ -63,7 +64,7 @@ def create(name: str, config: dict[str, object]) -> Generated:
         import reasoning_gym
         from reasoning_gym.factory import DATASETS
     except ImportError as error:
-        raise ConfigError(f"rg:{name} needs the package reasoning-gym: pip install 'gsi-node[rg]'") from error
+        raise ConfigError(f"rg:{name} needs the package reasoning-gym: {install_extra('rg')}") from error
     if name not in DATASETS:
         raise ConfigError(f"reasoning-gym has no generator {name!r}; it has {', '.join(sorted(DATASETS))}")
     try:

@@ -13,6 +13,7 @@ from urllib.request import getproxies
 import httpx
 
 from gsi_node.errors import ConfigError, SpecError
+from gsi_node.needs import install_extra
 
 
 def route_to(url: str) -> tuple[str, str | None]:
@@ -131,6 +132,6 @@ def _proxy(scheme: str) -> str | None:
     if proxy.url.scheme.startswith("socks") and find_spec("socksio") is None:
         raise ConfigError(
             f"the environment variable {variable} names a SOCKS proxy, which needs the extra socks: "
-            "pip install 'gsi-node[socks]'; or except the server: NO_PROXY=HOST"
+            f"{install_extra('socks')}; or except the server: NO_PROXY=HOST"
         )
     return url

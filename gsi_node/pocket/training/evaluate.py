@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM, AutoModelForTokenClassification, 
 
 from gsi_node.answer import last_boxed
 from gsi_node.host.shell import Parser, ending
+from gsi_node.needs import install_extra
 from gsi_node.pocket import NAMES, path
 from gsi_node.pocket.training.independent import SETTINGS, recognise
 from gsi_node.pocket.training.judged import JudgedResponse, judge
@@ -143,7 +144,7 @@ def gym_table(folders: dict[str, Path], size: int, temperature: float, seed: int
     try:
         gym = importlib.import_module("reasoning_gym")
     except ModuleNotFoundError:
-        return "reasoning-gym is not installed (pip install reasoning-gym): its problems are left out.\n"
+        return f"reasoning-gym is not installed ({install_extra('rg')}): its problems are left out.\n"
     body = []
     for name in SETTINGS:
         drawn = list(held_out(gym, name, size, seed))

@@ -13,6 +13,7 @@ from evals.__main__ import main
 from evals.jko.folder import claim_folder
 from evals.jko.measurement import Measurement
 from evals.jko.table import tables
+from gsi_node.needs import install_extra
 from gsi_node.neural_jko import presets
 from gsi_node.neural_jko.lock import held
 from gsi_node.neural_jko.targets import named, with_truth
@@ -116,5 +117,5 @@ def test_a_sampler_that_is_not_installed_is_said_before_anything_is_trained(
 ) -> None:
     monkeypatch.setitem(sys.modules, "blackjax", None)
     assert main(["jko", "--targets", "8modes", "--out", str(tmp_path / "out")]) == 2
-    assert capsys.readouterr().err == ("error: hmc needs blackjax: pip install 'gsi-node[jko]', or --baselines none\n")
+    assert capsys.readouterr().err == f"error: hmc needs blackjax: {install_extra('jko')}, or --baselines none\n"
     assert not (tmp_path / "out").exists()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from evals.rows.lines import read_rows
+from gsi_node.needs import install_extra
 from tests.evals.run.test_run import lines, plain
 from tests.evals.tables import command, problems
 
@@ -36,4 +37,4 @@ def test_without_ray_it_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     assert command(argv_of(tmp_path, "run", "flag", "--ray", "local")) == 2
-    assert "pip install 'gsi-node[ray]'" in capsys.readouterr().err
+    assert install_extra("ray") in capsys.readouterr().err
