@@ -105,8 +105,7 @@ def compile_gsi(
         context_schema=context_schema,
     )
     _check_nodes(interrupt_before, graph)
-    stops = "*" if interrupt_before == "*" else list(interrupt_before or ())
-    return graph.compile(checkpointer=checkpointer, interrupt_before=stops, name=name)
+    return graph.compile(checkpointer=checkpointer, interrupt_before=interrupt_before, name=name)
 
 
 def _check_nodes(named: object, graph: WholeRunGraph) -> None:

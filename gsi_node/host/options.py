@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 MOST = 1_000_000  # of anything an option counts
 
@@ -18,6 +19,13 @@ def positive(text: str) -> int:
         limit = f" and at most {MOST:,}" if value > MOST else ""
         raise argparse.ArgumentTypeError(f"want an integer ≥ 1{limit}, got {shown!r}")
     return value
+
+
+def named_folder(text: str) -> Path:
+    """The type of an option that names a folder. An empty text would mean the working folder: nobody asks for it so."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("want a folder, got ''; the working folder is '.'")
+    return Path(text)
 
 
 def set_field(text: str) -> tuple[str, str | None]:

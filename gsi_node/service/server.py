@@ -138,7 +138,7 @@ class Server(uvicorn.Server):
                 service.app,
                 http=LimitedConnection,
                 ws="none",
-                lifespan="on",
+                lifespan="off",
                 log_config=LOGS,
                 access_log=access_log,
                 proxy_headers=False,

@@ -104,6 +104,16 @@ def test_a_package_that_is_not_installed_is_named_with_its_extra(
     assert done.stderr == f"error: `evals {argv[0]}` needs the package {package}: {install_extra(extra)}\n"
 
 
+@pytest.mark.parametrize("name", ["jko", "jko-ablate", "jko-truth", "jko-gpu"])
+def test_an_empty_folder_is_not_the_working_folder(name: str, capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as exit:
+        evals([name, "--out", ""])
+    assert exit.value.code == 2
+    error = capsys.readouterr().err
+    assert "--out: want a folder, got ''" in error
+    assert error.count("\n") == 1
+
+
 def test_every_command_of_neural_jko_has_a_line_in_the_page() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "evals.md").read_text("utf-8")
     lines = [line.removeprefix("| `python -m evals ").split()[0].strip("`") for line in page.splitlines()

@@ -228,8 +228,15 @@ def test_wrong_settings_are_named(
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--target", "9modes"], ["--samples", "1"], ["--samples", "9" * 5000], ["--seed", "x"], ["--nonsense"]],
-    ids=lambda given: given[-1][:8],
+    [
+        ["--target", "9modes"],
+        ["--out", ""],
+        ["--samples", "1"],
+        ["--samples", "9" * 5000],
+        ["--seed", "x"],
+        ["--nonsense"],
+    ],
+    ids=lambda given: given[-1][:8] or "empty",
 )
 def test_a_wrong_command_line_is_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit:

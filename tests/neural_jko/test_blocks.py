@@ -9,6 +9,7 @@ from gsi_node.neural_jko.config import JKOConfig, LayerStage
 from gsi_node.neural_jko.flow import Flow
 from gsi_node.neural_jko.run import Run
 from gsi_node.neural_jko.saved import read_records
+from gsi_node.neural_jko.targets import named
 from gsi_node.types import Plain
 from tests.neural_jko.small import QUICK, two_modes
 
@@ -73,3 +74,24 @@ def test_a_flow_that_does_not_help_is_dropped_and_ends_the_plan(
     assert len(again.complete().layers) == depth
     assert len(spent) == fits  # what was found not to help is not fitted again
     assert before["kind"] == "flow"
+
+
+def test_a_block_helps_where_the_first_flow_is_poor(tmp_path: Path) -> None:
+    """8 modes after 60 steps of likelihood: the share of effective draws rises with every layer, and E log w by half a
+    nat at least."""
+    config = JKOConfig(
+        width=48, gate=16, likelihood_steps=60, rounds=0, first_rejections=2, rejections=2, blocks=1, steps=150,
+        wanted_ess=0.9, optimizer="adam", learning_rate=1e-2, particles=4096, calibration=4096, weighing=8192,
+        log_z_error=None, ode_tolerance=0.05,
+    )  # fmt: skip
+    run = Run(named("8modes"), config, tmp_path)
+    run.complete()
+    records = run.finished()
+    assert [record["kind"] for record in records] == ["flow", "rejection", "rejection"] * 2
+    shares = [record["ess"] for record in records]
+    assert shares == sorted(shares)
+    bounds = [
+        float(run.stack(depth).sample(3000, train.generator_for(0, "test", 0), log_g=True).log_weights().mean())
+        for depth in (3, 6)
+    ]
+    assert bounds[0] + 0.5 < bounds[1] < 0.05

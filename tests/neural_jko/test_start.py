@@ -19,7 +19,7 @@ from gsi_node.neural_jko.rejection import Particles
 from gsi_node.neural_jko.run import Run
 from gsi_node.neural_jko.stack import Stack
 from gsi_node.neural_jko.start import farther, first_flow, wide_latent
-from gsi_node.neural_jko.targets import named
+from gsi_node.neural_jko.targets import OwnTarget, named
 from gsi_node.neural_jko.train import Aim, PointBatches, forward_loss, generator_for, judged, new_velocity, reverse_loss
 from gsi_node.neural_jko.velocity import Velocity
 from tests.neural_jko.own import OWN
@@ -97,6 +97,24 @@ def test_one_setting_serves_a_density_far_away_with_its_constant(tmp_path: Path)
     spread = truth.std(0)
     assert bool(((drawn.x.mean(0) - truth.mean(0)).abs() < 0.12 * spread).all())
     assert run.finished()[0]["evaluations"] > 19_000  # the pilot's are counted
+
+
+def test_a_changed_name_leaves_the_pilot_exactly(tmp_path: Path) -> None:
+    target = named("mustache")
+    names = ("mustache", "gmm10", "another")
+    found = [Run(OwnTarget(target.log_density, 2, name), SMALL, tmp_path / name).ground.pilot for name in names] + [
+        Run(target, SMALL, tmp_path / "known").ground.pilot
+    ]
+    first = found[0]
+    assert first is not None
+    for other in found[1:]:
+        assert other is not None
+        assert torch.equal(first.points.x, other.points.x)
+        assert torch.equal(first.points.log_weights(), other.points.log_weights())
+        assert torch.equal(first.frame.matrix, other.frame.matrix) and torch.equal(first.modes, other.modes)
+        assert (first.reference, first.first_power, first.evaluations) == (
+            other.reference, other.first_power, other.evaluations,
+        )  # fmt: skip
 
 
 def test_a_claimed_density_above_the_known_constant_is_a_warning() -> None:
