@@ -9,10 +9,12 @@ from typing import Any, Literal, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gsi_node.neural_jko.flow import MOST_STEPS, OdeSolver
+from gsi_node.neural_jko.pilot import FEW as FEW_DIMS
 from gsi_node.neural_jko.velocity import Activation, VelocityShape
 
 FEW, WIDEST, MANY = 1000, 100_000, 100_000_000  # beyond these a number is a slip
-WIDE = 512  # units beyond which a step costs more than a wider network brings on a CPU: an estimate
+OUTER = 2**15  # weights of a last layer, at most: the noise of batches costs nats by their number, as a step does time
+OWN = 2  # units of a coordinate's own gate, beyond FEW_DIMS dimensions
 
 
 class LayerStage(NamedTuple):
@@ -49,10 +51,11 @@ class JKOConfig(BaseModel):
     enough_ess: float | None = Field(default=0.999, gt=0, le=1)  # at which layers on a flow end; None: all are made
     wanted_ess: float | None = Field(default=0.5, gt=0, le=1)  # that needs no more; None: all blocks are made
     proposal_ess: float = Field(default=0.75, gt=0, le=1)  # β: the lowest at which g^β as a proposal for g has this ESS
-    width: int | None = Field(default=None, ge=1, le=WIDEST)  # None: 128 + 6 dim, at most WIDE
+    width: int | None = Field(default=None, ge=1, le=WIDEST)  # None: 128 + 6 dim, beyond 64 dimensions OUTER / dim
     depth: int = Field(default=2, ge=1, le=FEW)
     activation: Activation = "mixed"
     gate: int = Field(default=64, ge=0, le=WIDEST)  # hidden units of a(x, t) in v += a ∘ x; 0: none
+    own: int | None = Field(default=None, ge=0, le=FEW)  # of a coordinate's own gate; None: see `network`
     gain: float = Field(default=2.0, gt=0)  # of the tanh units of the network's first layer at the start
     divergence: Literal["exact", "probes"] = "exact"  # while training; densities are always evaluated exactly
     probes: int = Field(default=1, ge=1, le=MANY)
@@ -61,7 +64,7 @@ class JKOConfig(BaseModel):
     step_jitter: int = Field(default=1, ge=0, le=FEW)  # a training step takes 0 to this many more, at random
     ode_steps: int = Field(default=8, ge=1, le=MOST_STEPS)  # of the trained flow, doubled until its density settles
     ode_tolerance: float = Field(default=0.01, gt=0)  # nats by which log p may move at the 99th percentile
-    particles: int = Field(default=8192, ge=2, le=MANY)  # fresh draws of the model below that one flow is trained on
+    particles: int = Field(default=8192, ge=2, le=MANY)  # draws of the layers below that one flow is trained on
     batch_size: int = Field(default=256, ge=1, le=MANY)
     likelihood_steps: int = Field(default=700, ge=0, le=MANY)  # of the first flow, on the pilot's points; 0: reverse KL
     likelihood_points: int = Field(default=8000, ge=2, le=MANY)
@@ -69,6 +72,7 @@ class JKOConfig(BaseModel):
     round_steps: int = Field(default=400, ge=1, le=MANY)
     round_learning_rate: float = Field(default=1.5e-3, gt=0)
     steps: int = Field(default=400, ge=1, le=MANY)  # of a flow that is fitted by reverse KL
+    latent_steps: int | None = Field(default=None, ge=1, le=MANY)  # of one on a pilot's latent; None: `steps`, ≥ 4 dim
     tempered: float = Field(default=0.6, ge=0, le=1)  # share of them in which a first such flow's target is tempered
     optimizer: Literal["adam", "soap"] = "soap"  # soap: needs pytorch-optimizer
     learning_rate: float = Field(default=3e-3, gt=0)
@@ -150,5 +154,13 @@ class JKOConfig(BaseModel):
         return self.tau * self.tau_growth**flow
 
     def network(self, dim: int) -> VelocityShape:
-        width = self.width or min(WIDE, 128 + 6 * dim)
-        return VelocityShape(dim, width, self.depth, self.activation, self.gate, self.gain)
+        width = self.width or max(1, min(128 + 6 * dim, OUTER // dim))
+        many = self.coordinates == "pilot" and dim > FEW_DIMS
+        own = self.own if self.own is not None else OWN if many else 0
+        return VelocityShape(dim, width, self.depth, self.activation, self.gate, self.gain, own)
+
+    def steps_in(self, dim: int, layers: int) -> int:
+        """Steps of a flow by reverse KL on that many layers."""
+        if layers or self.coordinates == "latent":
+            return self.steps
+        return self.latent_steps or max(self.steps, 4 * dim)

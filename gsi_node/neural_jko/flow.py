@@ -112,13 +112,15 @@ def _adaptive(slope: Slope, x: Tensor, start: float, end: float) -> OdeSolution:
 class Flow:
     """A trained flow as a layer: exact divergence, no gradients, in chunks, by rk4.
 
-    ess: of its weights g / p as it was trained, the share of an effective sample; see `train.fit_flow`.
+    ess: of its weights g / p as it was trained, the share of an effective sample; see `train.fit_flow`. gain: nats by
+    which E log g / p is above that of the latent it starts from, by fresh draws of both; None: not compared.
     """
 
-    def __init__(self, velocity: Velocity, steps: int, ess: float = 0.0) -> None:
+    def __init__(self, velocity: Velocity, steps: int, ess: float = 0.0, gain: float | None = None) -> None:
         self.velocity = velocity.eval().requires_grad_(False)
         self.steps = steps
         self.ess = ess
+        self.gain = gain
 
     @torch.no_grad()
     def __call__(self, x: Tensor, backward: bool = False) -> tuple[Tensor, Tensor]:

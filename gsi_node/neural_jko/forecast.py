@@ -98,7 +98,7 @@ def seconds_left(run: Run, samples: int, costs: UnitCosts, course: Course) -> fl
     point, halvings = costs.point * 2**course.doublings, 0
     known = isinstance(run.target, KnownTarget)
     compare = 3 * samples**2 * costs.pair * known
-    while (stage := config.next_stage(layers, 0.0 if layers else run.ground.ess)) is not None:
+    while (stage := config.next_stage(layers, 0.0 if layers else run.latent_ess)) is not None:
         first, done, below = not layers, len(layers) < len(records), draw
         made = (
             config.made_of(stage, records[len(layers) :]) if done else _planned(config, stage, course, run.target.dim)
@@ -110,7 +110,8 @@ def seconds_left(run: Run, samples: int, costs: UnitCosts, course: Course) -> fl
         followed = config.next_stage(layers)
         if stage.kind == "flow":
             evaluate += (point + costs.log_g) * known
-            passing = Passing(below, course.doublings, rounds if first and by_likelihood else None)
+            refits = rounds if first and by_likelihood else None
+            passing = Passing(below, course.doublings, refits, config.steps_in(run.target.dim, 0 if first else 1))
             cost = _flow_cost(config, costs, passing)
         else:
             halvings += followed is not None
@@ -132,11 +133,13 @@ def _planned(config: JKOConfig, stage: LayerStage, course: Course, dim: int) -> 
 
 
 class Passing(NamedTuple):
-    """below: CPU seconds of a draw that a flow starts from. doublings: of its steps. rounds: None for a JKO flow."""
+    """below: CPU seconds of a draw that a flow starts from. doublings: of its ODE steps. rounds: None for a JKO flow,
+    which takes `steps` of training."""
 
     below: float
     doublings: int
     rounds: float | None
+    steps: int
 
 
 def _flow_cost(config: JKOConfig, costs: UnitCosts, flow: Passing) -> float:
@@ -145,7 +148,7 @@ def _flow_cost(config: JKOConfig, costs: UnitCosts, flow: Passing) -> float:
     judged = config.calibration * (flow.below + point + costs.log_g)
     reverse = costs.step + config.batch_size * costs.log_g
     if flow.rounds is None:
-        return config.particles * flow.below + config.steps * reverse + settle + judged
+        return config.particles * flow.below + flow.steps * reverse + settle + judged
     judged_wide = 3 * judged  # on twice as many draws of a wider latent, too
     once = config.particles * flow.below + config.round_steps * 1.5 * reverse + settle + judged_wide
     return config.likelihood_steps * costs.step + settle + judged + flow.rounds * once

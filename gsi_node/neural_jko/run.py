@@ -45,6 +45,7 @@ from gsi_node.neural_jko.targets import Target
 from gsi_node.types import Plain
 
 CONFIG = "config.json"
+DROPPED = "dropped"  # of the record of a first layer: why there is no flow below it
 T = TypeVar("T")
 
 
@@ -187,12 +188,18 @@ class Run:
         if len(records) <= depth:
             with self.held():
                 self._make(stage, records)
-        return depth + self.config.made_of(stage, self.finished()[depth:])
+        finished = self.finished()
+        made = self._above(finished[:depth])  # rejections where a first flow was dropped
+        return depth + (self.config.made_of(made, finished[depth:]) if made else 0)
 
     def _make(self, stage: LayerStage, records: list[Plain]) -> None:
         losses, found = LossRecord(self.told), self.ground.pilot
         layers, cost = self._costed(lambda: self._fit(stage, self.stack(), losses))
-        if why := self._no_better(layers[0], records):
+        why = self._no_better(layers[0], records)
+        if why and not records:
+            layers, more = self._costed(lambda: train.reject(self.stack(), self.config, self.config.first_rejections))
+            cost = {key: spent + more[key] for key, spent in cost.items()}
+        elif why:
             last = records[-1] | {key: records[-1][key] + spent for key, spent in cost.items()} | {"stopped": why}
             write_manifest(self.folder, self.target, [*records[:-1], last])
             return
@@ -202,13 +209,20 @@ class Run:
         made = [save_layer(layer, self.folder, len(records) + i) for i, layer in enumerate(layers)]
         losses.save(self.folder, len(records))
         free = dict.fromkeys(cost, 0)
-        costed = [record | (free if i else cost) for i, record in enumerate(made)]
+        costed: list[Plain] = [record | (free if i else cost) for i, record in enumerate(made)]
+        if why:
+            costed[0][DROPPED], costed[-1]["stopped"] = why, why
         write_manifest(self.folder, self.target, [*records, *costed])
 
     def _no_better(self, made: StackLayer, records: list[Plain]) -> str | None:
-        """Why the plan stops in place of a block's flow on these layers; None: it helps, or is no block's."""
+        """Why the plan goes on without a flow on these layers; None: it helps, or was not compared with them."""
         flows = sum(record["kind"] == "flow" for record in records)
-        if self.config.wanted_ess is None or not isinstance(made, Flow) or flows < max(1, self.config.flows_first):
+        if self.config.wanted_ess is None or not isinstance(made, Flow):
+            return None
+        if not records:
+            worse = made.gain is not None and not made.gain > 0 and self.config.first_rejections
+            return f"a flow on the latent changed E log w by {made.gain:+.2f} nats: there is none" if worse else None
+        if flows < max(1, self.config.flows_first):
             return None
         below = records[-1].get("ess", 0.0)
         return None if made.ess > below else f"a further flow left an ESS of {made.ess:.3f} for {below:.3f}"
@@ -222,10 +236,10 @@ class Run:
         return [first_flow(stack, start, self.config, told)]
 
     def _aim(self, stack: Stack, found: Pilot | None) -> train.Aim:
-        """Over-dispersed, and tempered from the latent on where a pilot knows how far; g itself without one."""
-        if found is None:
+        """Over-dispersed, and tempered from the latent on where a pilot's points know how far; g itself otherwise."""
+        if found is None or not found.fits_points:
             return train.Aim()
-        power = found.points.power_for(self.config.proposal_ess) if found.fits_points else 1.0
+        power = found.points.power_for(self.config.proposal_ess)
         return train.Aim(power) if stack.layers else train.Aim(power, found.first_power, self.config.tempered)
 
     def _costed(self, make: Callable[[], T]) -> tuple[T, Plain]:
@@ -246,7 +260,12 @@ class Run:
         return self._above(self.finished()[:depth])
 
     def _above(self, records: list[Plain]) -> LayerStage | None:
-        return self.config.next_stage(records, 0.0 if records else self.ground.ess)
+        return self.config.next_stage(records, 0.0 if records else self.latent_ess)
+
+    @property
+    def latent_ess(self) -> float:
+        """Of what the first flow would start from, a share; 1 where none was found to be better than no flow."""
+        return 1.0 if any(DROPPED in record for record in read_records(self.folder)[:1]) else self.ground.ess
 
     def finished(self) -> list[Plain]:
         """The records of the layers that stack.json names; none where there is no such file yet."""

@@ -44,7 +44,7 @@ def save_layer(layer: StackLayer, folder: Path, index: int) -> Plain:
         return {"kind": "rejection", **asdict(layer)}
     name, network = f"{index:03d}-flow.safetensors", layer.velocity.network
     _write_tensors(folder / name, layer.velocity.state_dict())
-    sizes = {key: getattr(network, key) for key in ("width", "depth", "activation", "gate")}
+    sizes = {key: getattr(network, key) for key in ("width", "depth", "activation", "gate", "own")}
     return {"kind": "flow", "file": name, **sizes, "steps": layer.steps, "ess": layer.ess}
 
 
@@ -54,8 +54,9 @@ def load_layer(record: Plain, folder: Path, dim: int, device: str | torch.device
         if record["kind"] == "rejection":
             error, ess = float(record.get("error", 0.0)), float(record.get("ess", 0.0))
             return Rejection(float(record["log_c"]), float(record["accept_prob"]), error, ess)
-        activation, gate = record.get("activation", "tanh"), int(record.get("gate", 0))
-        network = VelocityShape(dim, int(record["width"]), int(record["depth"]), activation, gate)
+        activation, gate, own = record.get("activation", "tanh"), int(record.get("gate", 0)), int(record.get("own", 0))
+        sizes = int(record["width"]), int(record["depth"])
+        network = VelocityShape(dim, *sizes, activation, gate, own=own)
         name, steps, ess = str(record["file"]), int(record["steps"]), float(record.get("ess", 0.0))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"{folder}: {str(record)[:80]} describes no layer ({error!r})") from error

@@ -54,7 +54,7 @@ def first_flow(stack: Stack, pilot: Pilot, config: JKOConfig, told: OnProgress =
     loss = forward_loss(velocity, points, config, PointBatches(config.batch_size, stream))
     optimise(velocity, loss, config, Effort("flow 0", config.likelihood_steps, config.learning_rate, stream), told)
     made = settled_flow(velocity, stack, config)
-    best = judged(made, stack, config, 0)
+    best = judged([made], stack, config, 0)
     for turn in range(1, config.rounds + 1):
         if config.wanted_ess is not None and best.share >= config.wanted_ess:
             break
@@ -65,7 +65,7 @@ def first_flow(stack: Stack, pilot: Pilot, config: JKOConfig, told: OnProgress =
         velocity = copy.deepcopy(made.velocity).train().requires_grad_()
         _refit(velocity, stack, Round(turn, best, points, power), config, told)
         refitted = settled_flow(velocity, stack, config)
-        drawn = judged(refitted, stack, config, turn)
+        drawn = judged([refitted], stack, config, turn)
         if drawn.share <= best.share:
             break
         made, best = refitted, drawn

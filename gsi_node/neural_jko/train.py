@@ -7,7 +7,7 @@ index, so a run that was killed goes on from its files to the very stack it woul
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -75,17 +75,24 @@ class Aim(NamedTuple):
 
 
 def fit_flow(stack: Stack, config: JKOConfig, aim: Aim, told: OnProgress = silent) -> Flow:
-    """The next flow, by reverse KL over draws of the stack: a JKO step. Its ESS is looked at where the plan asks."""
+    """The next flow, by reverse KL over draws of the stack: a JKO step. Its ESS is looked at where the plan asks.
+
+    On a pilot's latent alone every step has draws of its own: in many dimensions a network learns config.particles of
+    them by heart.
+    """
     index = len(stack.layers)
     stream = generator_for(config.seed, "flow", index, stack.device)
-    data = stack.draw(config.particles, stream)
+    data = None if config.coordinates == "pilot" and not index else stack.draw(config.particles, stream)
     velocity = new_velocity(stack, config)
     loss = reverse_loss(velocity, stack, data, aim, config, PointBatches(config.batch_size, stream))
-    effort = Effort(f"flow {index}", config.steps, config.learning_rate, stream)
+    effort = Effort(f"flow {index}", config.steps_in(stack.dim, index), config.learning_rate, stream)
     optimise(velocity, loss, config, effort, told)
     made = settled_flow(velocity, stack, config)
-    share = 0.0 if config.wanted_ess is None else judged(made, stack, config, 0).share
-    return Flow(velocity, made.steps, share)
+    if config.wanted_ess is None:
+        return made
+    drawn = judged([made], stack, config, 0)
+    gain = None if data is not None else drawn.mean_log_weight - judged([], stack, config, 1).mean_log_weight
+    return Flow(velocity, made.steps, drawn.share, gain)
 
 
 class PointBatches(NamedTuple):
@@ -99,17 +106,19 @@ class PointBatches(NamedTuple):
 
 
 def reverse_loss(
-    velocity: Velocity, stack: Stack, data: Particles, aim: Aim, config: JKOConfig, batches: PointBatches
+    velocity: Velocity, stack: Stack, data: Particles | None, aim: Aim, config: JKOConfig, batches: PointBatches
 ) -> Loss:
     """E[−β log g(z(1)) + ω/τ − ℓ + log p(z(0))] over draws `data` of p: KL(· ‖ g^β) + W₂²/τ up to a constant.
+
+    data: None: fresh draws of the stack in every step.
 
     β = aim.power; while b < 1, b β log g + (1 − b) log of the latent stands for β log g.
     """
     tau, dim = config.tau_of(flows_in(stack)), stack.dim
 
     def loss(steps: int, progress: float) -> Tensor:
-        rows = batches.rows(len(data))
-        x, log_prob = data.x[rows], data.log_prob[rows]
+        drawn = stack.draw(batches.size, batches.stream) if data is None else data[batches.rows(len(data))]
+        x, log_prob = drawn.x, drawn.log_prob
         probes = None
         if config.divergence == "probes":
             signs = torch.randint(0, 2, (len(x), config.probes, dim), generator=batches.stream, device=x.device)
@@ -173,10 +182,10 @@ def _optimizer(velocity: Velocity, config: JKOConfig, rate: float) -> torch.opti
     return SOAP(velocity.parameters(), lr=rate, weight_decay=0.0)
 
 
-def judged(made: Flow, stack: Stack, config: JKOConfig, turn: int) -> WeightedPoints:
-    """Fresh draws z of the stack with one more flow, with log g and log p there, weights truncated; on the CPU."""
+def judged(more: Sequence[Flow], stack: Stack, config: JKOConfig, turn: int) -> WeightedPoints:
+    """Fresh draws z of the stack with more flows, with log g and log p there, weights truncated; on the CPU."""
     stream = generator_for(config.seed, f"judge {turn}", len(stack.layers), stack.device)
-    higher = Stack(stack.evaluate, [*stack.layers, made], frame=stack.frame, latent=stack.latent, device=stack.device)
+    higher = Stack(stack.evaluate, [*stack.layers, *more], frame=stack.frame, latent=stack.latent, device=stack.device)
     drawn = higher.draw(config.calibration, stream, log_g=True)
     assert drawn.log_g is not None
     return WeightedPoints(drawn.x.double().cpu(), drawn.log_g.cpu(), drawn.log_prob.cpu()).truncated()

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 Activation = Literal["tanh", "silu", "mixed"]
 Slope = Callable[[Tensor, float], tuple[Tensor, Tensor]]  # (x, t) -> v (n, dim) and div v (n,)
+OWN_BOUNDS = {"slope": 1.0, "offset": 0.5, "drift": 0.5, "height": 0.0}  # of their uniform starts
 
 
 class VelocityShape(NamedTuple):
-    """The sizes of a Velocity. gate: hidden units of its gate; 0: none.
+    """The sizes of a Velocity. gate: hidden units of its gate; own: of each coordinate's own gate; 0: none.
 
     gain: of the first layer's initial weights (with "mixed": of its tanh half); above 1 the features turn within a
     fraction of the latent's width.
@@ -26,12 +27,14 @@ class VelocityShape(NamedTuple):
     activation: Activation = "tanh"
     gate: int = 0
     gain: float = 1.0
+    own: int = 0
 
 
 class Velocity(nn.Module):
-    """v(x, t) = W_L s(… s(W_1 [x, t] + b_1) …) + b_L + a(x, t) ∘ x; W_L, b_L and a start at zero, hence the identity.
+    """v(x, t) = W_L s(… s(W_1 [x, t] + b_1) …) + b_L + (a(x, t) + o(x, t)) ∘ x; W_L, b_L, a and o start at zero.
 
     s = tanh or SiLU; "mixed": tanh in the first half of a layer's units, SiLU in the rest. The gate a has a tanh layer.
+    o_i(x, t) = Σ_k c_ik tanh(α_ik x_i + β_ik + γ_ik t) reads its own coordinate alone: the curve that makes it skewed.
     """
 
     def __init__(self, network: VelocityShape, generator: torch.Generator | None = None) -> None:
@@ -49,6 +52,11 @@ class Velocity(nn.Module):
         with torch.no_grad():
             for tensor in (self.linears[0].weight, self.linears[0].bias):
                 tensor[: self._tanh_units] *= network.gain
+        self.own = nn.ParameterDict()
+        if network.own:
+            for name, most in OWN_BOUNDS.items():
+                start = torch.empty(dim * network.own).uniform_(-most, most, generator=generator)
+                self.own[name] = nn.Parameter(start)
 
     @property
     def linears(self) -> list[nn.Linear]:
@@ -94,7 +102,7 @@ class Velocity(nn.Module):
         trace = None
         if probes is None and len(middle) == 1:
             trace = (middle[0].weight * (w_first @ last.weight).t()).t()
-        gate = self._gated()
+        gate, own = self._gated(), self._owned()
 
         def at(x: Tensor, t: float) -> tuple[Tensor, Tensor]:
             state, rise = self._active(torch.addmm(first.bias + t * first.weight[:, dim], x, w_first.t()))
@@ -107,7 +115,7 @@ class Velocity(nn.Module):
                 divergence = ((rises[0] @ trace) * rises[1]).sum(1)
             else:
                 divergence = self._by_tangents(x, rises, probes)
-            return gate(x, t, v, divergence)
+            return own(x, t, *gate(x, t, v, divergence))
 
         return at
 
@@ -135,6 +143,21 @@ class Velocity(nn.Module):
             a = last(state)
             own = a.sum(1) + (x * ((1.0 - state.square()) @ diagonal)).sum(1)
             return v + a * x, divergence + own
+
+        return add
+
+    def _owned(self) -> Callable[[Tensor, float, Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Adds o(x, t) ∘ x to v, and its divergence Σ_i o_i + x_i ∂_i o_i."""
+        if not self.network.own:
+            return lambda x, t, v, divergence: (v, divergence)
+        size = (self.network.own, self.network.dim)
+        slope, offset, drift, height = (self.own[name].reshape(size) for name in OWN_BOUNDS)
+        steep = slope * height
+
+        def add(x: Tensor, t: float, v: Tensor, divergence: Tensor) -> tuple[Tensor, Tensor]:
+            state = torch.tanh(torch.addcmul(offset + t * drift, x[:, None], slope))
+            o, rise = (height * state).sum(1), steep.sum(0) - (steep * state.square()).sum(1)
+            return v + o * x, divergence + (o + x * rise).sum(1)
 
         return add
 

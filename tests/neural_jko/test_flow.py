@@ -15,12 +15,16 @@ from gsi_node.neural_jko.latent import NormalLatent
 from gsi_node.neural_jko.velocity import Activation, Velocity, VelocityShape
 
 
-def velocity(dim: int, depth: int, scale: float = 0.3, activation: Activation = "tanh", gate: int = 0) -> Velocity:
+def velocity(
+    dim: int, depth: int, scale: float = 0.3, activation: Activation = "tanh", gate: int = 0, own: int = 0
+) -> Velocity:
     """A network whose last layers are no longer zero."""
     generator = torch.Generator().manual_seed(dim * 10 + depth)
-    net = Velocity(VelocityShape(dim, 12, depth, activation, gate), generator)
+    net = Velocity(VelocityShape(dim, 12, depth, activation, gate, own=own), generator)
     for last in (net.linears[-1], *net.gate_linears[-1:]):
         torch.nn.init.normal_(last.weight, 0.0, scale, generator=generator)
+    if own:
+        torch.nn.init.normal_(net.own["height"], 0.0, scale, generator=generator)
     return net
 
 
@@ -30,11 +34,13 @@ def points(n: int, dim: int) -> Tensor:
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
 @pytest.mark.parametrize("dim", [1, 2, 5])
-@pytest.mark.parametrize(("activation", "gate"), [("tanh", 0), ("silu", 0), ("mixed", 0), ("mixed", 5)])
+@pytest.mark.parametrize(
+    ("activation", "gate", "own"), [("tanh", 0, 0), ("silu", 0, 0), ("mixed", 0, 0), ("mixed", 5, 0), ("mixed", 5, 3)]
+)
 def test_the_exact_divergence_is_the_trace_of_the_jacobian(
-    dim: int, depth: int, activation: Activation, gate: int
+    dim: int, depth: int, activation: Activation, gate: int, own: int
 ) -> None:
-    net, x = velocity(dim, depth, activation=activation, gate=gate).double(), points(7, dim).double()
+    net, x = velocity(dim, depth, activation=activation, gate=gate, own=own).double(), points(7, dim).double()
     v, divergence = net.with_divergence(x, 0.4)
     assert torch.allclose(v, net(x, 0.4))
     for i, point in enumerate(x):
@@ -44,7 +50,7 @@ def test_the_exact_divergence_is_the_trace_of_the_jacobian(
 
 def test_a_new_flow_is_the_identity() -> None:
     x = points(5, 3)
-    ends, log_det = Flow(Velocity(VelocityShape(3, 8, 2, "mixed", 4)), 4)(x)
+    ends, log_det = Flow(Velocity(VelocityShape(3, 8, 2, "mixed", 4, own=2)), 4)(x)
     assert torch.equal(ends, x)
     assert log_det.tolist() == [0.0] * 5
 

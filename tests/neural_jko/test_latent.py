@@ -104,7 +104,9 @@ def chain(x: torch.Tensor) -> torch.Tensor:
 def test_fewer_effective_points_than_dimensions_leave_the_scale_to_the_mode(tmp_path: Path) -> None:
     """Then a flow starts by reverse KL to g itself from the mode's Laplace approximation, and improves on it."""
     target = OwnTarget(chain, 60)
-    config = JKOConfig(width=64, gate=0, steps=60, calibration=2048, first_rejections=0, blocks=0, ode_tolerance=0.1)
+    config = JKOConfig(
+        width=64, gate=0, latent_steps=60, calibration=2048, first_rejections=0, blocks=0, ode_tolerance=0.1
+    )
     run = Run(target, config, tmp_path)
     found = run.ground.pilot
     assert found is not None and not found.fits_points

@@ -149,7 +149,7 @@ def test_wide_draws_are_taken_where_they_show_what_the_flow_misses() -> None:
     for scale, misses in ((0.3, True), (0.6, False)):
         stack = Stack(CheckedTarget(target), frame=round_frame(4, 1.0, scale))
         made = Flow(new_velocity(stack, SMALL).eval(), 8, 0.0)
-        own = judged(made, stack, SMALL.model_copy(update={"calibration": 20_000}), 1)
+        own = judged([made], stack, SMALL.model_copy(update={"calibration": 20_000}), 1)
         seen = farther(made, own, stack, SMALL, 1)
         assert (seen is not own) == misses
         if misses:

@@ -32,6 +32,11 @@ class WeightedPoints:
         return float(torch.logsumexp(self.log_weights(), 0)) - math.log(len(self))
 
     @property
+    def mean_log_weight(self) -> float:
+        """log ∫ g − KL(q ‖ g / ∫ g), nats."""
+        return float(self.log_weights().mean())
+
+    @property
     def share(self) -> float:
         """The effective sample size by the weights, as a share of the number of points."""
         return ess_share(self.log_weights())
