@@ -84,7 +84,6 @@ class _Interruptible:
     def __init__(self) -> None:
         self.flag = Event()
         self._working = False
-        self._begun: Future[Any] | None = None  # a call that nobody waits for yet
         self._context = copy_context()
         self._plain = current_thread() is not main_thread() or _flag.get() is not None
         if not self._plain:
@@ -96,14 +95,13 @@ class _Interruptible:
         future: Future[T] = Future()
         call = partial(self._context.run, function, *args, **kwargs)
         thread = Thread(target=_into, args=(future, call), name="gsi-run", daemon=True)
-        self._begun = future  # an interrupt may come between these lines
-        thread.start()
-        try:
-            self._begun, self._working = None, True
+        try:  # an interrupt may come before the thread begins, or in the middle of its start
+            thread.start()
             return future.result()
         except BaseException:
             self.flag.set()
-            wait((future,))  # a second Ctrl-C does not
+            if not future.cancel():
+                wait((future,))  # a second Ctrl-C does not
             raise
         finally:
             self._working = not future.done()
@@ -111,13 +109,13 @@ class _Interruptible:
     def end(self, items: Generator[object, None, None]) -> None:
         """Close `items`, unless a thread that did not end still makes one."""
         self.flag.set()
-        if self._begun is not None:
-            wait((self._begun,))
         if not self._working:
             self._context.run(items.close)
 
 
 def _into(future: Future[T], call: Callable[[], T]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
     try:
         future.set_result(call())
     except BaseException as error:  # noqa: BLE001 (whatever it is, the waiting thread raises it)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextvars import ContextVar
 from threading import Barrier, Event, Thread
 
 import pytest
 
-from gsi_node.cancel import check_cancelled, iterate_interruptible, run_cancellable
+from gsi_node.cancel import check_cancelled, iterate_interruptible, run_cancellable, run_interruptible
 from gsi_node.errors import Cancelled
 
 NAME: ContextVar[str] = ContextVar("name", default="nobody")
@@ -72,3 +72,42 @@ def test_an_interrupt_before_an_item_is_waited_for_ends_it_and_closes_what_made_
     with pytest.raises(KeyboardInterrupt):
         next(iterate_interruptible(items()))
     assert seen == ["closed"]
+
+
+@pytest.mark.parametrize("when", ["before", "behind"])
+@pytest.mark.parametrize("ends", [KeyboardInterrupt, RuntimeError("can't start new thread")])
+def test_what_ends_the_start_of_a_thread_ends_the_call(
+    when: str, ends: BaseException | type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the thread never begins nobody waits for it; where it has begun, it hears of it: of single calls, too."""
+    begun, over = Event(), Event()
+
+    def work() -> None:
+        begun.set()
+        try:
+            while True:
+                check_cancelled()
+                time.sleep(0.002)
+        finally:
+            over.set()
+
+    real = Thread.start
+
+    def start(self: Thread) -> None:
+        if when == "behind":
+            real(self)
+            begun.wait()
+        raise ends
+
+    monkeypatch.setattr("gsi_node.cancel.Thread.start", start)
+    with pytest.raises((KeyboardInterrupt, RuntimeError)):
+        run_interruptible(work)
+    assert begun.is_set() == over.is_set() == (when == "behind")
+    with pytest.raises((KeyboardInterrupt, RuntimeError)):
+        next(iterate_interruptible(_one(work)))
+    assert begun.is_set() == over.is_set()
+
+
+def _one(work: Callable[[], None]) -> Generator[None, None, None]:
+    work()
+    yield

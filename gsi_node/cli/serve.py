@@ -5,6 +5,7 @@ solver, for any client of OpenAI's API, or as a tool of the Model Context Protoc
   gsi serve --openai --draft hf:/models/draft --base hf:/models/base \\
       --reward prm:/models/prm --n 16 --port 8000
   gsi serve --mcp                       (started by an MCP client, over stdio)
+  gsi serve --mcp --port 8200           (over HTTP, at /mcp)
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import argparse
 import os
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gsi_node.cli import serve_options
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from gsi_node.graph.compiled import CompiledWholeRun
     from gsi_node.service.base import Service
     from gsi_node.service.door import Door
+    from gsi_node.service.endpoint import SolverService
+    from gsi_node.service.mcp_http import ToolService
 
 add_arguments = serve_options.add_arguments
 
@@ -33,7 +38,7 @@ def main(options: argparse.Namespace) -> int:
     serve_options.check(options)
     with terminable() as code:
         try:
-            _serve_tool(options) if options.mcp else _serve(options)
+            _serve_tool(options) if options.mcp and options.port is None else _serve(options)
         except KeyboardInterrupt:
             _end_within(2.0, code())
             if code() == INTERRUPTED:
@@ -63,11 +68,15 @@ def _serve(options: argparse.Namespace) -> None:
         risk = "WITHOUT a key (--insecure)" if key is None else "with a key, unencrypted: put a TLS proxy before it"
         sys.stderr.write(f"warning: other machines can reach this service, {risk}\n")
     door = Door(key, frozenset(name for name in names.values() if name is not None), metrics_key)
-    service = _solver(options, door) if options.openai else _one(options, door)
-    urls = " ".join(f"http://{f'[{address}]' if ':' in address else address}:{port}" for address, port in addresses)
+    solver = options.openai or options.mcp
+    service = _solver(options, door) if solver else _one(options, door)
+    path = "/mcp" if options.mcp else ""
+    urls = " ".join(
+        f"http://{f'[{address}]' if ':' in address else address}:{port}{path}" for address, port in addresses
+    )
 
     def ready() -> None:
-        what = serve_options.served(options)["name"] if options.openai else options.model or options.reward
+        what = serve_options.served(options)["name"] if solver else options.model or options.reward
         sys.stderr.write(f"serving {what}, listening on {urls}\n")
         sys.stderr.flush()
 
@@ -88,10 +97,15 @@ def _one(options: argparse.Namespace, door: Door) -> Service:
 
 def _solver(options: argparse.Namespace, door: Door) -> Service:
     from gsi_node.protocols import name_of
-    from gsi_node.service.endpoint import SolverService
 
+    kind: type[SolverService | ToolService]
+    if options.mcp:
+        with _mcp():
+            from gsi_node.service.mcp_http import ToolService as kind
+    else:
+        from gsi_node.service.endpoint import SolverService as kind
     graph, parts = _graph(options)
-    return SolverService(
+    return kind(
         graph,
         names=map(name_of, parts.values()),
         door=door,
@@ -100,13 +114,20 @@ def _solver(options: argparse.Namespace, door: Door) -> Service:
     )
 
 
-def _serve_tool(options: argparse.Namespace) -> None:
+@contextmanager
+def _mcp() -> Iterator[None]:
+    """An import of what needs the package mcp."""
     try:
-        from gsi_node.service.mcp_tool import tool_server
+        yield
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("mcp", "mcp_types"):
             raise
         raise ConfigError(f"`gsi serve --mcp` needs the package mcp: {install_extra('mcp')}") from error
+
+
+def _serve_tool(options: argparse.Namespace) -> None:
+    with _mcp():
+        from gsi_node.service.mcp_tool import tool_server
     graph, _ = _graph(options)
     sys.stderr.write("serving a solver as an MCP tool, listening on standard input\n")
     sys.stderr.flush()

@@ -35,12 +35,14 @@ def check(options: argparse.Namespace) -> None:
     """Raises ConfigError for a call that names nothing to serve, or two things, or settings of another."""
     if not (options.model or options.openai or options.mcp or options.reward):
         raise ConfigError("what shall be served? want --model SPEC, --reward SPEC, --openai or --mcp")
-    if options.mcp and (told := [name for name in ("port", *_SERVED) if getattr(options, name) is not None]):
-        raise ConfigError(
-            f"--{told[0].replace('_', '-')}: --mcp speaks over standard input and output, to the one client that "
-            "started it; leave it out"
-        )
-    if options.port is None and not options.mcp:
+    of_http = (*_SERVED, "key_file", "metrics_key_file")
+    if options.port is None and options.mcp:
+        if told := [name for name in of_http if getattr(options, name) is not None]:
+            raise ConfigError(
+                f"--{told[0].replace('_', '-')}: --mcp without --port speaks over standard input and output, to "
+                "the one client that started it; leave it out, or add --port"
+            )
+    elif options.port is None:
         raise ConfigError("--port is needed: a number, or 0 for any free one")
     if options.name is not None and not (options.name.strip() and options.name.isprintable()):
         raise ConfigError(f"--name: want printable text, got {shown(options.name)}")
@@ -64,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one = what.add_mutually_exclusive_group()
     one.add_argument("--model", metavar="SPEC", help="a language model, e.g. pocket:base or hf:/models/base")
     one.add_argument("--openai", action="store_true", help="a solver, as OpenAI's clients ask for one")
-    one.add_argument("--mcp", action="store_true", help="a solver, as a tool of the Model Context Protocol (no port)")
+    one.add_argument("--mcp", action="store_true", help="a solver, as a tool of the Model Context Protocol")
     what.add_argument(
         "--reward", metavar="SPEC", help="a reward model, e.g. pocket or prm:/models/prm; of a solver: pocket (default)"
     )
@@ -78,7 +80,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_settings(solver)
     where = parser.add_argument_group("where, and to whom")
-    where.add_argument("--port", type=_port, help="0: any free one; it is printed")
+    where.add_argument(
+        "--port",
+        type=_port,
+        help="0: any free one; it is printed. --mcp without one speaks over standard input and output",
+    )
     where.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     where.add_argument(
         "--allowed-host",

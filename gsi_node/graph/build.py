@@ -105,7 +105,8 @@ def compile_gsi(
         context_schema=context_schema,
     )
     _check_nodes(interrupt_before, graph)
-    return graph.compile(checkpointer=checkpointer, interrupt_before=interrupt_before, name=name)
+    stops = "*" if interrupt_before == "*" else list(interrupt_before or ())
+    return graph.compile(checkpointer=checkpointer, interrupt_before=stops, name=name)
 
 
 def _check_nodes(named: object, graph: WholeRunGraph) -> None:

@@ -12,14 +12,18 @@ import errno
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType, TracebackType
-from typing import NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from gsi_node.errors import ConfigError, GSIError, StorageError
 from gsi_node.host.escapes import one_line
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 DONE, FAILED, WRONG_CALL = 0, 1, 2
 INTERRUPTED = 128 + signal.SIGINT
@@ -88,7 +92,8 @@ def prepare() -> None:
 
     Letters that their encoding lacks are spelt out. A stream that the caller closed becomes the null device, so that no
     file is opened under its number; a closed standard output is refused (exit code 2). Ctrl-C ends with one line also
-    while modules are being imported. A system that is not POSIX is refused (exit code 2).
+    while modules are being imported, and where Python would drop it: in a destructor, or a callback of its own. A
+    system that is not POSIX is refused (exit code 2).
     """
     closed = [name for name in ("stdin", "stdout", "stderr") if getattr(sys, name) is None]
     for name in closed:
@@ -97,6 +102,7 @@ def prepare() -> None:
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="gsi_node.legible")
     sys.excepthook = _quiet_when_interrupted
+    sys.unraisablehook = _again_when_interrupted
     try:
         import_module("gsi_node.posix")
     except ConfigError as error:
@@ -217,6 +223,17 @@ def _to_nowhere(stream: TextIO) -> None:
 def _null(name: str) -> TextIO:
     """The null device on the lowest free descriptors, which are those of the closed streams."""
     return open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8")  # kept open to the end
+
+
+def _again_when_interrupted(told: UnraisableHookArgs) -> None:
+    """Ctrl-C once more, a moment later: Python goes on after an exception in a destructor or a callback, such as those
+    of every import."""
+    if not issubclass(told.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(told)
+        return
+    later = threading.Timer(0.01, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
+    later.daemon = True
+    later.start()
 
 
 def _quiet_when_interrupted(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

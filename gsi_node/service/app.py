@@ -14,11 +14,11 @@ from starlette.responses import JSONResponse, Response
 from gsi_node.cancel import run_cancellable
 from gsi_node.errors import ConfigError, InvalidLogProb
 from gsi_node.protocols import DecodingModel, date_of, name_of, thinking_of
-from gsi_node.service import bodies
+from gsi_node.service import answers, bodies
 from gsi_node.service.base import GONE, Service, public_name
 from gsi_node.service.door import Door, refuse
 from gsi_node.service.meters import ModelMeters
-from gsi_node.service.operation import Operation
+from gsi_node.service.operation import JSON, Operation
 from gsi_node.types import WIRE
 
 MAX_WAITING = 256  # requests, from the first byte of their bodies on: so uploads take at most 1 GiB
@@ -45,17 +45,24 @@ class ModelService(Service):
             "thinking": None if (thinking := thinking_of(model)) is None else asdict(thinking),
             "range": None if reward is None else list(reward.range),
         }
-        operations = [Operation("GET", "/health", "what is served, and how many requests wait", self._health)]
+        told = {JSON: answers.ServedHealth | answers.Probed}
+        operations = [Operation("GET", "/health", "what is served, and how many requests wait", self._health, told)]
         if reward is None:
             operations += [
-                self._work("/sample", "n steps of a prefix", bodies.SampleBody, self._sample),
-                self._work("/score", "log-probabilities of given steps, nats", bodies.ScoreBody, self._score),
-                self._work("/encode", "the token ids of a text", bodies.EncodeBody, self._encode),
-                self._work("/decode", "what token ids say behind a prefix", bodies.DecodeBody, self._decode),
-                self._work("/supports", "why a sampling law is refused, if it is", bodies.SupportsBody, self._supports),
+                self._work("/sample", "n steps of a prefix", bodies.SampleBody, answers.SampleAnswer, self._sample),
+                self._work(
+                    "/score", "log-probabilities of steps, nats", bodies.ScoreBody, answers.ScoreAnswer, self._score
+                ),
+                self._work("/encode", "token ids of a text", bodies.EncodeBody, answers.EncodeAnswer, self._encode),
+                self._work("/decode", "what token ids say", bodies.DecodeBody, answers.DecodeAnswer, self._decode),
+                self._work(
+                    "/supports", "why a law is refused", bodies.SupportsBody, answers.SupportsAnswer, self._supports
+                ),
             ]
         else:
-            operations.append(self._work("/reward", "a reward a given step", bodies.RewardBody, self._rewards))
+            operations.append(
+                self._work("/reward", "a reward a step", bodies.RewardBody, answers.RewardAnswer, self._rewards)
+            )
         self._model_meters = ModelMeters(public_name(name_of(served)), lambda: self.waiting)
         super().__init__(
             operations,
@@ -121,7 +128,9 @@ class ModelService(Service):
     async def _health(self, request: Request) -> Response:
         return JSONResponse({**self._about, "waiting": self.waiting})
 
-    def _work(self, path: str, about: str, kind: type[bodies.Body], do: Callable[[Any], dict[str, Any]]) -> Operation:
+    def _work(
+        self, path: str, about: str, kind: type[bodies.Body], answer: type, do: Callable[[Any], dict[str, Any]]
+    ) -> Operation:
         async def work(body: bodies.Body) -> Response:
             return JSONResponse({**await run_cancellable(do, body), "fingerprint": self._fingerprint})
 
@@ -135,7 +144,7 @@ class ModelService(Service):
                     return GONE
                 return body if isinstance(body, Response) else await self.answer(request, work(body))
 
-        return Operation("POST", path, about, handle, kind)
+        return Operation("POST", path, about, handle, {JSON: answer}, kind)
 
 
 def _plain(value: float) -> float | str:

@@ -22,7 +22,7 @@ from gsi_node.errors import BackendUnavailable, ConfigError, GSIError
 from gsi_node.service.door import Door, Guard, refuse
 from gsi_node.service.meters import Metered, Meters
 from gsi_node.service.openapi import document, page
-from gsi_node.service.operation import Operation
+from gsi_node.service.operation import JSON, Operation
 
 MAX_BODY = 4 << 20  # bytes
 GONE = Response(status_code=499)  # nobody reads it
@@ -30,7 +30,7 @@ B = TypeVar("B", bound=BaseModel)
 
 
 class Service:
-    """An application whose work can be ended.
+    """An application whose work can be ended. inside: another, which has the routes that are its own.
 
     operations: what it answers, besides /metrics, /openapi.json and /docs. names: of what is served; the folders in
     them are nobody's business. most: requests under way at a time, `waiting` of them now. patience: seconds that a body
@@ -48,6 +48,7 @@ class Service:
         names: Iterable[str],
         most: int,
         patience: float,
+        inside: Starlette | None = None,
     ) -> None:
         self.waiting = 0
         self.ending = False
@@ -55,17 +56,20 @@ class Service:
         self._meters = meters
         self.operations = (
             *operations,
-            Operation("GET", "/metrics", "numbers for Prometheus", self._metrics, answers=("text/plain",)),
-            Operation("GET", "/openapi.json", "what can be asked, as an OpenAPI document", self._openapi),
-            Operation("GET", "/docs", "what can be asked, to read", self._docs, answers=("text/html",)),
+            Operation("GET", "/metrics", "numbers for Prometheus", self._metrics, {"text/plain": str}),
+            Operation("GET", "/openapi.json", "what can be asked, as an OpenAPI document", self._openapi, {JSON: dict}),
+            Operation("GET", "/docs", "what can be asked, to read", self._docs, {"text/html": str}),
         )
         self._names = {name: public_name(name) for name in names}
         self._uploads: set[asyncio.Timeout] = set()
         self.works: set[asyncio.Timeout] = set()
+        routes = [Route(one.path, one.handle, methods=[one.method]) for one in self.operations]
+        routes += [] if inside is None else [route for route in inside.routes if isinstance(route, Route)]
         self.app = Starlette(
-            routes=[Route(one.path, one.handle, methods=[one.method]) for one in self.operations],
+            routes=routes,
+            lifespan=None if inside is None else inside.router.lifespan_context,
             middleware=[
-                Middleware(Metered, meters=meters, routes={one.path for one in self.operations}),
+                Middleware(Metered, meters=meters, routes={route.path for route in routes}),
                 Middleware(Guard, door=door),
             ],
             exception_handlers={HTTPException: self._no_route, Exception: self._broken},

@@ -12,7 +12,7 @@ from uuid import uuid4
 from gsi_node.host.strict_json import finite
 from gsi_node.types import Plain
 
-FINISHED = ("eos", "answer")  # stop reasons of a response that came to its end; the others cut it short
+FINISHED = ("eos", "answer", "stop")  # stop reasons of a response that came to its end; the others cut it short
 SUMMARY = ("answer", "acceptance_rate", "stop_reason", "degraded")
 DONE = "data: [DONE]\n\n"
 
@@ -31,8 +31,9 @@ class Completion:
     def step(self, record: Plain) -> Plain:
         return self._chunk({"content": record["text"]}, without_ids(record))
 
-    def last(self, outcome: Plain) -> Plain:
-        return self._chunk({}, summary(outcome), finish_reason(outcome))
+    def last(self, outcome: Plain, held: str) -> Plain:
+        """held: text that a stop string could have begun with, and did not."""
+        return self._chunk({"content": held} if held else {}, summary(outcome), finish_reason(outcome))
 
     def usage(self, outcome: Plain) -> Plain:
         return {**self._about("chat.completion.chunk"), "choices": [], "usage": usage(outcome)}

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
 
 from gsi_node.graph.context import GSIContext
+from gsi_node.graph.told import Told
 from gsi_node.service.bodies import Body, Text
 from gsi_node.types import Plain
 
@@ -34,6 +35,11 @@ Parts = Annotated[tuple[TextPart, ...], Field(min_length=1, max_length=256, fail
 Said = Annotated[
     Annotated[Text, Tag("text")] | Annotated[Parts, Tag("parts")],
     Discriminator(lambda value: "text" if isinstance(value, str) else "parts"),
+]
+Stop = Annotated[str, Field(min_length=1, max_length=512)]
+Stops = Annotated[
+    Annotated[Stop, Tag("text")] | Annotated[tuple[Stop, ...], Field(max_length=4, fail_fast=True), Tag("list")],
+    Discriminator(lambda value: "text" if isinstance(value, str) else "list"),
 ]
 
 
@@ -75,6 +81,7 @@ class ChatBody(Body):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    stop: Stops | None = None
     # both are of the law, which the solver was started with
     temperature: float | None = None
     top_p: float | None = None
@@ -85,7 +92,6 @@ class ChatBody(Body):
     logit_bias: Nothing = None
     logprobs: Literal[False] | None = None
     top_logprobs: Literal[0] | None = None
-    stop: Nothing = None
     tools: Nothing = None
     tool_choice: Literal["none", "auto"] | None = None
     parallel_tool_calls: bool | None = None
@@ -123,6 +129,10 @@ class ChatBody(Body):
         most = self.max_completion_tokens if self.max_tokens is None else self.max_tokens
         given = {"max_tokens": most, "seed": self.seed}
         return {**own, **{name: value for name, value in given.items() if value is not None}}
+
+    def told(self) -> Told:
+        """What may be told of the run."""
+        return Told([self.stop] if isinstance(self.stop, str) else self.stop)
 
     def usage_wanted(self) -> bool:
         return self.stream_options is not None and bool(self.stream_options.include_usage)

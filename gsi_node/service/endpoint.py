@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import ExitStack, asynccontextmanager
@@ -15,17 +14,19 @@ from starlette.types import Receive, Scope, Send
 from gsi_node.errors import ConfigError, GSIError
 from gsi_node.graph.compiled import CompiledWholeRun, WholeRunGraph
 from gsi_node.graph.context import overridden
+from gsi_node.graph.told import Told
 from gsi_node.host.strict_json import finite
 from gsi_node.service import chat
+from gsi_node.service.answers import Probed
 from gsi_node.service.base import GONE, OVER, Service, timed
+from gsi_node.service.chat_answers import ChatChunk, ChatCompletion, ModelAbout, ModelList
 from gsi_node.service.chat_bodies import ChatBody
 from gsi_node.service.door import Door, refuse
 from gsi_node.service.meters import RunMeters
-from gsi_node.service.operation import Operation
+from gsi_node.service.operation import EVENTS, JSON, Operation
+from gsi_node.service.places import Places
 from gsi_node.service.solving import Solving
 from gsi_node.spans import span
-
-ANSWERS = ("application/json", "text/event-stream")
 
 
 class SolverService(Service):
@@ -46,15 +47,15 @@ class SolverService(Service):
         patience: float = 30.0,
     ) -> None:
         self._graph, self._name, self._created = graph, name, int(time.time())
-        self._places = asyncio.Semaphore(max_running)
+        self._places = Places(max_running)
+        chats = {JSON: ChatCompletion, EVENTS: ChatChunk}
         operations = [
-            Operation("POST", "/v1/chat/completions", "a problem solved, step by step", self._chat, ChatBody, ANSWERS),
-            Operation("GET", "/v1/models", "the one solver that is served", self._models),
-            Operation("GET", "/v1/models/{name:path}", "the solver of a name", self._model),
-            Operation("GET", "/health", "whether it answers, and how many requests are under way", self._health),
+            Operation("POST", "/v1/chat/completions", "a problem solved, step by step", self._chat, chats, ChatBody),
+            Operation("GET", "/v1/models", "the one solver that is served", self._models, {JSON: ModelList}),
+            Operation("GET", "/v1/models/{name:path}", "the solver of a name", self._model, {JSON: ModelAbout}),
+            Operation("GET", "/health", "how many requests are under way", self._health, {JSON: Probed}),
         ]
-        self._running = 0
-        self._run_meters = RunMeters(name, lambda: self.waiting, lambda: self._running)
+        self._run_meters = RunMeters(name, lambda: self.waiting, lambda: self._places.taken)
         super().__init__(
             operations,
             meters=self._run_meters,
@@ -90,9 +91,12 @@ class SolverService(Service):
                 return refusal
             assert isinstance(body, ChatBody)
             asked = {"messages": [message.message() for message in body.messages]}
-            run = Solving(self._graph, asked, body.context(), self._place(request), self._run_meters.run)
+            told = body.told()
+            within, bill = self._place(request), self._run_meters.run
+            run = Solving(self._graph, asked, body.context(), told=told, within=within, bill=bill)
             held.callback(run.cancel)
-            response = await self.answer(request, self._begun(run, body) if body.stream else self._whole(run, body))
+            doing = self._begun(run, body, told) if body.stream else self._whole(run, body)
+            response = await self.answer(request, doing)
             if isinstance(response, StepStream):
                 response.held = held.pop_all()
             return response
@@ -100,12 +104,12 @@ class SolverService(Service):
     async def _whole(self, run: Solving, body: ChatBody) -> Response:
         return JSONResponse(finite(chat.Completion(body.model).whole(await run.outcome())))
 
-    async def _begun(self, run: Solving, body: ChatBody) -> Response:
+    async def _begun(self, run: Solving, body: ChatBody, told: Told) -> Response:
         """The stream of a run, once its input is read: what is wrong with that gets a status of its own."""
         await run.begun()
-        return StepStream(self._events(run, body))
+        return StepStream(self._events(run, body, told))
 
-    async def _events(self, run: Solving, body: ChatBody) -> AsyncIterator[str]:
+    async def _events(self, run: Solving, body: ChatBody, told: Told) -> AsyncIterator[str]:
         completion = chat.Completion(body.model)
         yield chat.event(completion.first())
         try:
@@ -118,8 +122,8 @@ class SolverService(Service):
         except GSIError as error:
             yield _told(self.refusal(error))
             return
-        yield chat.event(completion.last(outcome))
-        if body.stream_options is not None and body.stream_options.include_usage:
+        yield chat.event(completion.last(outcome, told.held))
+        if body.usage_wanted():
             yield chat.event(completion.usage(outcome))
         yield chat.DONE
 
@@ -128,12 +132,8 @@ class SolverService(Service):
         """One of the runs at a time, until the service's time is over; the trace of a request begins here."""
         with span(f"chat {self._name}", request.headers) as tell:
             tell({"gen_ai.operation.name": "chat", "gen_ai.request.model": self._name})
-            async with timed(self.works, None), self._places:
-                self._running += 1
-                try:
-                    yield
-                finally:
-                    self._running -= 1
+            async with timed(self.works, None), self._places.one():
+                yield
 
     def _unknown(self, name: str) -> Response | None:
         if name == self._name:

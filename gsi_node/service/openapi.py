@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from html import escape
 from importlib.metadata import version
 from json import dumps
-from typing import Any
+from typing import Any, Literal
 
-from pydantic.json_schema import models_json_schema
+from pydantic import TypeAdapter
 
-from gsi_node.service.operation import Operation
+from gsi_node.service.operation import EVENTS, Operation
 
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 _ERROR = {
@@ -34,16 +34,28 @@ _ERROR = {
 
 def document(name: str, operations: Sequence[Operation]) -> dict[str, Any]:
     """What can be asked of the service of `name`."""
-    bodies = [operation.body for operation in operations if operation.body is not None]
     template = "#/components/schemas/{model}"
-    schemas, definitions = models_json_schema([(body, "validation") for body in bodies], ref_template=template)
+    used: list[tuple[Any, Literal["validation", "serialization"]]] = [
+        (one.body, "validation") for one in operations if one.body is not None
+    ]
+    used += [
+        (kind, "serialization") for kind in dict.fromkeys(kind for one in operations for kind in one.answers.values())
+    ]
+    adapted = [(kind, mode, TypeAdapter[Any](kind)) for kind, mode in used]
+    schemas, definitions = TypeAdapter.json_schemas(adapted, ref_template=template)
     paths: dict[str, Any] = {}
     for operation in operations:
         path = _PARAMETER.sub(r"{\1}", operation.path)
         about: dict[str, Any] = {
             "summary": operation.about,
             "responses": {
-                "200": {"description": "done", "content": {kind: {} for kind in operation.answers}},
+                "200": {
+                    "description": "done",
+                    "content": {
+                        media: _content(media, schemas[kind, "serialization"])
+                        for media, kind in operation.answers.items()
+                    },
+                },
                 "default": {
                     "description": "refused",
                     "content": {"application/json": {"schema": {"$ref": template.format(model="Error")}}},
@@ -68,6 +80,11 @@ def document(name: str, operations: Sequence[Operation]) -> dict[str, Any]:
         },
         "security": [{"key": []}, {}],
     }
+
+
+def _content(media: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """itemSchema: of each event's data, as OpenAPI 3.2 has it; a document of 3.1 knows the text of a stream alone."""
+    return {"schema": {"type": "string"}, "x-itemSchema": schema} if media == EVENTS else {"schema": schema}
 
 
 def page(described: dict[str, Any]) -> str:

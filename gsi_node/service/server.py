@@ -138,7 +138,7 @@ class Server(uvicorn.Server):
                 service.app,
                 http=LimitedConnection,
                 ws="none",
-                lifespan="off",
+                lifespan="on",
                 log_config=LOGS,
                 access_log=access_log,
                 proxy_headers=False,

@@ -7,22 +7,25 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any
 
+from gsi_node.graph.told import Told
 from gsi_node.types import Plain
 
 
 class Solving:
-    """graph: the compiled node. within: what the run holds while it works. bill: gets the run's last state, however it
-    ended. To be ended by `cancel`."""
+    """graph: the compiled node. told: what may be told of it, which ends it at a stop string. within: what the run
+    holds while it works. bill: gets the run's last state, however it ended. To be ended by `cancel`."""
 
     def __init__(
         self,
         graph: Any,
         asked: Plain,
         context: Plain,
+        *,
+        told: Told,
         within: AbstractAsyncContextManager[object],
         bill: Callable[[Plain], None],
     ) -> None:
-        self._bill = bill
+        self._bill, self._told = bill, told
         self._records: asyncio.Queue[Plain | None] = asyncio.Queue()
         self._begun = asyncio.Event()
         self._task = asyncio.ensure_future(self._solve(graph, asked, context, within))
@@ -35,13 +38,14 @@ class Solving:
             self._task.result()
 
     async def records(self) -> AsyncIterator[Plain]:
-        """The steps' records, each as soon as it is decided. Raises what ended the run."""
+        """The steps' records, each as soon as it is decided, with the text that may be told. Raises what ended the
+        run."""
         while (record := await self._records.get()) is not None:
             yield record
         self._task.result()
 
     async def outcome(self) -> Plain:
-        """The final state. Raises what ended the run."""
+        """The final state; at a stop string what was told until then. Raises what ended the run."""
         return await self._task
 
     def cancel(self) -> None:
@@ -61,8 +65,11 @@ class Solving:
                             state = event
                             if state.get("gsi_run"):  # written by the node that reads the input; before it, empty
                                 self._begun.set()
-                        elif "gsi_step" in event:
-                            self._records.put_nowait(event["gsi_step"])
+                            if self._told.stopped:
+                                return self._told.outcome(state)
+                        elif "gsi_step" in event and not self._told.stopped:
+                            record = event["gsi_step"]
+                            self._records.put_nowait({**record, "text": self._told.step(record)})
             finally:
                 self._bill(state)
         return state

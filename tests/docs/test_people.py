@@ -35,7 +35,13 @@ def test_every_recipe_does_what_it_says() -> None:
     follow("In a node of a larger graph")
     (inside,) = names["parent"].get_state(names["thread"], subgraphs=True).tasks  # it has stopped once more
     assert inside.state.values["steps"][: at + 1] == written[: at + 1]
+    follow("In the samples of the math solver")
+    before = [len(sample.values["steps"]) for sample in names["samples"]]
+    (second,) = (
+        task.state for task in names["solver"].get_state(names["thread"], subgraphs=True).tasks if "1" in str(task.path)
+    )
+    assert second.values["steps"][before[1]]["text"] == "good by hand\n\n"
 
 
 def test_every_recipe_is_followed() -> None:
-    assert len(RECIPES) == PAGE.count("```python") == 5
+    assert len(RECIPES) == PAGE.count("```python") == 6

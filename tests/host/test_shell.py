@@ -189,3 +189,31 @@ def test_the_table_of_exit_codes_and_the_helps_of_commands_name_those_that_occur
         assert [int(code) for code in re.findall(r"\b\d+\b", told)] == codes
     for command in COMMANDS:
         assert called(command).removesuffix(" run") in table
+
+
+DROPPED = """
+import signal, sys, time
+from gsi_node.host.shell import ending
+
+class Held:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+with ending():
+    held = Held()
+    del held
+    print("went on", flush=True)
+    time.sleep(20)
+    sys.exit(0)
+"""
+
+
+def test_ctrl_c_counts_where_python_drops_it() -> None:
+    """In a destructor, as in the callbacks of every import: there a KeyboardInterrupt is shown, and forgotten."""
+    done = sh('"$@"', ["-c", DROPPED])
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"went on\n", b"interrupted\n")
+
+
+def test_another_exception_that_python_drops_is_shown_as_ever() -> None:
+    done = sh('"$@"', ["-c", DROPPED.replace("signal.raise_signal(signal.SIGINT)", "1 / 0").replace("20", "0")])
+    assert done.returncode == 0 and b"Exception ignored in" in done.stderr and b"ZeroDivisionError" in done.stderr

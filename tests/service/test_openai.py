@@ -11,6 +11,7 @@ import openai
 import pytest
 from openai import OpenAI
 
+from gsi_node import GSIChatModel
 from gsi_node.service.door import Door
 from gsi_node.tables.models import TableModel
 from tests.graph.world import compiled, models
@@ -91,6 +92,30 @@ def test_settings_of_a_request() -> None:
     assert [one.choices[0].finish_reason for one in found] == ["length" if i == 2 else "stop" for i in same]
 
 
+@pytest.mark.parametrize("stop", ["bad", ["good 3", "2\n\ng"], ["boxed{"], ["nowhere", "\\boxed{7}!"], ["g"]])
+def test_stop_strings_end_an_answer_as_they_do_the_chat_models(stop: Any) -> None:
+    """Whole and streamed; what a stop string could begin with comes when it does not. The run ends there, too."""
+    said = GSIChatModel(node=compiled()).invoke("p", stop=[stop] if isinstance(stop, str) else stop)
+    wanted, whole = said.response_metadata["gsi"], compiled().invoke({"problem": "p"})
+    with solver() as url, client(url) as asking:
+        found: Any = asking.chat.completions.create(model="gsi", messages=ASKED, stop=stop)
+        chunks = list[Any](asking.chat.completions.create(model="gsi", messages=ASKED, stop=stop, stream=True))
+    (choice,) = found.choices
+    assert choice.message.content == said.content == "".join(one.choices[0].delta.content or "" for one in chunks)
+    assert whole["response"].startswith(said.content)
+    last = chunks[-1].choices[0]
+    for gsi in (choice.gsi, last.gsi):
+        assert {name: gsi[name] for name in ("answer", "acceptance_rate", "stop_reason")} == {
+            name: wanted[name] for name in ("answer", "acceptance_rate", "stop_reason")
+        }
+        for role, bill in wanted["usage"].items():
+            assert {**gsi["usage"][role], "seconds": bill["seconds"]} == bill
+    assert "".join(step["text"] for step in choice.gsi["steps"]) == said.content
+    assert "".join(one.choices[0].gsi["text"] for one in chunks[1:-1]) + (last.delta.content or "") == said.content
+    assert choice.finish_reason == last.finish_reason == "stop"
+    assert found.usage.completion_tokens <= sum(bill["generated_tokens"] for bill in whole["usage"].values())
+
+
 NEUTRAL: dict[str, Any] = {
     "n": 1,
     "presence_penalty": 0,
@@ -129,8 +154,11 @@ def test_values_that_ask_for_nothing_pass() -> None:
         ({"logit_bias": {"5": 1}}, "logit_bias"),
         ({"logprobs": True}, "logprobs"),
         ({"top_logprobs": 3}, "top_logprobs"),
-        ({"stop": ["so"]}, "stop"),
-        ({"stop": "so"}, "stop"),
+        ({"stop": ["so"] * 5}, "stop.list"),
+        ({"stop": [""]}, "stop.list.0"),
+        ({"stop": ""}, "stop.text"),
+        ({"stop": [5]}, "stop.list.0"),
+        ({"stop": 5}, "stop.list"),
         ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}, "tools"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"response_format": {"type": "json_object"}}, "response_format.type"),

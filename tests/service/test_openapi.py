@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -22,6 +23,9 @@ CHATS: list[tuple[dict[str, Any], bool]] = [
     (BODY, True),
     ({**BODY, "gsi": {"n": 2, "beta": 3}, "n": 1, "seed": 5, "stream_options": {"include_usage": True}}, True),
     ({**BODY, "messages": [{"role": "user", "content": [{"type": "text", "text": "p"}]}]}, True),
+    ({**BODY, "stop": "so", "seed": 1}, True),
+    ({**BODY, "stop": ["a", "b", "c", "d"]}, True),
+    ({**BODY, "stop": ["a", "b", "c", "d", "e"]}, False),
     ({**BODY, "n": 2}, False),
     ({**BODY, "gsi": {"n": 0}}, False),
     ({**BODY, "best_of": 1}, False),
@@ -83,6 +87,67 @@ def test_the_document_takes_what_the_solver_takes(body: int) -> None:
     with solver() as url:
         status = chat(url, **given).status_code
         assert (status == 200) == good == takes(described(url), CHAT, given)
+
+
+def closed(schema: Any) -> Any:
+    """The schema, where no object may have a member that it does not describe."""
+    if isinstance(schema, list):
+        return [closed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {name: closed(item) for name, item in schema.items()}
+    return {**found, "additionalProperties": False} if "properties" in found else found
+
+
+def fits(
+    document: dict[str, Any], path: str, answer: Any, media: str = "application/json", method: str = "post"
+) -> None:
+    """ValidationError where an answer is not the one that the document describes, or has more."""
+    content = document["paths"][path][method]["responses"]["200"]["content"][media]
+    schema = content["schema" if media == "application/json" else "x-itemSchema"]
+    Draft202012Validator(closed({**schema, "components": document["components"]})).validate(answer)
+
+
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"record": "candidates"},
+    {"method": "expgsi"},
+    {"method": "rsd"},
+    {"method": "sbon-base"},
+    {"method": "draft", "max_steps": 2},
+]
+
+
+@pytest.mark.parametrize("of", range(len(SETTINGS)))
+def test_what_the_solver_answers_is_described(of: int) -> None:
+    """Whole and streamed, under methods and records of several kinds: every member of it, and no more."""
+    with solver(**SETTINGS[of]) as url:
+        document = described(url)
+        fits(document, CHAT, chat(url).json())
+        more: dict[str, Any] = {"stop": "bad", "stream": True, "stream_options": {"include_usage": True}}
+        for asked in ({"stream": True}, more):
+            *events, done, end = chat(url, **asked).text.split("\n\n")
+            assert (done, end) == ("data: [DONE]", "") and len(events) >= 3
+            for event in events:
+                fits(document, CHAT, json.loads(event.removeprefix("data: ")), "text/event-stream")
+
+
+def test_what_is_asked_without_a_body_is_described(url: str) -> None:
+    document = described(url)
+    with httpx.Client(base_url=url, trust_env=False, timeout=60.0) as client:
+        for path in document["paths"].keys() & {"/health", "/v1/models", "/v1/models/{name}"}:
+            fits(document, path, client.get(path.replace("{name}", "gsi")).json(), method="get")
+
+
+def test_what_models_answer_is_described() -> None:
+    found = 0
+    for part in ({"model": TableModel({"a\n\n": 1.0})}, {"reward": TableReward(reward_of, name="reward")}):
+        with running(**part) as url, httpx.Client(base_url=url, trust_env=False, timeout=60.0) as client:
+            document = described(url)
+            for path in document["paths"].keys() & GOOD.keys():
+                fits(document, path, client.post(path, json=GOOD[path]).raise_for_status().json())
+                found += 1
+    assert found == 6
 
 
 def test_every_field_of_a_chat_is_described() -> None:

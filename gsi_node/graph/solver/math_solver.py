@@ -9,13 +9,13 @@ last superstep, and finished ones are not run again (tests/graphs/test_resume.py
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.graph import END, START
-from langgraph.types import Overwrite, Send
+from langgraph.types import All, Overwrite, Send, StateSnapshot
 
 from gsi_node.errors import ConfigError, shown
 from gsi_node.graph.build import compile_gsi
@@ -34,11 +34,20 @@ from gsi_node.types import Plain
 class MathSolver:
     """The nodes, over three models that are loaded when the first problem arrives.
 
-    draft, base, reward: a spec such as "pocket:draft" or "hf:NAME", or an object.
+    draft, base, reward: a spec such as "pocket:draft" or "hf:NAME", or an object. interrupt_before: as of compile_gsi,
+    inside of each sample.
     """
 
-    def __init__(self, draft: str | StepModel, base: str | StepModel, reward: str | Reward, config: GSIConfig) -> None:
+    def __init__(
+        self,
+        draft: str | StepModel,
+        base: str | StepModel,
+        reward: str | Reward,
+        config: GSIConfig,
+        interrupt_before: All | Sequence[str] | None = None,
+    ) -> None:
         self.config = config
+        self._interrupt_before = interrupt_before
         self._given: Plain = {"draft": draft, "base": base, "reward": reward}
         self.reward_range = (0.0, 1.0)
         self.fingerprints: Plain = {}  # by role, once the models are loaded
@@ -50,6 +59,11 @@ class MathSolver:
         names = {role: self._given[role] for role in sorted(self.config.rule.models)}
         named = {role: item if isinstance(item, str) else item.fingerprint for role, item in names.items()}
         return {"config": self.config.model_dump(), "models": named}
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the models are."""
+        return self._gsi is not None
 
     def gsi(self) -> CompiledWholeRun:
         """The GSI subgraph; the first call loads the models that the method asks."""
@@ -65,7 +79,7 @@ class MathSolver:
                 self.fingerprints = {
                     role: getattr(m, "fingerprint", None) for role, m in loaded.items() if m is not None
                 }
-                self._gsi = compile_gsi(**loaded, config=self.config)
+                self._gsi = compile_gsi(**loaded, config=self.config, interrupt_before=self._interrupt_before)
             return self._gsi
 
     def prepare(self, state: SolverState) -> Plain:
@@ -77,7 +91,12 @@ class MathSolver:
         if isinstance(n_samples, bool) or not isinstance(n_samples, int) or n_samples < 1:
             raise ConfigError(f"n_samples: want an integer ≥ 1, got {shown(n_samples)}")
         return {
-            "run": {**pack_asked(asked, problem_id), "n_samples": n_samples, **self.identity()},
+            "run": {
+                **pack_asked(asked, problem_id),
+                **_initial(given),
+                "n_samples": n_samples,
+                **self.identity(),
+            },
             "samples": Overwrite([]),
             "origins": Overwrite([]),
             "finished": False,
@@ -85,7 +104,7 @@ class MathSolver:
 
     def build(self) -> WholeRunGraph:
         """The graph, uncompiled."""
-        graph = WholeRunGraph(
+        graph = SolverGraph(
             SolverState,
             config=self.config,
             identity=self.identity(),
@@ -94,6 +113,7 @@ class MathSolver:
             output_schema=SolverOutput,
         )
         graph.add_node("prepare", self.prepare)
+        graph.solver = self
         graph.add_node("solve", Solve(self))
         graph.add_node("vote", votes_of)
         graph.add_node("answer", answer_of)
@@ -103,6 +123,49 @@ class MathSolver:
         graph.add_edge("vote", "answer")
         graph.add_edge("answer", END)
         return graph
+
+
+class SolverGraph(WholeRunGraph):
+    """The solver's graph, whose compile() gives a CompiledSolver."""
+
+    solver: MathSolver
+
+    def compile(self, *args: Any, **kwargs: Any) -> CompiledSolver:
+        solver = CompiledSolver.__new__(CompiledSolver)
+        solver.__dict__.update(super().compile(*args, **kwargs).__dict__)
+        return solver
+
+
+class CompiledSolver(CompiledWholeRun):
+    """The solver, which knows the node inside of its samples: a person looks into a sample and writes a step there
+    (docs/people.md). LangGraph does not find the node by itself, since it is loaded when the first problem arrives; or
+    here, where somebody wants to look into it."""
+
+    @property
+    def _solver(self) -> MathSolver:
+        return cast(SolverGraph, self.builder).solver
+
+    def get_state(self, config: RunnableConfig, *, subgraphs: bool = False) -> StateSnapshot:
+        if subgraphs:
+            self._solver.gsi()
+        return super().get_state(config, subgraphs=subgraphs)
+
+    async def aget_state(self, config: RunnableConfig, *, subgraphs: bool = False) -> StateSnapshot:
+        if subgraphs:
+            await asyncio.to_thread(self._solver.gsi)
+        return await super().aget_state(config, subgraphs=subgraphs)
+
+    def get_subgraphs(
+        self, *, namespace: str | None = None, recurse: bool = False
+    ) -> Iterator[tuple[str, CompiledWholeRun]]:
+        if namespace == "solve" or (namespace is None and self._solver.loaded):
+            yield "solve", self._solver.gsi()
+
+    async def aget_subgraphs(
+        self, *, namespace: str | None = None, recurse: bool = False
+    ) -> AsyncIterator[tuple[str, CompiledWholeRun]]:
+        for found in await asyncio.to_thread(list, self.get_subgraphs(namespace=namespace, recurse=recurse)):
+            yield found
 
 
 class Solve(Runnable[Any, Plain]):
@@ -135,11 +198,16 @@ def _one_send_a_sample(state: SolverState) -> list[Send]:
     run = state["run"]
     ids = [run["problem_id"] + (f"/{j}" if j else "") for j in range(run["n_samples"])]
     asked = unpack_asked(run)
-    return [Send("solve", {**pack_asked(asked, name), "index": j}) for j, name in enumerate(ids)]
+    return [Send("solve", {**pack_asked(asked, name), **_initial(run), "index": j}) for j, name in enumerate(ids)]
 
 
 def _asked(task: Plain) -> Plain:
-    return {**as_input(unpack_asked(task)), "problem_id": task["problem_id"]}
+    return {**as_input(unpack_asked(task)), **_initial(task), "problem_id": task["problem_id"]}
+
+
+def _initial(given: Plain) -> Plain:
+    """The steps to go on from, where there are some; the node reads them."""
+    return {} if given.get("initial_steps") is None else {"initial_steps": given["initial_steps"]}
 
 
 def build_math_solver(
@@ -147,6 +215,12 @@ def build_math_solver(
     base: str | StepModel = "pocket:base",
     reward: str | Reward = "pocket",
     config: GSIConfig | None = None,
+    *,
+    interrupt_before: All | Sequence[str] | None = None,
 ) -> WholeRunGraph:
-    """The solver as a StateGraph to compile, over specs or model objects. config: the settings (default: n = 8)."""
-    return MathSolver(draft, base, reward, config or GSIConfig(n=8)).build()
+    """The solver as a StateGraph to compile, over specs or model objects. config: the settings (default: n = 8).
+
+    interrupt_before: inner nodes, such as ["fallback"], before which every sample stops until the solver is invoked
+    with None; a person may then write the step of any of them (docs/people.md).
+    """
+    return MathSolver(draft, base, reward, config or GSIConfig(n=8), interrupt_before).build()

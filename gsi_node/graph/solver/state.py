@@ -21,11 +21,13 @@ class SolverInput(TypedDict, total=False):
     """A problem, as GSIInput has it; n_samples: how often it is solved (default 1).
 
     problem_id: names the random streams (default: a blake2b of what is asked). Sample j > 0 uses "problem_id/j".
+    initial_steps: partial reasoning from which every sample goes on.
     """
 
     problem: Annotated[str, EphemeralValue]
     problem_id: Annotated[str | int, EphemeralValue]
     n_samples: Annotated[int, EphemeralValue]
+    initial_steps: Annotated[list[Plain], EphemeralValue]
     messages: Annotated[list[AnyMessage], add_given_messages]
 
 

@@ -10,9 +10,12 @@ from gsi_node.core.choose import vote
 from gsi_node.errors import ResumeMismatch
 from gsi_node.graph.solver.state import SolverState
 from gsi_node.graph.state import add_usage
+from gsi_node.graph.telling import summed_usage
 from gsi_node.identity import differing_parts
 from gsi_node.step.records import decided
 from gsi_node.types import Plain
+
+NAME = "math_solver"
 
 
 def weight_of(steps: list[Plain], bounds: tuple[float, float]) -> float:
@@ -50,17 +53,25 @@ def answer_of(state: SolverState) -> Plain:
     usage: Plain = {}
     for sample in samples:
         usage = add_usage(usage, sample["usage"])
+    degraded = next((why for sample in samples if (why := sample.get("degraded"))), None)
     decided = [step["accepted"] for sample in samples for step in sample["steps"] if step["accepted"] is not None]
     return {
         **{key: best[key] for key in ("response", "answer", "steps", "stop_reason")},
         "usage": usage,
         "acceptance_rate": sum(decided) / len(decided) if decided else None,
-        "degraded": next((why for sample in samples if (why := sample.get("degraded"))), None),
+        "degraded": degraded,
         "messages": [
             AIMessage(
                 content=best["response"],
-                name="math_solver",
-                response_metadata={"problem_id": state["run"]["problem_id"], "answer": best["answer"]},
+                name=NAME,
+                response_metadata={
+                    "model_name": NAME,
+                    "problem_id": state["run"]["problem_id"],
+                    "answer": best["answer"],
+                    "stop_reason": best["stop_reason"],
+                    **({"degraded": degraded} if degraded else {}),
+                },
+                usage_metadata=summed_usage(usage),
             )
         ],
         "finished": True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 
 import torch
@@ -29,12 +30,11 @@ def _batch(
     ids, mask = ids.to(model.device), mask.to(model.device)
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     cache = DynamicCache(config=model.config)
+    named = {"cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values": cache}
     rows: list[list[int]] = [[] for _ in prompts]
     alive = list(range(len(prompts)))
     for _ in range(most):
-        output = model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, logits_to_keep=1
-        )
+        output = model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1, **named)
         chosen = pick(output.logits[:, -1].float(), temperature, generator)
         for place, token in zip(alive, chosen.tolist(), strict=True):
             rows[place].append(token)
