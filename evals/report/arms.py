@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from evals.rows.row import Row, RowKey, StepRecord
+from gsi_node.step.config import DEFAULT
 from gsi_node.step.methods import METHODS
 from gsi_node.step.records import UNMEASURED
 
@@ -24,6 +25,11 @@ class Arm:
     def label(self) -> str:
         """gsi, n = 4."""
         return f"{self.method}, n = {self.n}"
+
+    @property
+    def name(self) -> str:
+        """gsi, or gsi (T = 1) at another temperature than the default."""
+        return self.method + ("" if self.temperature == DEFAULT.temperature else f" (T = {self.temperature:g})")
 
     @property
     def order(self) -> tuple[str, int, str, int, float]:

@@ -1,6 +1,6 @@
 """python -m evals report runs/NAME: tables with intervals and paired tests, plots, and one page to read and browse.
 
-Writes into runs/NAME/report (or --out): summary.json, report.md, plots/*.png and *.svg, report.html.
+Writes into runs/NAME/report (or --out): summary.json, report.md, plots/*.png, *.svg and *.pdf, report.html.
 """
 
 from __future__ import annotations
@@ -41,5 +41,7 @@ def main(options: argparse.Namespace) -> int:
         complain(str(error))
         return 2
     sys.stdout.write((out / "report.md").read_text("utf-8"))
-    sys.stdout.write(f"\nWritten: {out}/summary.json, report.md, report.html, plots/\n")
+    plots = "" if options.no_plots else ", plots/ (PNG, SVG, PDF)"
+    told = f"Open {out}/report.html in a browser. Beside it: report.md, which stands above, summary.json{plots}"
+    sys.stdout.write(f"\n{told}\n")
     return 0

@@ -44,13 +44,15 @@ def details(arms: Arms, limit: int) -> Details:
     places.sort(key=lambda one: (one.row.data, one.row.index, one.row.problem_id, one.arm, one.row.seed))
     first = {(one.row.data, one.row.problem_id): one.row for one in reversed(places)}
     names = list(dict.fromkeys((one.row.data, one.row.problem_id) for one in places))
-    problems = [{"id": name[1], "problem": first[name].problem, "gold": first[name].gold} for name in names]
+    several = len({data for data, _ in names}) > 1
+    problems = [
+        {"id": f"{data}: {id}" if several else id, "problem": row.problem, "gold": row.gold}
+        for (data, id), row in ((name, first[name]) for name in names)
+    ]
     _fill(places, limit - len(json.dumps(problems)))
     numbers = {name: number for number, name in enumerate(names)}
-    several = len({arm.data for arm in arms}) > 1
-    data: PageData = {
-        "settings": [arm.label + (f" · {arm.data}" if several else "") for arm in arms],
-        "seeds": len({one.row.seed for one in places}),
+    told: PageData = {
+        "arms": [{"method": arm.name, "n": arm.n} for arm in arms],
         "problems": problems,
         "rows": [
             {
@@ -63,7 +65,7 @@ def details(arms: Arms, limit: int) -> Details:
             for one in places
         ],
     }
-    return Details(data, list(_left_out(places, limit)))
+    return Details(told, list(_left_out(places, limit)))
 
 
 def _fill(places: Sequence[_Place], room: int) -> None:

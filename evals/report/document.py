@@ -10,6 +10,7 @@ from evals.report.arms import Arms
 from evals.report.markdown import quoted
 from evals.report.summary import Summary
 from evals.report.text_table import TextTable
+from evals.run.config import RunConfig
 
 LEGEND = """\
 Brackets are 95 % intervals, clustered by problem where there are several seeds. Acceptance: accepted steps over decided
@@ -32,10 +33,11 @@ class PlotFiles:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """name: of the run. config: its config.json. tables: by data set."""
+    """name: of the run. about: its models and settings. tables: by data set."""
 
     name: str
-    config: Mapping[str, object]
+    config: RunConfig
+    about: TextTable
     arms: Arms
     summary: Summary
     tables: Mapping[str, Sequence[TextTable]]
@@ -44,6 +46,7 @@ class Report:
     def markdown(self) -> str:
         """The whole report but for its rows; of plots their files."""
         parts = [f"# {quoted(self.name)}\n", *(f"> {quoted(note)}\n" for note in self.summary.notes)]
+        parts.append(self.about.markdown())
         for data, tables in self.tables.items():
             parts += [f"## {quoted(data)}\n", *(table.markdown() for table in tables)]
         if self.drawn:

@@ -1,4 +1,4 @@
-"""Every plot that a summary has numbers for, as PNG and SVG in a folder."""
+"""Every plot that a summary has numbers for, as PNG, SVG and PDF in a folder."""
 
 from __future__ import annotations
 
@@ -60,4 +60,5 @@ def _drawn(plot: Plot, found: DataSummary, stem: Path, title: str) -> list[PlotF
     png, svg = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")
     figure.savefig(png)
     figure.savefig(svg, metadata={"Date": None})
+    figure.savefig(stem.with_name(f"{stem.name}.pdf"), metadata={"CreationDate": None})
     return [PlotFiles(title, plot.caption(found), png, svg, plot.wide)]

@@ -1,8 +1,8 @@
 """report.html: one file that opens without a network, with every plot inside and a browser of the problems.
 
-What models wrote reaches the page as JSON in a data block, with `<`, `>` and `&` escaped, and the page's only script
-sets it as text. The Content-Security-Policy allows that script by its hash, images and styles from the page itself, and
-nothing else: no request leaves the page.
+What models wrote reaches the page as JSON in a data block, with `<`, `>` and `&` escaped, and the page's own script
+sets it as text, its formulas as elements that KaTeX makes of them. The Content-Security-Policy allows these two scripts
+by their hashes, images and styles from the page itself, and nothing else: no request leaves the page.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ ASSETS = Path(__file__).parent / "assets"
 def page(report: Report, limit: int) -> str:
     """The whole page. limit: bytes of details about rows; what does not fit is left out, and the page says so."""
     found = details(report.arms, limit)
-    script, style = ((ASSETS / name).read_text("utf-8") for name in ("report.js", "report.css"))
-    digest = base64.b64encode(sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    *scripts, style = ((ASSETS / name).read_text("utf-8") for name in ("katex/katex.min.js", "report.js", "report.css"))
+    digests = " ".join(f"'sha256-{base64.b64encode(sha256(one.encode()).digest()).decode()}'" for one in scripts)
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {digests}"
     policy += "; base-uri 'none'; form-action 'none'"
     return "\n".join(
         [
@@ -35,24 +35,31 @@ def page(report: Report, limit: int) -> str:
             f"<title>{escape(report.name)}</title>\n<style>\n{style}</style>\n</head>",
             f"<body>\n<main>\n<h1>{escape(report.name)}</h1>",
             f'<p class="dim">{escape(_headline(report))}</p>',
+            _WAYS,
+            f'<div class="run">{report.about.html()}</div>',
             *(f'<p class="note">{escape(note)}</p>' for note in (*report.summary.notes, *found.notes)),
             *_results(report),
-            "<h2>Plots</h2>",
+            '<h2 id="plots">Plots</h2>',
             f'<div class="figures">{"".join(map(_figure, report.drawn))}</div>',
             _BROWSER,
-            "<h2>Configuration</h2>",
-            f"<pre>{escape(json.dumps(report.config, indent=2, ensure_ascii=False))}</pre>",
+            '<h2 id="configuration">Configuration</h2>',
+            f"<pre>{escape(json.dumps(report.config.told(), indent=2, ensure_ascii=False))}</pre>",
             "</main>",
             f'<script type="application/json" id="data">{data_block(found)}</script>',
-            f"<script>{script}</script>\n</body>\n</html>\n",
+            *(f"<script>{script}</script>" for script in scripts),
+            "</body>\n</html>\n",
         ]
     )
 
 
+_WAYS = """\
+<nav><a href="#results">Results</a><a href="#plots">Plots</a><a href="#problems">Problems</a>
+<a href="#configuration">Configuration</a></nav>"""
 _BROWSER = """\
-<h2>Problems</h2>
-<p class="dim">✓ right, ✗ wrong, ? ungraded, ! error. Choose a response to see its steps: what was drafted, its reward
-r, log-ratio ℓ and tilted reward r̃, and whether it was accepted or the base fell back.</p>
+<h2 id="problems">Problems</h2>
+<p class="dim">✓ right, ✗ wrong, ? ungraded, ! error; one mark a seed. Choose a mark to see the response's steps: what
+was drafted, its reward r, log-ratio ℓ and tilted reward r̃, and whether it was accepted or the base fell back. The
+arrow keys go to the problems before and behind. A response has an address of its own: #problem/method/n/seed.</p>
 <noscript><p class="note">This part needs the page's own script.</p></noscript>
 <div id="controls">
 <input id="search" type="search" placeholder="search problems" aria-label="search problems">
@@ -79,6 +86,7 @@ def _headline(report: Report) -> str:
 
 
 def _results(report: Report) -> Iterable[str]:
+    yield '<span id="results"></span>'
     for data, tables in report.tables.items():
         yield f"<h2>Results: {escape(data)}</h2>"
         yield from (table.html() for table in tables)

@@ -27,7 +27,7 @@ def accuracies(tallies: Sequence[Tally]) -> TextTable:
     columns = ("method", "n", "problems × seeds", "accuracy", "acceptance", "ess / n, median")
     rows = [
         (
-            one.arm.method + ("" if one.arm.temperature == 0.7 else f" (T = {one.arm.temperature:g})"),
+            one.arm.name,
             str(one.arm.n),
             f"{one.problems} × {len(one.seeds)}",
             estimate(one.accuracy),

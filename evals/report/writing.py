@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from evals.report.about import about
 from evals.report.arms import by_arm
 from evals.report.document import PlotFiles, Report
 from evals.report.page import page
@@ -37,7 +38,8 @@ def report(
         (out / "summary.json").write_text(told + "\n", "utf-8")
         found = Report(
             name=folder.resolve().name,
-            config=config.told(),
+            config=config,
+            about=about(config),
             arms=arms,
             summary=summary,
             tables={found.data: tables(found) for found in summary.sets},

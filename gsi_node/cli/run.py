@@ -16,11 +16,13 @@ from json import dumps
 from typing import Any
 
 from pydantic import ValidationError
+from rich.live import Live
 
 from gsi_node.cli import output, view
 from gsi_node.cli.loop import Loop
 from gsi_node.cli.problems import MathProblem
 from gsi_node.cli.start import Job
+from gsi_node.cli.waiting import Waiting
 from gsi_node.errors import BackendUnavailable, ConfigError, GSIError, ResumeMismatch, StorageError
 from gsi_node.graph.checkpoint_file import (
     check_file,
@@ -164,7 +166,7 @@ class SolverRun:
 
     def _load(self) -> None:
         """Load the models, once."""
-        with self._waiting("loading the models …"), loading():
+        with self._shown(Waiting("loading the models …")), loading():
             self.solver.gsi()
 
     async def _solve(self, graph: Any, saver: Any, before: Any, config: Plain, problem: MathProblem) -> Plain:
@@ -180,12 +182,15 @@ class SolverRun:
         # sync: each superstep is on disk before the next begins, so that a kill loses at most the one in hand, which is
         # drawn again from the same keys.
         durable = {"durability": "sync"} if saver is not None else {}
-        stream = graph.astream(given, config, stream_mode=["custom", "values"], subgraphs=True, **durable)
-        with self._waiting("deciding a step …"):
+        stream = graph.astream(given, config, stream_mode=["custom", "tasks", "values"], subgraphs=True, **durable)
+        waiting = Waiting("deciding a step …", self.job.config.rule.propose)
+        with self._shown(waiting):
             async with aclosing(stream) as events:
                 async for namespace, mode, event in events:
                     if mode == "values" and not namespace:
                         outcome = event
+                    elif mode == "tasks":
+                        waiting.hear(event)
                     elif mode == "custom" and "gsi_step" in event:
                         record = event["gsi_step"]
                         self._steps([record], ids[record["problem_id"]], record["index"])
@@ -205,10 +210,12 @@ class SolverRun:
             for index, record in enumerate(records, first):
                 self.page.show(view.step(record, index, self.job.config, sample if self.several else None))
 
-    def _waiting(self, what: str) -> AbstractContextManager[object]:
+    def _shown(self, waiting: Waiting) -> AbstractContextManager[object]:
         """A sign of life on a terminal."""
         screen = self.page or self.notes
-        return screen.status(what, refresh_per_second=8) if screen.is_terminal else nullcontext()
+        if not screen.is_terminal:
+            return nullcontext()
+        return Live(waiting, console=screen, refresh_per_second=8, transient=True)
 
     def _thread(self, i: int) -> str:
         """The thread of problem i: as named, or a digest of everything that determines the run."""

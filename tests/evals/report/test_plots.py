@@ -50,7 +50,8 @@ def test_a_plot_is_one_file(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     out = folder / "report"
-    assert {path.name for path in (out / "plots").glob("problems.*")} == {"problems.png", "problems.svg"}
+    written = {path.suffix for path in (out / "plots").glob("problems.*")}
+    assert written == {".png", ".svg", ".pdf"}
     page = (out / "report.html").read_text("utf-8")
     assert "<h3>How many problems</h3>" in page and "<figcaption>A caption of its own.</figcaption>" in page
     listed = [line.split("|")[1].strip() for line in done.stdout.splitlines() if line.startswith("| plots/")]
