@@ -18,7 +18,7 @@ REQUIREMENTS := pyproject.toml constraints.txt
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help solve evals test test-crash own-densities test-gpu test-gguf test-vllm test-servers studio test-studio test-plugs check lint format readme picture house locked lock sbom audit clean
+.PHONY: help solve evals test test-crash own-densities test-gpu test-gguf test-vllm test-servers studio test-studio test-plugs check lint format readme docs picture house locked lock sbom audit clean
 
 help:
 	@echo "make solve    solve the sample problem (ARGS='--help' lists the solver's options)"
@@ -37,6 +37,7 @@ help:
 	@echo "make format   let ruff fix and format what it can"
 	@echo "make readme   write anew the passages of the pages that follow from the code"
 	@echo "make picture  draw the README's picture anew: a problem as gsi solve shows it"
+	@echo "make docs     the pages as a site in build/docs, its tutorial run (nothing of it needs the network to be read)"
 	@echo "make house    the figures of the house: lines, circles, imports up, doubles (ARGS='--against OTHER' beside another's)"
 	@echo "make locked   the whole environment, every file checked against the hashes in locks/"
 	@echo "make lock     write locks/ anew from pyproject.toml and constraints.txt"
@@ -162,6 +163,12 @@ readme: $(VENV)/.installed-dev
 
 picture: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.docs.picture
+
+docs: $(VENV)/.installed-dev
+	rm -rf build/docs build/jupyter_execute
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --conf-dir docs . build/docs
+	$(BIN)/python -m tests.docs.offline build/docs
+	@echo "build/docs/index.html"
 
 # Needs the standard library alone, and any checkout can be counted: ARGS='ROOT --against OTHER --rooms FILE --json'.
 house:

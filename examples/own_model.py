@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from math import log
 
-from gsi_node import GSIConfig, Key, Models, Prefix, SamplingLaw, Score, Step, StepModelBase, load_reward, solve
-from gsi_node.core.rng import Stream
+from gsi_node import GSIConfig, Key, Models, Prefix, SamplingLaw, Score, Step, StepModelBase, Stream, load_reward, solve
 from gsi_node.testing import check_step_model
 
 PHRASES = ("First, 2 + 2 = 4.\n\n", "First, 2 + 2 = 5.\n\n", r"So the answer is \boxed{4}.")

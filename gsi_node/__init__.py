@@ -27,6 +27,7 @@ _HOME = {
     "Step": "types",
     "StepModel": "protocols",
     "StepModelBase": "bases",
+    "Stream": "core.rng",
     "StrictSerializer": "graph.serde",
     "Turn": "types",
     "Models": "step.context",
@@ -71,6 +72,7 @@ __all__ = [
     "StepContext",
     "StepModel",
     "StepModelBase",
+    "Stream",
     "StrictSerializer",
     "Turn",
     "asolve",
@@ -93,6 +95,7 @@ if TYPE_CHECKING:
     from gsi_node.answer import last_boxed
     from gsi_node.bases import RewardBase, StepModelBase
     from gsi_node.core.accept import calibrate_log_c, calibrate_log_ratio_clip
+    from gsi_node.core.rng import Stream
     from gsi_node.errors import GSIError
     from gsi_node.graph.build import compile_gsi, create_gsi
     from gsi_node.graph.chat_model import GSIChatModel

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gsi_node import GSIConfig, create_gsi
+from gsi_node.step.fields import about
 from gsi_node.step.methods import HEADINGS, METHODS
 from gsi_node.tables.models import TokenTable
 from gsi_node.tables.rewards import TableReward
@@ -46,11 +47,21 @@ def methods() -> str:
     return "\n".join(lines) + "\n"
 
 
+def settings() -> str:
+    """The table of settings, as each field says of itself."""
+    lines = ["| setting | default | what it is | a run may override it |", "| --- | --- | --- | --- |"]
+    for name, field in GSIConfig.model_fields.items():
+        default, told = repr(field.default), about(name)
+        lines.append(f"| `{name}` | `{default}` | {told.help} | {'yes' if told.override else 'no'} |")
+    return "\n".join(lines) + "\n"
+
+
 PASSAGES: dict[tuple[str, str], Callable[[], str]] = {
     ("CONTRIBUTING.md", "rooms"): markdown,
     ("README.md", "memory"): memory,
     ("docs/methods.md", "methods"): methods,
     ("docs/math.md", "methods"): methods,
+    ("docs/reference/settings.md", "settings"): settings,
     ("docs/architecture.md", "node"): node,
     ("docs/architecture.md", "rooms"): rooms,
     ("docs/architecture.md", "reward's way"): reward_walk,

@@ -16,7 +16,6 @@ from gsi_node.specs.load import check_spec
 from tests.docs.generated import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
-PAGES = ("install", "node", "methods", "models", "jko", "deploy")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 
 
@@ -46,21 +45,3 @@ def test_every_command_line_of_gsi_solve_is_one() -> None:
         options = parser.parse_args(shlex.split(line)[2:])
         for role, kinds in (("draft", MODELS), ("base", MODELS), ("reward", REWARDS)):
             check_spec(getattr(options, role), kinds, role)
-
-
-def headings(text: str) -> set[str]:
-    """The anchors that GitHub makes of a page's headings."""
-    found = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found}
-
-
-@pytest.mark.parametrize(
-    "page", ["README.md", *(f"docs/{n}.md" for n in "install node methods models jko deploy".split())]
-)
-def test_links_lead_to_files_and_headings(page: str) -> None:
-    text = (ROOT / page).read_text("utf-8")
-    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
-        name, _, anchor = target.partition("#")
-        path = (ROOT / page).parent / name if name else ROOT / page
-        assert path.exists(), target
-        assert not anchor or anchor in headings(path.read_text("utf-8")), target
