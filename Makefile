@@ -6,6 +6,8 @@ SERVERS_VENV ?= .venv-servers
 TOOLS_VENV ?= .venv-tools
 STUDIO_VENV ?= .venv-studio
 PLUGS_VENV ?= .venv-plugs
+LOWEST_VENV ?= .venv-lowest
+NEWEST_VENV ?= .venv-newest
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -18,7 +20,7 @@ REQUIREMENTS := pyproject.toml constraints.txt
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help solve evals test test-crash own-densities test-gpu test-gguf test-vllm test-servers studio test-studio test-plugs check lint format readme docs picture house locked lock sbom audit clean
+.PHONY: help solve evals test test-crash own-densities test-gpu test-gguf test-vllm test-servers studio test-studio test-plugs test-lowest test-newest check lint format readme docs picture house locked lock sbom audit clean
 
 help:
 	@echo "make solve    solve the sample problem (ARGS='--help' lists the solver's options)"
@@ -33,6 +35,8 @@ help:
 	@echo "make studio   LangGraph's development server over langgraph.json, on this machine, without a browser or analytics"
 	@echo "make test-studio  the same server, driven over its HTTP API: a stop, a step written by hand, a fork"
 	@echo "make test-plugs  chat model, tool and node inside langchain's agents, supervisor, swarm and deepagents, in an environment of its own"
+	@echo "make test-lowest  what touches the dependencies, with the lowest release of each that pyproject.toml allows, torch apart"
+	@echo "make test-newest  the same with the newest"
 	@echo "make check    the gate: ruff, mypy --strict, every test with warnings as errors"
 	@echo "make format   let ruff fix and format what it can"
 	@echo "make readme   write anew the passages of the pages that follow from the code"
@@ -147,6 +151,29 @@ $(PLUGS_VENV)/.installed: locks/plugs.txt $(REQUIREMENTS)
 test-plugs: $(PLUGS_VENV)/.installed
 	$(PLUGS_VENV)/bin/python -m pytest tests/plugs $(ARGS)
 
+# The bounds of pyproject.toml: all but torch, whose builds are many, at one end and at the other. Two files need clients that
+# the lowest releases cannot stand beside; the pytest plugin of an earlier anyio warns.
+$(LOWEST_VENV)/.installed: RESOLUTION := lowest-direct
+$(NEWEST_VENV)/.installed: RESOLUTION := highest
+$(LOWEST_VENV)/.installed $(NEWEST_VENV)/.installed: locks/bounds.txt $(REQUIREMENTS) $(TOOLS_VENV)/.installed
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	grep -E '^torch==' constraints.txt > $(@D)/torch.txt
+	$(TOOLS_VENV)/bin/uv pip compile --quiet --python $(@D)/bin/python --resolution $(RESOLUTION) --no-emit-index-url \
+	    --constraint $(@D)/torch.txt --extra sqlite --extra serve --extra mcp --extra otel --extra evals-core --extra rg \
+	    pyproject.toml --output-file $(@D)/versions.txt
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $(@D)/versions.txt \
+	    --requirement locks/bounds.txt
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+BOUNDED := tests/graph tests/graphs/test_solver.py tests/graphs/test_solver_by_hand.py tests/service tests/cli tests/models \
+    tests/engine --ignore tests/graph/test_langchain_suite.py --ignore tests/service/test_openai_bounds.py -p no:anyio
+test-lowest: $(LOWEST_VENV)/.installed
+	$(LOWEST_VENV)/bin/python -m pytest $(BOUNDED) $(ARGS)
+
+test-newest: $(NEWEST_VENV)/.installed
+	$(NEWEST_VENV)/bin/python -m pytest $(BOUNDED) $(ARGS)
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -214,5 +241,5 @@ audit: $(TOOLS_VENV)/.installed
 	$(TOOLS_VENV)/bin/python locks/audit.py build/audit.json
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) $(SERVERS_VENV) $(TOOLS_VENV) $(STUDIO_VENV) $(PLUGS_VENV) .langgraph_api build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM_VENV) $(SERVERS_VENV) $(TOOLS_VENV) $(STUDIO_VENV) $(PLUGS_VENV) $(LOWEST_VENV) $(NEWEST_VENV) .langgraph_api build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

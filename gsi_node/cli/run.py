@@ -30,6 +30,7 @@ from gsi_node.graph.checkpoint_file import (
     close_checkpoints,
     is_finished,
     open_checkpoints,
+    threads_of,
 )
 from gsi_node.graph.solver.math_solver import MathSolver
 from gsi_node.graph.thread_lock import ThreadLocks
@@ -40,6 +41,8 @@ from gsi_node.step.config import GSIConfig, completed
 from gsi_node.step.layers import first_line
 from gsi_node.types import Plain
 
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
+"""What may come of a state that this program did not write."""
 MakeSolver = Callable[[str, str, str, GSIConfig], MathSolver]
 
 
@@ -71,6 +74,7 @@ class SolverRun:
         self.problems = job.problems
         self.loop = loop
         self.several = job.arguments.samples > 1
+        self._before: Plain | None = None  # by problem a thread that was there before this command; None: not looked at
         self.notes: Screen = screen(sys.stderr)
         # with --json the reasoning is progress: shown on standard error, to a person only
         self.page: Screen | None = (self.notes if self.notes.is_terminal else None) if job.arguments.json else screen()
@@ -119,6 +123,8 @@ class SolverRun:
             return None
         config = {"configurable": {"thread_id": thread}} if saver is not None else {}
         before = self._kept(graph, config, problem, thread) if saver is not None else None
+        if saver is not None and before is None and self.job.arguments.thread is None:
+            self._tell_of_others(graph, saver, problem)
         started = time.perf_counter()
         if before is not None and is_finished(before.values, before.tasks):
             outcome = before.values
@@ -158,11 +164,27 @@ class SolverRun:
             return before
         except GSIError:
             raise
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        except UNREADABLE as error:
             raise ConfigError(
                 f"thread {thread} of {self.job.arguments.checkpoint} is not as the solver leaves it ({error!r:.80}); "
                 "name another --thread or file"
             ) from error
+
+    def _tell_of_others(self, graph: Any, saver: Any, problem: MathProblem) -> None:
+        """A thread without a name is found by all that its run depends on: say where the problem is kept otherwise."""
+        if self._before is None:
+            self._before = {}
+            for thread in self.loop.run(threads_of(saver)):
+                try:
+                    state = self.loop.run(graph.aget_state({"configurable": {"thread_id": thread}}))
+                    self._before.setdefault(state.values["run"]["problem"], thread)
+                except (GSIError, *UNREADABLE):  # another program's, or none of a problem: nothing to tell of
+                    continue
+        if (other := self._before.get(problem.text)) is not None:
+            self._note(
+                f"begun anew: thread {other} of {self.job.arguments.checkpoint} has this problem, with other settings, "
+                f"samples or models, or of an earlier version; --thread {other} names it"
+            )
 
     def _load(self) -> None:
         """Load the models, once."""

@@ -73,6 +73,12 @@ async def close_checkpoints(saver: AsyncSqliteSaver) -> None:
     await saver.conn.close()
 
 
+async def threads_of(saver: AsyncSqliteSaver) -> list[str]:
+    """The threads of a file."""
+    found = await saver.conn.execute_fetchall("SELECT DISTINCT thread_id FROM checkpoints WHERE checkpoint_ns = ''")
+    return [str(thread) for (thread,) in found]
+
+
 def is_finished(values: Mapping[str, Any], tasks: object) -> bool:
     """Whether a thread's run has ended: its state says so (`finished`); in files of 0.1.0, which do not: nothing is
     pending.

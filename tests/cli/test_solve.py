@@ -267,8 +267,10 @@ def test_several_problems_get_a_thread_each_and_threads_name_themselves(tmp_path
     file = str(tmp_path / "a.sqlite")
     assert command([*OPTIONS, "--checkpoint", file, "--thread", "t", "two", "three"]) == 0
     assert command([*OPTIONS, "--checkpoint", file, "four"]) == 0
+    assert "begun anew" not in capsys.readouterr().err
     assert command([*OPTIONS, "--checkpoint", file, "--beta", "5", "four"]) == 0  # other settings: another thread
-    capsys.readouterr()
+    told = " ".join(capsys.readouterr().err.split())
+    assert told.count("begun anew: thread ") == 1 and "has this problem, with other settings" in told
     with sqlite3.connect(file) as connection:
         threads = {row[0] for row in connection.execute("SELECT DISTINCT thread_id FROM checkpoints")}
     connection.close()
