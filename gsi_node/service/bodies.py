@@ -13,6 +13,9 @@ Id = Annotated[int, Field(ge=0, lt=1 << 31)]
 BoundedIds = Annotated[tuple[Id, ...], Field(max_length=1 << 14, fail_fast=True)]
 
 
+MAX_CANDIDATES = 256  # of a step, whoever asks
+
+
 class Body(BaseModel):
     """strict: a number in quotes or a true is no number."""
 
@@ -83,7 +86,7 @@ class KeyBody(Body):
 
 class SampleBody(Body):
     prefix: PrefixBody
-    n: Annotated[int, Field(ge=1, le=256)]
+    n: Annotated[int, Field(ge=1, le=MAX_CANDIDATES)]
     key: KeyBody
     law: LawBody
 

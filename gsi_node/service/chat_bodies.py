@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, 
 
 from gsi_node.graph.context import GSIContext
 from gsi_node.graph.told import Told
-from gsi_node.service.bodies import Body, Text
+from gsi_node.service.bodies import MAX_CANDIDATES, Body, Text
 from gsi_node.types import Plain
 
 Zero = Annotated[float, Field(ge=0, le=0)]
@@ -110,6 +110,14 @@ class ChatBody(Body):
     user: Label | None = None
     safety_identifier: Label | None = None
     prompt_cache_key: Label | None = None
+
+    @field_validator("gsi")
+    @classmethod
+    def _bounded(cls, value: GSIContext | None) -> GSIContext | None:
+        for name in ("n", "n_fallback"):
+            if (getattr(value, name, None) or 0) > MAX_CANDIDATES:
+                raise ValueError(f"{name}: a request may ask for {MAX_CANDIDATES} candidates a step")
+        return value
 
     @field_validator("max_tokens", "max_completion_tokens", "seed")
     @classmethod

@@ -171,6 +171,8 @@ def test_values_that_ask_for_nothing_pass() -> None:
         ({"max_tokens": 5, "gsi": {"max_tokens": 5}}, "max_tokens"),
         ({"seed": 5, "gsi": {"seed": 5}}, "seed"),
         ({"gsi": {"n": 0}}, "gsi.n"),
+        ({"gsi": {"n": 257}}, "gsi"),
+        ({"gsi": {"n_fallback": 10**9}}, "gsi"),
         ({"gsi": {"method": "rsd"}}, "gsi.method"),
         ({"gsi": {"beta": 0}}, "gsi"),  # only with the solver's other settings is it wrong
         ({"best_of": 3}, "best_of"),
