@@ -58,10 +58,10 @@ def texts(figure: Figure) -> Iterator[Text]:
 
 
 def ticks(axes: Axes) -> Iterator[Text]:
-    for axis in (axes.xaxis, axes.yaxis):
+    for which, axis in enumerate((axes.xaxis, axes.yaxis)):
         low, high = sorted(axis.get_view_interval())
-        for place, label in zip(axis.get_majorticklocs(), axis.get_majorticklabels(), strict=True):
-            if low <= place <= high:
+        for label in axis.get_majorticklabels():
+            if low <= label.get_position()[which] <= high:
                 yield label
 
 
