@@ -83,8 +83,8 @@ def test_modes_that_no_flow_need_move_are_drawn_as_they_are(tmp_path: Path) -> N
     assert isinstance(target, Mixture)
     run = Run(target, QUICK, tmp_path)
     stack = run.complete()
-    assert [record["kind"] for record in run.finished()] == ["rejection"] * 2
-    assert run.next_stage(2) is None
+    assert [record["kind"] for record in run.finished()] == ["rejection"]  # enough: its ESS is that of the truth
+    assert run.next_stage(1) is None
     drawn = stack.sample(4000, torch.Generator().manual_seed(0), log_g=True)
     shares = torch.bincount(torch.cdist(drawn.x, target.means).argmin(1), minlength=10) / 4000
     assert float((shares - 0.1).abs().max()) < 4 * math.sqrt(0.09 / 4000)
