@@ -13,8 +13,8 @@ from gsi_node.host.options import positive
 from gsi_node.step.fields import with_option
 
 _EPILOG = """environment:
-  GSI_API_KEY  the key that every request must carry as a bearer token (GET /health without
-               one says {"status": "ok"} and nothing else: for probes)
+  GSI_API_KEY  the key that every request must carry as a bearer token; for probes,
+               GET /health without one says {"status": "ok"} and nothing else
 
 exit codes:
   1 it failed under way; 2 the call must be changed; 130 interrupted; 143 terminated"""
