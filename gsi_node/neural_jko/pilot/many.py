@@ -1,4 +1,4 @@
-"""Modes in many dimensions: ascents from starts of many widths, until each mode was reached five times."""
+"""Modes in many dimensions: ascents from starts of many widths, until each mode was reached eight times."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from gsi_node.neural_jko.pilot.modes import LIGHTEST, Mode, ModeBox, laplace
 from gsi_node.neural_jko.pilot.probe import Probe
 
 STARTS, ITERATIONS, LOOKED_AT, ROUNDS = 24, 40, 12, 40
-REACHED = 5  # ascents to each mode, at least: one as easily reached as the rarest was then missed with e⁻⁵
+REACHED = 8  # ascents to each mode, at least: one as easily reached as the rarest was then missed with e⁻⁸
 WIDER = 16.0  # of the widest starts over the nearest
+EMPTY, ALONE = 2, 3  # rounds in a row that find nothing new, after which a search may end; of one that knows one mode
 CONVERGED = 1e-4  # nats that a Newton step promises at a mode, at most
 NEAR = 1.0  # nats that BFGS promises at an end that is looked at, at most
 
@@ -32,11 +33,13 @@ def laplace_mixture(modes: list[Mode], generator: torch.Generator, gap: float) -
 
 
 def find_many(probe: Probe, cloud: Cloud, generator: torch.Generator, budget: int) -> ModeBox:
-    """Rounds of ascents from N(box's centre, (r spread)²), r log-uniform on 3 to 48 (4 to 64 until two are known).
+    """Rounds of ascents from N(box's centre, (r spread)²), r log-uniform on 3 to 48; until two are known on 4 to 64,
+    and after each empty round on 16 times that.
 
-    From near by, the starts of high dimensions all climb the modes that the cloud has fallen into. The search ends
-    when two rounds in a row found nothing new and every mode was reached REACHED times: modes reached once or twice
-    say that others were not reached at all (Good 1953).
+    From near by, the starts of high dimensions all climb the mode that the cloud has fallen into: a mode μ spreads away
+    in each of d coordinates is the nearest only to starts with r above about μ √d / 4. The search ends when some rounds
+    in a row found nothing new and every mode was reached REACHED times: modes reached once or twice say that others
+    were not reached at all (Good 1953).
     """
     dim, stop = len(cloud.mean), probe.count + budget
     limits = Limits(cloud.log_z - LIGHTEST - 0.1 * dim, stop)
@@ -45,9 +48,12 @@ def find_many(probe: Probe, cloud: Cloud, generator: torch.Generator, budget: in
     reached = [0] * len(modes)
     centre, spread, empty = cloud.mean, cloud.spread, 0
     for _ in range(ROUNDS):
-        if (empty >= 2 and min(reached, default=REACHED) >= REACHED) or stop - probe.count < STARTS * ITERATIONS // 4:
+        several = len(modes) > 1
+        over = empty >= (EMPTY if several else ALONE) and min(reached, default=REACHED) >= REACHED
+        if over or stop - probe.count < STARTS * ITERATIONS // 4:
             break
-        reach = (3.0 if len(modes) > 1 else 4.0) * WIDER ** torch.rand(STARTS, 1, generator=generator).double()
+        nearest = 3.0 if several else 4.0 * WIDER**empty
+        reach = nearest * WIDER ** torch.rand(STARTS, 1, generator=generator).double()
         ends = ascend(probe, centre + reach * spread * normal(generator, STARTS, dim), float(spread.mean()), ITERATIONS)
         new = _new_modes(probe, ends, spread, modes, limits)
         modes += new
