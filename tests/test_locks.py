@@ -159,7 +159,7 @@ def test_make_locked_installs_by_hash_and_without_dependencies(tmp_path: Path) -
 
 @pytest.mark.parametrize("target", ["solve", "evals", "test"])
 def test_make_shows_what_it_installs(target: str, tmp_path: Path) -> None:
-    argv = ["make", "--dry-run", target, f"VENV={tmp_path / 'env'}"]
+    argv = ["make", "--no-print-directory", "--dry-run", target, f"VENV={tmp_path / 'env'}"]
     lines = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     (install,) = (line for line in lines if " pip install " in line)
     assert "--quiet" not in install and "docs/install.md" in lines[0]

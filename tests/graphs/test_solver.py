@@ -19,7 +19,7 @@ from graphs.math_solver import graph
 from gsi_node import GSIConfig, MathSolver, compile_gsi
 from gsi_node.core.choose import plain_answer
 from gsi_node.errors import ConfigError, ResumeMismatch
-from gsi_node.graph.compiled import CompiledWholeRun
+from gsi_node.graph.solver.math_solver import CompiledSolver
 from gsi_node.graph.solver.state import SolverOutput, add_samples
 from gsi_node.graph.solver.votes import answer_of, votes_of
 from gsi_node.graph.state import add_usage
@@ -173,7 +173,7 @@ def test_langgraphs_tools_find_a_compiled_graph_and_importing_it_loads_no_weight
         "print(json.dumps([type(graph).__name__, sorted({'torch', 'transformers'} & set(sys.modules))]))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/").stdout
-    assert json.loads(found) == [CompiledWholeRun.__name__, []]
+    assert json.loads(found) == [CompiledSolver.__name__, []]
     assert importlib.util.find_spec("langgraph") is not None
 
 
