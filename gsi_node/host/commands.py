@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -56,7 +55,6 @@ class CommandTable:
 
     def call(self, name: str, argv: Sequence[str], program: str | None = None) -> int:
         """The exit code of one command. program: how its help names it, where it is not called by this table."""
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle OpenMP threads sleep: the models take turns
         command = self.commands[name]
         try:
             module = import_module(command.module)

@@ -88,13 +88,17 @@ class Parser(argparse.ArgumentParser):
 
 
 def prepare() -> None:
-    """Make the standard streams safe to write to, before anything is written or loaded.
+    """Make the standard streams safe to write to and idle threads sleep, before anything is written or loaded.
 
     Letters that their encoding lacks are spelt out. A stream that the caller closed becomes the null device, so that no
     file is opened under its number; a closed standard output is refused (exit code 2). Ctrl-C ends with one line also
     while modules are being imported, and where Python would drop it: in a destructor, or a callback of its own. A
     system that is not POSIX is refused (exit code 2).
+
+    OpenMP reads OMP_WAIT_POLICY once, when torch is imported. By default its idle threads spin, which takes the cores
+    from other processes, and from its own other threads.
     """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     closed = [name for name in ("stdin", "stdout", "stderr") if getattr(sys, name) is None]
     for name in closed:
         setattr(sys, name, _null(name))

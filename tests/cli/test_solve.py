@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 import sqlite3
 import sys
 from pathlib import Path
@@ -284,12 +283,3 @@ def test_a_missing_package_is_named(tmp_path: Path, capsys: Capture, monkeypatch
     monkeypatch.setitem(sys.modules, "aiosqlite", None)
     code, told = mistake(["--checkpoint", str(tmp_path / "a.sqlite"), "two"], capsys)
     assert (code, "aiosqlite" in told, install_extra("sqlite") in told) == (2, True, True)
-
-
-def test_idle_threads_are_told_to_sleep_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    assert main(["methods"]) == 0
-    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
-    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    assert main(["methods"]) == 0
-    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"

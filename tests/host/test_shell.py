@@ -114,6 +114,28 @@ def test_no_file_is_opened_under_the_number_of_a_closed_stream(tmp_path: Path) -
     assert done.stdout == b"True\n"
 
 
+@pytest.mark.parametrize("given", [None, "ACTIVE"])
+@pytest.mark.parametrize(
+    "argv", [["graphs/neural_jko.py", "--help"], ["graphs/math_solver.py", "What is 1 + 1?"]], ids=" ".join
+)
+def test_idle_threads_sleep_unless_the_user_says_otherwise(argv: list[str], given: str | None) -> None:
+    """It stands in the environment when torch is imported, which reads it once."""
+    code = (
+        "import os, runpy, sys; os.environ.pop('OMP_WAIT_POLICY', None); os.environ.update(eval(sys.argv[1]))\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'torch': print('torch sees', os.environ.get('OMP_WAIT_POLICY'))\n"
+        "sys.meta_path.insert(0, Finder()); sys.argv = sys.argv[2:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    set_ = {} if given is None else {"OMP_WAIT_POLICY": given}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, repr(set_), *argv],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert f"torch sees {given or 'PASSIVE'}\n" in done.stdout
+
+
 @pytest.mark.parametrize("command", [["graphs/math_solver.py", "-"], ["graphs/neural_jko.py", "--help"]], ids=" ".join)
 def test_ctrl_c_while_it_starts_is_one_line(command: list[str]) -> None:
     """The solver waits for standard input; neural JKO is importing torch."""
