@@ -39,7 +39,7 @@ from gsi_node.graph.checkpoint_file import check_file, checkpoint_errors
 from gsi_node.graph.compiled import CompiledWholeRun, WholeRunGraph
 from gsi_node.graph.serde import StrictSerializer
 from gsi_node.host.files import write
-from gsi_node.host.options import named_folder, positive
+from gsi_node.host.options import named_path, positive
 from gsi_node.host.screen import screen
 from gsi_node.host.shell import FAILED, WRONG_CALL, Parser, complain, ending, terminable
 from gsi_node.needs import install_extra
@@ -174,12 +174,12 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--dim", type=positive, help="of the points of --density")
     parser.add_argument(
-        "--out", required=True, type=named_folder, help="folder of this run; the same command goes on in it"
+        "--out", required=True, type=named_path, help="folder of this run; the same command goes on in it"
     )
     parser.add_argument("--preset", default="cpu", choices=list(PRESETS), help="cpu, or the paper's setting for a GPU")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--target-seed", type=int, help="of the means of mixtures and the points of cox")
-    parser.add_argument("--points", type=Path, help="those of cox: two numbers in [0, 1] a line")
+    parser.add_argument("--points", type=named_path, help="those of cox: two numbers in [0, 1] a line")
     parser.add_argument("--samples", type=positive, default=5000, help="how many to draw and to measure on")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of JKOConfig")

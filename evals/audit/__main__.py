@@ -29,6 +29,7 @@ from evals.graders.gradable import load_gradable
 from evals.graders.grading import Grader
 from gsi_node.errors import ConfigError
 from gsi_node.host.files import write
+from gsi_node.host.options import named_path
 from gsi_node.host.screen import Screen
 from gsi_node.host.shell import DONE, Parser, ending
 
@@ -106,8 +107,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--draw", type=int, default=300, help="how many gold answers (default 300)")
     parser.add_argument("--seed", type=int, default=0, help="of the draw and of the changes (default 0)")
     parser.add_argument("--every", action="store_true", help="every form that fits, not one each way")
-    parser.add_argument("--data-dir", type=Path, help="the folder of the sets (default: $GSI_DATA_DIR)")
-    parser.add_argument("--out", type=Path, help="write the pairs and the grader's verdicts there, one JSON line each")
+    parser.add_argument("--data-dir", type=named_path, help="the folder of the sets (default: $GSI_DATA_DIR)")
+    parser.add_argument("--out", type=named_path, help="write pairs and verdicts there, one JSON line each")
     options = parser.parse_args(argv)
     console = Screen(soft_wrap=True, markup=False, highlight=False)
     problems = draw(options.draw, options.seed, options.data_dir)

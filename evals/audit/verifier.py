@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.table import Table
 
 from gsi_node.errors import ConfigError
+from gsi_node.host.options import named_path
 from gsi_node.host.screen import Screen
 from gsi_node.host.shell import Parser, ending
 from gsi_node.host.strict_json import parsed
@@ -43,7 +44,7 @@ def steps(path: Path) -> Iterator[str]:
 
 def main() -> None:
     parser = Parser(description=__doc__)
-    parser.add_argument("folder", nargs="?", type=Path, default=os.environ.get("GSI_DATA_DIR"))
+    parser.add_argument("folder", nargs="?", type=named_path, default=os.environ.get("GSI_DATA_DIR"))
     parser.add_argument("--show", action="store_true", help="print the steps that are called false")
     options = parser.parse_args()
     if options.folder is None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import NamedTuple
 
 from evals.data.layouts import LAYOUTS
 from evals.data.problems import Problem, Ungraded
 from evals.graders.gradable import load_gradable
 from evals.graders.grading import Grader
+from gsi_node.host.options import named_path
 from gsi_node.host.screen import Screen
 from gsi_node.host.shell import Parser, ending
 
@@ -47,7 +47,7 @@ def _fault(grader: Grader, problem: Problem) -> list[Fault]:
 def main() -> None:
     parser = Parser(description=__doc__)
     parser.add_argument("names", nargs="*", default=[*LAYOUTS, "pocket"], help="sets (default: all that have a name)")
-    parser.add_argument("--data-dir", type=Path, help="the folder of the sets (default: $GSI_DATA_DIR)")
+    parser.add_argument("--data-dir", type=named_path, help="the folder of the sets (default: $GSI_DATA_DIR)")
     options = parser.parse_args()
     console = Screen(soft_wrap=True, markup=False, highlight=False)
     with Grader(workers=2) as grader:

@@ -24,7 +24,7 @@ from evals.report.text_table import TextTable
 from evals.run.guard import guarded
 from gsi_node.errors import ConfigError, DegenerateWeights, NotNormalisable
 from gsi_node.host.files import read_object, write
-from gsi_node.host.options import named_folder, positive
+from gsi_node.host.options import named_path, positive
 from gsi_node.host.screen import screen
 from gsi_node.neural_jko.config import JKOConfig
 from gsi_node.neural_jko.lock import held
@@ -76,7 +76,7 @@ class Untrained(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--targets", default="mustache,gmm10,funnel", help="names, separated by commas")
     parser.add_argument("--factors", default=",".join(FACTORS), help="names, separated by commas")
-    parser.add_argument("--out", required=True, type=named_folder, help="folder; the same command goes on in it")
+    parser.add_argument("--out", required=True, type=named_path, help="folder; the same command goes on in it")
     parser.add_argument("--seeds", default="0,1", help="one model a seed")
     parser.add_argument("--samples", type=positive, default=20_000, help="draws, compared with as many of the truth")
 

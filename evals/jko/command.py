@@ -30,7 +30,7 @@ from evals.jko.truth import FileTruth, bare, read_truth
 from evals.run.guard import guarded
 from gsi_node.errors import ConfigError
 from gsi_node.host.files import write
-from gsi_node.host.options import named_folder, positive
+from gsi_node.host.options import named_path, positive
 from gsi_node.host.screen import Screen, screen
 from gsi_node.host.shell import Parser, ending
 from gsi_node.neural_jko.lock import held
@@ -49,10 +49,10 @@ TOLD = ("log_z_lower", "log_z_lower_error", "log_z", "log_z_error", "kl", "kl_er
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--targets", default="8modes,8peaky,mustache,funnel,gmm10", help="names, separated by commas")
-    parser.add_argument("--out", required=True, type=named_folder, help="folder; the same command goes on in it")
+    parser.add_argument("--out", required=True, type=named_path, help="folder; the same command goes on in it")
     parser.add_argument("--seeds", default="0,1,2", help="one model a seed")
     parser.add_argument("--target-seed", type=int, help="the means of mixtures are drawn from it")
-    parser.add_argument("--truth", type=Path, metavar="FILE", help="draws of the target that has no sampler: cox")
+    parser.add_argument("--truth", type=named_path, metavar="FILE", help="draws of the target that has no sampler: cox")
     parser.add_argument("--samples", type=positive, default=5000, help="draws, compared with as many of the truth")
     parser.add_argument("--preset", default="cpu", choices=list(PRESETS), help="cpu, or the paper's setting for a GPU")
     parser.add_argument("--device", default="cpu")

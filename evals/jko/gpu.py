@@ -21,7 +21,7 @@ from evals.jko.steps import turn
 from evals.run.guard import guarded
 from gsi_node.errors import ConfigError
 from gsi_node.host.files import write
-from gsi_node.host.options import named_folder
+from gsi_node.host.options import named_path
 from gsi_node.neural_jko.check import refuse_device
 from gsi_node.neural_jko.known import Mustache
 from gsi_node.neural_jko.lock import held
@@ -70,7 +70,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], Plain]] = {"steps": steps, "must
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--part", default=",".join(PARTS), help="of steps, mustache; separated by commas")
-    parser.add_argument("--out", required=True, type=named_folder, help="folder; a finished part is not done again")
+    parser.add_argument("--out", required=True, type=named_path, help="folder; a finished part is not done again")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tiny", action="store_true", help="so small that it runs anywhere; its numbers say nothing")
 

@@ -28,7 +28,7 @@ from evals.jko.twins import twin
 from evals.run.guard import guarded
 from gsi_node.errors import ConfigError, GSIError
 from gsi_node.host.files import write
-from gsi_node.host.options import named_folder
+from gsi_node.host.options import named_path
 from gsi_node.host.screen import Screen, screen
 from gsi_node.neural_jko.frame import AffineFrame
 from gsi_node.neural_jko.lock import held
@@ -48,7 +48,7 @@ AGREED, ENOUGH = 1.01, 0.25  # largest R̂; smallest effective size, as a share 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", required=True, type=named_folder, help="folder; the same command goes on in it")
+    parser.add_argument("--out", required=True, type=named_path, help="folder; the same command goes on in it")
     parser.add_argument("--target-seed", type=int, help="the points are drawn from it")
 
 

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from evals.options import number
 from gsi_node.errors import ConfigError
+from gsi_node.host.options import named_path
 from gsi_node.host.shell import complain
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `report`."""
-    parser.add_argument("folder", type=Path, help="a run's folder, as given to `evals run --out`")
-    parser.add_argument("--out", type=Path, help="where to write (default: FOLDER/report)")
+    parser.add_argument("folder", type=named_path, help="a run's folder, as given to `evals run --out`")
+    parser.add_argument("--out", type=named_path, help="where to write (default: FOLDER/report)")
     parser.add_argument("--reference", metavar="METHOD", help="compare only with this method: a milder correction")
     parser.add_argument(
         "--page-megabytes", type=number, default=20.0, metavar="MB", help="details in report.html at most (default 20)"

@@ -22,6 +22,7 @@ from evals.rows.lines import read_results
 from evals.rows.row import Row
 from evals.run.config import read_config
 from gsi_node.errors import ConfigError
+from gsi_node.host.options import named_path
 from gsi_node.host.shell import complain
 from gsi_node.identity import differing
 
@@ -33,8 +34,8 @@ BRACKETS = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `compare`."""
-    parser.add_argument("first", type=Path, metavar="A", help="a run's folder")
-    parser.add_argument("second", type=Path, metavar="B", help="another's")
+    parser.add_argument("first", type=named_path, metavar="A", help="a run's folder")
+    parser.add_argument("second", type=named_path, metavar="B", help="another's")
 
 
 def main(options: argparse.Namespace) -> int:

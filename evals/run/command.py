@@ -32,7 +32,7 @@ from evals.run.plan import Plan, Task, other_fields, remaining
 from evals.run.progress import RunMeter, span
 from evals.run.workers import warm_up
 from gsi_node.errors import ConfigError
-from gsi_node.host.options import set_field
+from gsi_node.host.options import named_path, path_text, set_field
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.layers import gathered, read_fields
 
@@ -50,14 +50,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--limit", type=positive, metavar="N", help="problems (default: all; of pocket 500)")
     what.add_argument("--split", default="test", help="part of the set (default test)")
     what.add_argument("--data-seed", type=integer, default=0, help="seed of pocket and of --limit's draw (default 0)")
-    what.add_argument("--data-dir", type=Path, help="folder of the named sets (default $GSI_DATA_DIR, then the hub)")
+    what.add_argument("--data-dir", type=named_path, help="of the named sets (default $GSI_DATA_DIR, then the hub)")
     what.add_argument("--methods", type=names, help="with commas between (default gsi); majority-draft, -base too")
     what.add_argument("--n", type=integers, help="candidates a step, with commas between (default 16)")
     what.add_argument("--seeds", type=integers, help="with commas between (default 0)")
     what.add_argument("--draft", default="pocket:draft", metavar="SPEC")
     what.add_argument("--base", default="pocket:base", metavar="SPEC")
     what.add_argument("--reward", default="pocket", metavar="SPEC")
-    what.add_argument("--config", metavar="FILE", help="JSON or TOML with fields of GSIConfig; the options above win")
+    what.add_argument(
+        "--config", type=path_text, metavar="FILE", help="fields of GSIConfig (JSON, TOML); options above win"
+    )
     what.add_argument(
         "--set", type=set_field, action="append", default=[], metavar="FIELD=VALUE", help="any other GSIConfig field"
     )
@@ -80,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--record", choices=("candidates", "summary"), help=f"default candidates up to {FEW_ROWS} rows, then summary"
     )
     how = parser.add_argument_group("how")
-    how.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the run folder, such as runs/first")
+    how.add_argument("--out", type=named_path, required=True, metavar="FOLDER", help="the run's folder: runs/first")
     how.add_argument("--workers", type=positive, default=1, metavar="K", help="processes with models of their own")
     how.add_argument("--concurrency", type=positive, default=1, metavar="C", help="problems in flight in each")
     how.add_argument("--threads", type=positive, default=1, metavar="T", help="torch threads a process (default 1)")

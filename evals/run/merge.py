@@ -22,14 +22,15 @@ from evals.run.folder import make
 from evals.run.growth import found_again, joined
 from gsi_node.errors import ConfigError, GSIError, ResumeMismatch, StorageError
 from gsi_node.host.files import sync_folder, write
+from gsi_node.host.options import named_path
 from gsi_node.host.shell import complain
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `merge`."""
-    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="run folders, two or more")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a new folder")
-    parser.add_argument("--data-dir", type=Path, help="folder of the named sets, as in `evals run`")
+    parser.add_argument("folders", type=named_path, nargs="+", metavar="FOLDER", help="run folders, two or more")
+    parser.add_argument("--out", type=named_path, required=True, metavar="FOLDER", help="a new folder")
+    parser.add_argument("--data-dir", type=named_path, help="folder of the named sets, as in `evals run`")
 
 
 def main(options: argparse.Namespace) -> int:

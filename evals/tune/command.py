@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from evals.options import above_zero, integer, integers, number, numbers, positive
 from evals.report.cells import estimate, probability, short
@@ -27,7 +26,7 @@ from evals.tune import trials
 from evals.tune.thresholds import knobs
 from evals.tune.trials import Search, Trial
 from gsi_node.host.files import write
-from gsi_node.host.options import set_field
+from gsi_node.host.options import named_path, set_field
 from gsi_node.host.shell import complain
 from gsi_node.host.strict_json import finite
 
@@ -46,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     space.add_argument("--tolerance", type=number, default=0.02, help="a share this near is near enough (default 0.02)")
     what = parser.add_argument_group("data and models, as in `evals run`")
     what.add_argument("--data", required=True)
-    what.add_argument("--data-dir", type=Path)
+    what.add_argument("--data-dir", type=named_path)
     what.add_argument("--limit", type=positive, default=100, metavar="N", help="problems of each split (default 100)")
     what.add_argument("--seeds", type=integers, default=[0])
     what.add_argument("--draft", default="pocket:draft", metavar="SPEC")
@@ -57,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--workers", type=positive, default=1)
     what.add_argument("--concurrency", type=positive, default=1)
-    what.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    what.add_argument("--out", type=named_path, required=True, metavar="FOLDER")
 
 
 def main(options: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from textwrap import fill
 from gsi_node.cli.shared import add_models
 from gsi_node.cli.solver_options import DEFAULTS, SolverArguments, add_settings, solver_fields
 from gsi_node.errors import ConfigError
-from gsi_node.host.options import positive
+from gsi_node.host.options import path_text, positive
 from gsi_node.step.fields import Settings, help_of, with_option
 
 EPILOG = """\
@@ -80,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--file",
+        type=path_text,
         action="append",
         default=[],
         metavar="FILE.jsonl",
@@ -100,7 +101,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="solve each problem K times in parallel and vote, weighted by reward (default 1)",
     )
     runs = parser.add_argument_group("runs")
-    runs.add_argument("--checkpoint", metavar="FILE.sqlite", help="keep every step there; an unfinished run goes on")
+    runs.add_argument(
+        "--checkpoint", type=path_text, metavar="FILE.sqlite", help="keeps every step; an unfinished run goes on"
+    )
     runs.add_argument(
         "--thread",
         metavar="ID",

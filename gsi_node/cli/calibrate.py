@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
+from gsi_node.host.options import named_path
 from gsi_node.host.shell import DONE, loading
 
 METHODS = ("platt", "isotonic")
@@ -17,9 +17,9 @@ METHODS = ("platt", "isotonic")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command is told."""
     parser.add_argument("spec", help="reward spec, for instance prm:/models/prm")
-    parser.add_argument("labels", type=Path, help='JSON lines {"problem", "steps", "label" of the last step}')
+    parser.add_argument("labels", type=named_path, help='JSON lines {"problem", "steps", "label" of the last step}')
     parser.add_argument("--method", choices=METHODS, default="platt", help="default: platt")
-    parser.add_argument("--out", type=Path, help="default: calibration.json in the model's folder")
+    parser.add_argument("--out", type=named_path, help="default: calibration.json in the model's folder")
 
 
 def main(options: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ import os
 import sys
 
 from gsi_node.errors import ConfigError
+from gsi_node.host.options import path_text
 from gsi_node.host.paths import expanded
 from gsi_node.host.shell import DONE, loading
 
@@ -22,8 +23,8 @@ DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The file, the folder, and the numbers' type."""
-    parser.add_argument("source", metavar="FILE.gguf")
-    parser.add_argument("target", metavar="FOLDER", help="where to write; must not exist yet")
+    parser.add_argument("source", type=path_text, metavar="FILE.gguf")
+    parser.add_argument("target", type=path_text, metavar="FOLDER", help="where to write; must not exist yet")
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
-from pathlib import Path
 from typing import Any
 
 from gsi_node.cli.solver_options import SolverArguments, add_settings, solver_fields
 from gsi_node.errors import ConfigError, shown
-from gsi_node.host.options import positive
+from gsi_node.host.options import named_path, positive
 from gsi_node.step.fields import with_option
 
 _EPILOG = """environment:
@@ -94,10 +93,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a name or address by which clients may call this service, besides --host and loopback; repeatable",
     )
     where.add_argument(
-        "--key-file", type=Path, metavar="FILE", help="holds the key of every request, where GSI_API_KEY does not"
+        "--key-file", type=named_path, metavar="FILE", help="holds the key of every request, where GSI_API_KEY does not"
     )
     where.add_argument(
-        "--metrics-key-file", type=Path, metavar="FILE", help="holds the key of /metrics, instead of that of the others"
+        "--metrics-key-file",
+        type=named_path,
+        metavar="FILE",
+        help="holds the key of /metrics, in place of the others'",
     )
     where.add_argument("--insecure", action="store_true", help="let other machines in without a key")
     where.add_argument("--no-access-log", action="store_true", help="no line a request on standard error")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gsi_node.cli.shared import SPECS, add_set
+from gsi_node.host.options import path_text
 from gsi_node.step.fields import help_of, with_option
 
 DEFAULTS = {"n": 8}  # kind to a CPU
@@ -40,5 +41,7 @@ def add_settings(parser: argparse._ActionsContainer) -> None:
     for name in with_option():
         option = f"--{name.replace('_', '-')}"
         parser.add_argument(option, dest=name, metavar="VALUE", help=help_of(name, DEFAULTS))
-    parser.add_argument("--config", metavar="FILE", help="JSON or TOML (FILE.toml) with fields of GSIConfig")
+    parser.add_argument(
+        "--config", type=path_text, metavar="FILE", help="fields of GSIConfig, JSON or TOML (FILE.toml)"
+    )
     add_set(parser)

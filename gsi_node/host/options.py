@@ -21,11 +21,16 @@ def positive(text: str) -> int:
     return value
 
 
-def named_folder(text: str) -> Path:
-    """The type of an option that names a folder. An empty text would mean the working folder: nobody asks for it so."""
+def named_path(text: str) -> Path:
+    """The type of an option that names a file or a folder."""
+    return Path(path_text(text))
+
+
+def path_text(text: str) -> str:
+    """The same, as text. Path("") would be the working folder, and SQLite's "" a file that is lost: nobody means it."""
     if not text.strip():
-        raise argparse.ArgumentTypeError("want a folder, got ''; the working folder is '.'")
-    return Path(text)
+        raise argparse.ArgumentTypeError(f"want a path, got {text!r}; the working folder is '.'")
+    return text
 
 
 def set_field(text: str) -> tuple[str, str | None]:

@@ -110,7 +110,7 @@ def test_an_empty_folder_is_not_the_working_folder(name: str, capsys: Capture) -
         evals([name, "--out", ""])
     assert exit.value.code == 2
     error = capsys.readouterr().err
-    assert "--out: want a folder, got ''" in error
+    assert "--out: want a path, got ''" in error
     assert error.count("\n") == 1
 
 

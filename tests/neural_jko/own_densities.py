@@ -18,7 +18,7 @@ from evals.report.text_table import TextTable
 from evals.run.guard import guarded
 from gsi_node.errors import ConfigError
 from gsi_node.host.files import read_object, write
-from gsi_node.host.options import named_folder, positive
+from gsi_node.host.options import named_path, positive
 from gsi_node.host.shell import Parser, ending
 from gsi_node.neural_jko.config import JKOConfig
 from gsi_node.neural_jko.lock import held
@@ -73,7 +73,7 @@ def line(name: str, numbers: Plain) -> list[str]:
 
 def main() -> int:
     parser = Parser(prog="python -m tests.neural_jko.own_densities", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--out", required=True, type=named_folder, help="folder; the same command goes on in it")
+    parser.add_argument("--out", required=True, type=named_path, help="folder; the same command goes on in it")
     parser.add_argument("--only", help="names, separated by commas, as rings-0")
     parser.add_argument("--samples", type=positive, default=20_000, help="draws, compared with as many of the truth")
     return guarded(partial(_measure, parser.parse_args()))

@@ -18,6 +18,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForTokenClassification, LlamaForCausalLM
 
 from gsi_node.answer import last_boxed
+from gsi_node.host.options import named_path
 from gsi_node.host.shell import Parser, ending
 from gsi_node.needs import install_extra
 from gsi_node.pocket import NAMES, path
@@ -163,7 +164,7 @@ def gym_table(folders: dict[str, Path], size: int, temperature: float, seed: int
 def main(arguments: list[str] | None = None) -> int:
     """The command line; 2 where a model is missing."""
     parser = Parser(prog="python -m gsi_node.pocket.training.evaluate", description=__doc__)
-    parser.add_argument("--models", type=Path, help="folder with draft, base and reward (default: the shipped ones)")
+    parser.add_argument("--models", type=named_path, help="folder of draft, base and reward (default: the shipped)")
     parser.add_argument("--size", type=int, default=1000, help="test problems (default 1000)")
     parser.add_argument("--gym-size", type=int, default=100, help="problems a reasoning-gym generator (default 100)")
     parser.add_argument("--temperature", type=float, default=0.7)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
+from gsi_node.host.options import named_path
 from gsi_node.host.shell import Parser, ending
 from gsi_node.pocket.training.data import IGNORED, BatchStream
 from gsi_node.pocket.training.loop import TrainingSchedule, load_place, train
@@ -91,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line; 2 where the reward model lacks its parents."""
     parser = Parser(prog="python -m gsi_node.pocket.training.train", description=__doc__)
     parser.add_argument("--model", choices=("draft", "base", "reward", "all"), required=True)
-    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, logs and the finished models")
+    parser.add_argument("--out", type=named_path, required=True, help="of checkpoints, logs and the finished models")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoints in --out")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=None, help="torch threads (default: torch's choice)")
