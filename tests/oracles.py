@@ -96,8 +96,10 @@ def step_law(
     delta: float,
     log_c: float,
     clip: float = 0.5,
+    tokens: Callable[[str], int] = lambda text: len(text) + 1,
 ) -> Law:
-    """The law of the committed step; m is the fallback's number of candidates, clip expgsi's bound on ℓ in nats."""
+    """The law of the committed step; m is the fallback's number of candidates, clip expgsi's bound on ℓ in nats, tokens
+    a text's (the default: its characters and EOS)."""
     plain = {t: math.exp(beta * r[t]) for t in p}
     tilted = {t: math.exp(beta * r[t]) * b[t] / p[t] if p[t] > 0 else math.nan for t in p}
 
@@ -121,6 +123,10 @@ def step_law(
         return replaced({t: p[t] * (r[t] >= delta) for t in p}, b)
     if method == "rsd-n":
         return replaced(softmax_choice(p, plain, n, lambda mean, t: float(r[t] >= delta)), soft_base)
+    if method == "cgs":
+        return argmax_choice(p, {t: log_ratio(t) if p[t] > 0 else 0.0 for t in p}, n)
+    if method == "lgs":
+        return argmax_choice(p, {t: math.log(b[t]) / tokens(t) if b[t] > 0 else -math.inf for t in p}, n)
     return {
         "sbon-draft": lambda: softmax_choice(p, plain, n),
         "sbon-base": lambda: softmax_choice(b, plain, n),

@@ -55,7 +55,7 @@ def create_gsi(
         input_schema=extended_schema(GSIInput, state_schema),
         output_schema=extended_schema(GSIOutput, state_schema),
     )
-    judges = (["reward"] if rule.uses_reward else []) + (["score_base"] if rule.uses_ratio else [])
+    judges = (["reward"] if rule.uses_reward else []) + (["score_base"] if rule.uses_score else [])
     fallback = ["fallback"] if rule.fallback else []
     graph.add_node("begin", StageNode("begin", nodes.begin, nodes.sayings, _no_fork))
     for body in ["draft", *judges, "tilt_and_accept", *fallback, "by_hand"]:

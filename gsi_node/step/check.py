@@ -26,7 +26,7 @@ def check_models(models: Models, config: GSIConfig) -> None:
         if role == "reward":
             require_reward(role, model)
         else:
-            require_model(role, model, score=rule.uses_ratio)
+            require_model(role, model, score=rule.uses_score and (role == "base" or rule.uses_ratio))
     if rule.scans and not math.isfinite(log_envelope(rule, models.reward, config)):
         found = None if models.reward is None else models.reward.range
         raise ConfigError(
@@ -40,7 +40,7 @@ def check_models(models: Models, config: GSIConfig) -> None:
     for model in asked:
         law = config.law(eos_ids=models.eos_ids, thinks=models.thinking is not None)
         model.supports(law)
-        if rule.uses_ratio:
+        if rule.uses_score and (rule.uses_ratio or model is models.base):
             check_ratio(model, law)  # a server may sample what it cannot score
     if len({model.vocabulary for model in asked}) > 1:
         raise VocabularyMismatch(

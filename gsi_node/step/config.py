@@ -34,24 +34,22 @@ class GSIConfig(Settings):
     def _consistent(self) -> Self:
         if self.method not in METHODS:
             raise ValueError(f"method: unknown {self.method!r}; known: {', '.join(METHODS)}")
-        rule = self.resolved_step_end
-        if (step_ends(rule)[1] or 0) > self.max_step_tokens:
+        if self.step_end is not None and (step_ends(self.resolved_step_end)[1] or 0) > self.max_step_tokens:
             raise ValueError(
-                f"step_end: {rule} goes beyond max_step_tokens, {self.max_step_tokens}; lower it or raise that"
+                f"step_end: {self.step_end} goes beyond max_step_tokens, {self.max_step_tokens}; lower it or raise that"
             )
         if self.allow_degraded and METHODS[self.method].fallback is None:
             raise ValueError(
                 f"allow_degraded: method {self.method} has no fallback that the base could decide its steps by; set it "
                 "to false, or take a method with one (gsi, rsd …)"
             )
-        if METHODS[self.method].uses_ratio:
-            if self.beta <= 0.0:
-                raise ValueError(f"beta: must be > 0 for method {self.method}, whose r̃ = r + ℓ/β needs it")
-            if self.top_p < 1.0:
-                raise ValueError(
-                    f"top_p: must be 1 for method {self.method}, got {self.top_p}: a nucleus lets the base make steps "
-                    "that the draft cannot, so the ratio π_B/π_S has no bound"
-                )
+        if self.rule.uses_ratio and self.rule.uses_reward and self.beta <= 0.0:
+            raise ValueError(f"beta: must be > 0 for method {self.method}, whose r̃ = r + ℓ/β needs it")
+        if self.rule.uses_score and self.top_p < 1.0:
+            raise ValueError(
+                f"top_p: must be 1 for method {self.method}, got {self.top_p}: a nucleus lets either model make steps "
+                "that the other cannot, so the ratio π_B/π_S has no bound, and log π_B is -inf of some drafts"
+            )
         return self
 
     @property
@@ -61,7 +59,7 @@ class GSIConfig(Settings):
 
     @property
     def resolved_step_end(self) -> StepEndRule:
-        """Where a step ends: step_end, or the method's own where it is not set."""
+        """Where a step ends: step_end, or the method's own where it is not set, which `law` cuts at max_step_tokens."""
         return self.rule.step_end if self.step_end is None else read_rule(self.step_end)
 
     def law(

@@ -85,7 +85,7 @@ def settle(context: StepContext, judging: Judging) -> Stage[tuple[Judging, Commi
         rewards, scores = judging.rewards, judging.scores
         if judging.method.uses_reward:
             rewards = [*(rewards or ()), *(yield from stages.reward(context.reward, context.prefix, chunk))]
-        if judging.method.uses_ratio:
+        if judging.method.uses_score:
             scores = [*(scores or ()), *(yield from stages.score(context.base, context.prefix, chunk, context.law))]
         judging = judging.judged(rewards, scores)
         verdict = judging.verdict(context.chooser)

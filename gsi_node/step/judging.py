@@ -134,20 +134,24 @@ def tilt(
 ) -> CandidateBatch:
     """ℓ_i = log π_B(y_i|x) − log π_S(y_i|x), r̃_i = r_i + ℓ_i/β and the method's log-weights; None where unused.
 
-    Raises LawMismatch where the certified bound on some ℓ_i exceeds settings.max_log_ratio_error.
+    Raises LawMismatch where the certified bound on some ℓ_i, or on log π_B(y_i|x) of a method without a ratio, exceeds
+    settings.max_log_ratio_error.
     """
+    tokens = np.asarray([len(step.token_ids) for step in steps], dtype=np.float64)
     r = None if rewards is None else np.asarray(rewards, dtype=np.float64)
     log_base = log_ratios = errors = tilted = None
     if scores is not None:
         log_base = np.asarray([score.log_prob for score in scores])
-        log_ratios = log_base - np.asarray([step.log_prob for step in steps])
-        errors = np.asarray([s.error + y.log_prob_error for s, y in zip(scores, steps, strict=True)])
-        _check_errors(errors, settings.max_log_ratio_error)
-        if r is not None:
+        errors = np.asarray([score.error for score in scores])
+        if method.uses_ratio:
+            log_ratios = log_base - np.asarray([step.log_prob for step in steps])
+            errors = errors + np.asarray([step.log_prob_error for step in steps])
+        _check_errors(errors, settings.max_log_ratio_error, "log-ratio" if method.uses_ratio else "log π_B")
+        if r is not None and log_ratios is not None:
             clips = method.weigh is not None and method.weigh.clips
             used = np.minimum(log_ratios, settings.log_ratio_clip) if clips else log_ratios
             tilted = tilted_rewards(r, used, settings.beta)
-    batch = CandidateBatch(r, log_base, log_ratios, errors, tilted)
+    batch = CandidateBatch(tokens, r, log_base, log_ratios, errors if method.uses_ratio else None, tilted)
     if method.weigh is None:
         return batch
     log_w = method.weigh.compute(batch, settings)
@@ -207,11 +211,11 @@ def accept(rule: Accept, batch: CandidateBatch, chosen: int, chooser: Chooser, s
     return log_prob == 0.0 or (log_prob > -math.inf and chooser.accept(log_prob))
 
 
-def _check_errors(errors: Array, most: float) -> None:
+def _check_errors(errors: Array, most: float, what: str) -> None:
     if not bool(np.all(errors <= most)):  # a NaN is refused too
         i = int(np.argmax(errors))
         raise LawMismatch(
-            f"candidate {i}: its log-ratio is known within {errors[i]:.3g} nats, but max_log_ratio_error is {most}; "
+            f"candidate {i}: its {what} is known within {errors[i]:.3g} nats, but max_log_ratio_error is {most}; "
             "list more tokens (?top_k=…), start vLLM with --logprobs-mode processed_logprobs, set temperature to 1, "
             "or run the models in process or behind `gsi serve`"
         )

@@ -16,10 +16,12 @@ from gsi_node.step.rules import (
     ARGMAX,
     CLIPPED_TILTED_REWARD,
     EXPONENTIAL,
+    LOG_RATIO,
     MEAN_WEIGHT,
     PLAIN_REWARD,
     REWARD,
     REWARD_REACHES_DELTA,
+    SCORE_A_TOKEN,
     SOFTMAX,
     TILTED_REWARD,
     TILTED_REWARD_REACHES_U,
@@ -61,7 +63,7 @@ class Method:
         if self.accept is not None and "weights" in self.accept.needs and not self.uses_weights:
             raise ConfigError(f"method {self.name}: accepts by the mean weight of a batch, but has no such weights")
         below = self.fallback
-        if below is not None and (below.propose != "base" or below.uses_ratio or below.accept is not None):
+        if below is not None and (below.propose != "base" or below.uses_score or below.accept is not None):
             raise ConfigError(
                 f"method {self.name}: its fallback {below.name} has to commit a step of the base, without a ratio"
             )
@@ -79,6 +81,11 @@ class Method:
 
     @property
     def uses_ratio(self) -> bool:
+        """Whether ℓ is computed: the draft's own log-probabilities are read, too."""
+        return "ratio" in self.needs
+
+    @property
+    def uses_score(self) -> bool:
         """Whether π_B scores the candidates of π_S."""
         return not self.needs.isdisjoint(("ratio", "score"))
 
@@ -101,7 +108,7 @@ class Method:
     def models(self) -> frozenset[str]:
         """The roles this method asks: of "draft", "base", "reward"."""
         own = {"draft", "base"} if self.propose == "specdec" else {self.propose}
-        own |= ({"base"} if self.uses_ratio else set()) | ({"reward"} if self.uses_reward else set())
+        own |= ({"base"} if self.uses_score else set()) | ({"reward"} if self.uses_reward else set())
         return frozenset(own) | (self.fallback.models if self.fallback else frozenset())
 
     def cells(self) -> tuple[str, str, str, str, str]:
@@ -138,6 +145,8 @@ _ROWS = (
     Method("bon-base", "base", PLAIN_REWARD, ARGMAX),
     Method("draft", "draft", single=True),
     _BASE,
+    Method("cgs", "draft", LOG_RATIO, ARGMAX, step_end="tokens:16", source="arXiv 2606.01682"),
+    Method("lgs", "draft", SCORE_A_TOKEN, ARGMAX, step_end="tokens:16", source="arXiv 2606.01682"),
     Method("specdec-sbon", "specdec", REWARD, source="arXiv 2211.17192"),
     Method("specdec", "specdec", single=True, source="arXiv 2211.17192"),
 )

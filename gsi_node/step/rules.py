@@ -1,7 +1,8 @@
 """The rules a method is made of, as records: what each computes, and all that anything else asks about it.
 
-Sources: gsi arXiv 2506.04118; expgsi arXiv 2609.21899; rsd arXiv 2501.19324; sbon arXiv 2505.03156; gsi-ic docs/math.md
-§5. A rule reads the batch and the settings; it calls no model and draws nothing but through its chooser.
+Sources: gsi arXiv 2506.04118; expgsi arXiv 2609.21899; rsd arXiv 2501.19324; sbon arXiv 2505.03156; cgs and lgs arXiv
+2606.01682 (its abstract); gsi-ic docs/math.md §5. A rule reads the batch and the settings; it calls no model and draws
+nothing but through its chooser.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ Need = Literal["reward", "ratio", "score", "weights"]
 class CandidateBatch:
     """What is known of a batch of n candidates; each array has shape (n,), or is None where it is not computed.
 
-    rewards: r. scores: log π_B in nats. log_ratios: ℓ in nats, log_ratio_errors: certified bounds on their errors (0
-    where exact). tilted_rewards: r̃ in units of the reward. log_weights: what `choose` reads, in nats (the plain rewards
-    for best-of-n). ess: candidates; log_mean_weight: nats.
+    tokens: of each candidate. rewards: r. scores: log π_B in nats. log_ratios: ℓ in nats, log_ratio_errors: certified
+    bounds on their errors (0 where exact). tilted_rewards: r̃ in units of the reward. log_weights: what `choose` reads,
+    in nats (the plain rewards for best-of-n). ess: candidates; log_mean_weight: nats.
     """
 
+    tokens: Array | None = None
     rewards: Array | None = None
     scores: Array | None = None
     log_ratios: Array | None = None
@@ -122,6 +124,18 @@ def _plain_rewards(batch: CandidateBatch, settings: Settings) -> Array:
     return batch.rewards
 
 
+def _log_ratios(batch: CandidateBatch, settings: Settings) -> Array:
+    """ℓ itself, for cgs."""
+    assert batch.log_ratios is not None
+    return batch.log_ratios
+
+
+def _scores_a_token(batch: CandidateBatch, settings: Settings) -> Array:
+    """log π_B(y) / tokens of y, for lgs: nats a token."""
+    assert batch.scores is not None and batch.tokens is not None
+    return batch.scores / batch.tokens
+
+
 TILTED_REWARD = Weigh(compute=_tilted_weights, shown="β·r̃", needs=frozenset(("reward", "ratio")), reads=("beta",))
 CLIPPED_TILTED_REWARD = Weigh(
     compute=_clipped_weights,
@@ -145,6 +159,10 @@ PLAIN_REWARD = Weigh(
     needs=frozenset(("reward",)),
     importance=False,
     bound=lambda most, settings: most,
+)
+LOG_RATIO = Weigh(compute=_log_ratios, shown="ℓ", needs=frozenset(("ratio",)), importance=False)
+SCORE_A_TOKEN = Weigh(
+    compute=_scores_a_token, shown="log π_base a token", needs=frozenset(("score",)), importance=False
 )
 
 

@@ -25,6 +25,7 @@ from tests.graphs.test_solver import untimed
 from tests.token_world import tables
 
 OPTIONS = ["--n", "3", "--beta", "4", "--threshold", "0.6"]
+WHOLE = ("--step-end", "paragraph")  # the steps of the tables
 Capture = pytest.CaptureFixture[str]
 
 
@@ -122,8 +123,17 @@ def test_every_method_has_a_page(method: str, capsys: Capture) -> None:
     if METHODS[method].propose == "specdec":
         parts = {**models(), **dict(zip(("draft", "base"), tables(5), strict=True))}
         parts["reward"] = TableReward(lambda prefix, step: 0.5)
-    assert command([*OPTIONS, "--method", method, "--set", "delta=0.8", "--set", "log_c=3", "two"], parts) == 0
+    assert command([*OPTIONS, "--method", method, "--set", "delta=0.8", "--set", "log_c=3", *WHOLE, "two"], parts) == 0
     assert "answer" in capsys.readouterr().out
+
+
+def test_no_method_is_asked_for_what_it_does_not_read(capsys: Capture) -> None:
+    """A reward that could not be loaded, and a β that no tilt could have."""
+    parts = {**models(), "reward": "prm:/nowhere/at/all"}
+    for method in ("cgs", "lgs"):
+        told = ["--method", method, "--beta", "0", "--reward", "prm:/nowhere/at/all", *WHOLE]
+        assert command([*OPTIONS, *told, "--json", "two"], parts) == 0
+        assert set(json.loads(capsys.readouterr().out)["usage"]) == {"draft", "base"}
 
 
 def test_a_model_cannot_write_control_characters(capsys: Capture) -> None:

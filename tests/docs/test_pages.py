@@ -34,7 +34,7 @@ def test_every_method_is_a_part_of_the_graph_on_the_page(method: str) -> None:
         for graph in (node(), node(method, allow_degraded=False))
     )
     rule = METHODS[method]
-    judges = rule.uses_reward or rule.uses_ratio
+    judges = rule.uses_reward or rule.uses_score
     assert part - whole == (set() if judges else {"    draft --> tilt_and_accept;"})
     assert len(part) > 8
 

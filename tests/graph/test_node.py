@@ -71,6 +71,8 @@ NONE_BY_METHOD = {
     "sbon-draft": {"log_prob_base", "log_ratio", "log_ratio_error", "tilted_reward"},
     "sbon-base": {"log_prob_draft", "log_ratio", "log_ratio_error", "tilted_reward"},
     "bon-draft": {"log_prob_base", "log_ratio", "log_ratio_error", "tilted_reward", "ess", "log_mean_weight"},
+    "cgs": {"reward", "tilted_reward", "ess", "log_mean_weight"},
+    "lgs": {"reward", "log_ratio", "log_ratio_error", "tilted_reward", "ess", "log_mean_weight"},
     "draft": {"log_prob_base", "log_ratio", "log_ratio_error", "tilted_reward", "ess", "log_mean_weight", "reward"},
     "base": {"log_prob_draft", "log_ratio", "log_ratio_error", "tilted_reward", "ess", "log_mean_weight", "reward"},
 }
@@ -90,7 +92,7 @@ def test_only_the_models_a_method_uses_are_asked(method: str) -> None:
     rule = METHODS[method]
     graph = compiled(method=method)
     nodes = set(graph.get_graph().nodes)
-    assert ("score_base" in nodes) == rule.uses_ratio
+    assert ("score_base" in nodes) == rule.uses_score
     assert ("fallback" in nodes) == (rule.fallback is not None)
     assert ("reward" in nodes) == rule.uses_reward
     out = graph.invoke({"problem": "p"})

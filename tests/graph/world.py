@@ -53,7 +53,7 @@ def models(length: int = 5) -> dict[str, Any]:
 
 
 def config(**fields: Any) -> GSIConfig:
-    return GSIConfig(**{"n": 3, "beta": 4.0, "threshold": 0.6, **fields})
+    return GSIConfig(**{"n": 3, "beta": 4.0, "threshold": 0.6, "step_end": "paragraph", **fields})
 
 
 def compiled(length: int = 5, checkpointer: Any = None, parts: dict[str, Any] | None = None, **fields: Any) -> Any:

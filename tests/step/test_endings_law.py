@@ -3,6 +3,7 @@ the law that its formula makes of them. Mutants that end early or late, or keep 
 
 from __future__ import annotations
 
+import ast
 import math
 import random
 from collections import defaultdict
@@ -219,7 +220,18 @@ def check_method(method: str, rule: str) -> None:
     draft, base = ({str(ids): p for ids, p in law.items()} for law in laws)
     rewards = {str(ids): reward_of("".join(TOKENS[i] for i in ids)) for ids in laws[0]}
     wanted = oracles.step_law(
-        method, draft, base, rewards, n=2, m=2, beta=3.0, u=0.5, delta=0.5, log_c=1.5, clip=GSIConfig().log_ratio_clip
+        method,
+        draft,
+        base,
+        rewards,
+        n=2,
+        m=2,
+        beta=3.0,
+        u=0.5,
+        delta=0.5,
+        log_c=1.5,
+        clip=GSIConfig().log_ratio_clip,
+        tokens=lambda text: len(ast.literal_eval(text)),
     )
     same({str(ids): p for ids, p in found.items()}, {ids: p for ids, p in wanted.items() if p > 0.0})
 

@@ -96,7 +96,7 @@ def test_rules_read_what_they_say_and_need_what_they_ask(name: str) -> None:
     method = METHODS[name]
     for rule in method.rules:
         if rule is not method.choose:  # a choice sees weights alone; what it reads is how the machine cuts chunks
-            assert read_by(method, rule, method.uses_ratio) == set(rule.reads)
+            assert read_by(method, rule, method.uses_score) == set(rule.reads)
         if rule.needs & {"ratio", "score"}:
             with pytest.raises(AssertionError):
                 read_by(method, rule, scores=False)

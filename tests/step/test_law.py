@@ -54,7 +54,7 @@ def instances(count: int = 6) -> Iterator[tuple[Law, Law, Law, dict[str, float]]
 def check(method: str, n: int, m: int | None = None, log_c: float | None = None, **more: Any) -> None:
     slow = n > 3 and (METHODS[method].scans or METHODS[method].propose == "specdec")  # many decisions a candidate
     for p, b, r, numbers in list(instances())[-2:] if slow else instances():
-        if METHODS[method].fallback is None and METHODS[method].uses_ratio and 0.0 in b.values():
+        if METHODS[method].fallback is None and METHODS[method].uses_score and 0.0 in b.values():
             continue  # degenerate batches raise: their own test
         config = GSIConfig(n=n, n_fallback=m, log_c=log_c, **{**numbers, **more})
         law = exact_step_law(method, draft=p, base=b, reward=r, config=config)
