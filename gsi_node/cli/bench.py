@@ -1,35 +1,92 @@
 """Where the time of a run goes, on the shipped models or on others in process: the
 share of it inside forwards, seconds a step early and late in a response, and
-what the graph itself costs. One of --problems, --clip, --flips, --engines,
---endpoint and --rewards measures something else instead.
+what the graph itself costs. One of --models, --shape, --problems, --clip, --flips,
+--engines, --endpoint and --rewards measures something else instead.
+
+--models and --shape: seconds of drafting, scoring, rewarding and falling back at
+fixed lengths, gsi against sbon-base, and what the machine would allow. --shape
+needs no checkpoint: random weights of a published shape.
+
+  gsi bench --shape qwen2.5-1.5b,qwen2.5-7b,qwen2.5-prm-7b --device cuda
+  gsi bench --models hf:DRAFT,hf:BASE,verifier?prior=0.7 --n 4 --prefix 256
 """
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from gsi_node.cli.shared import add_models, add_set
 from gsi_node.errors import ConfigError
-from gsi_node.host.options import positive
+from gsi_node.host.options import named_path, positive, positives
 from gsi_node.host.shell import DONE, loading
 from gsi_node.needs import install_extra
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from gsi_node.tools.bench_sizes import Acceptance
+
+ROLES = ("draft", "base", "reward")
+
+
+def three(text: str) -> tuple[str, str, str]:
+    """The type of an option that names draft, base and reward: DRAFT,BASE,REWARD. Commas may stand in the last."""
+    parts = text.split(",", 2)
+    if len(parts) != 3 or not all(parts):
+        raise argparse.ArgumentTypeError(f"want DRAFT,BASE,REWARD, got {text[:80]!r}")
+    return parts[0], parts[1], parts[2]
+
+
+def acceptances(text: str) -> tuple[Acceptance, ...]:
+    """The type of --acceptance: shares of accepted steps, and the word measured."""
+    found: list[Acceptance] = []
+    for part in text.split(","):
+        if part == "measured":
+            found.append("measured")
+            continue
+        try:
+            share = float(part)
+        except ValueError:
+            share = -1.0
+        if not 0 <= share <= 1:
+            raise argparse.ArgumentTypeError(f"want shares from 0 to 1, or measured, got {part[:40]!r}")
+        found.append(share)
+    return tuple(found)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is measured, and on what."""
     parser.usage = "%(prog)s [OPTION ...]"  # argparse does not wrap a group of which only one is taken
     add_models(parser)
-    parser.add_argument("--n", type=positive, default=8, help="candidates a step (default 8)")
+    parser.add_argument("--n", type=positives, help="candidates a step (8; with --models and --shape 4,16,64)")
     parser.add_argument("--method", default="gsi", help="the method of --problems and --flips (default gsi)")
     add_set(parser)
-    parser.add_argument("--repeats", type=positive, help="how often each timing is repeated (5; with --rewards 9)")
+    parser.add_argument("--repeats", type=positive, help="how often each timing is repeated (5; --rewards 9, sizes 2)")
     parser.add_argument("--quick", action="store_true", help="with --engines: fewer problems")
-    parser.add_argument("--device", default="cpu", help="with --engines: cpu, cuda, cuda:1")
+    parser.add_argument("--device", default="cpu", help="with --engines and --shape: cpu, cuda, cuda:1")
+    sizes = parser.add_argument_group("with --models and --shape")
+    sizes.add_argument(
+        "--prefix", type=positives, default=(256, 2048), help="tokens before the step (default 256,2048)"
+    )
+    sizes.add_argument("--tokens", type=positive, default=64, help="tokens of a candidate (default 64)")
+    sizes.add_argument(
+        "--acceptance",
+        type=acceptances,
+        metavar="SHARES",
+        help="of accepted steps, to compare at (0.82, the published one; --models: 0.82,measured by the node over four "
+        "questions)",
+    )
+    sizes.add_argument("--dtype", help="with --shape (default bfloat16 on CUDA, float32 on the CPU)")
+    sizes.add_argument("--json", type=named_path, metavar="FILE", help="written after each size that is finished")
     what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--models", type=three, metavar="DRAFT,BASE,REWARD", help="three specs, in process or behind servers"
+    )
+    what.add_argument(
+        "--shape", type=three, metavar="DRAFT,BASE,REWARD", help="three shapes, such as tiny,tiny,tiny-prm"
+    )
     what.add_argument("--problems", type=positive, metavar="N", help="acceptance rate and accuracy on N test problems")
     what.add_argument("--clip", type=positive, metavar="N", help="log_ratio_clip for expgsi, on N validation problems")
     what.add_argument("--flips", type=positive, metavar="N", help="warm against cold caches on N test problems")
@@ -42,8 +99,48 @@ def main(options: argparse.Namespace) -> int:
     """Measure, and show it; the exit code."""
     from gsi_node.host.screen import screen
 
-    screen().show(_measured(options))
+    sized = options.models or options.shape
+    screen().show(*(_sizes(options) if sized else [_measured(options)]))
     return DONE
+
+
+def _sizes(options: argparse.Namespace) -> Sequence[RenderableType]:
+    from gsi_node.tools import bench_sizes
+    from gsi_node.tools.step_parts import StepSize
+
+    usual: tuple[Acceptance, ...] = (bench_sizes.PUBLISHED_ACCEPTANCE,)
+    if options.shape:
+        named, parts = _random_models(options)
+        if "measured" in (options.acceptance or ()):
+            raise ConfigError("--acceptance measured: random weights accept by chance; give a share, or --models")
+    else:
+        from gsi_node.specs.load import load_parts
+
+        named, usual = dict(zip(ROLES, options.models, strict=True)), (*usual, "measured")
+        with loading():
+            parts = load_parts(named)
+    sizes = [StepSize(n, prefix, options.tokens) for prefix in options.prefix for n in options.n or (4, 16, 64)]
+    record = bench_sizes.SizesRecord(models=named, repeats=options.repeats or 2)
+    return bench_sizes.tables(
+        bench_sizes.measure_sizes(parts, sizes, options.acceptance or usual, record, options.json)
+    )
+
+
+def _random_models(options: argparse.Namespace) -> tuple[dict[str, str], dict[str, Any]]:
+    """The models of --shape, and what they are called."""
+    from gsi_node.tools import shapes  # it imports torch
+
+    dtype = options.dtype or ("bfloat16" if options.device.startswith("cuda") else "float32")
+    for role, name in zip(ROLES, options.shape, strict=True):
+        shapes.find_shape(name, judges=role == "reward")  # before the first is made
+    makers = (shapes.language_model, shapes.language_model, shapes.reward_model)
+    with loading():
+        parts = {
+            role: make(name, options.device, dtype)
+            for role, name, make in zip(ROLES, options.shape, makers, strict=True)
+        }
+    where = f"device={options.device}&dtype={dtype}"
+    return {role: f"{name}?{where}" for role, name in zip(ROLES, options.shape, strict=True)}, parts
 
 
 def _measured(options: argparse.Namespace) -> RenderableType:
@@ -51,10 +148,13 @@ def _measured(options: argparse.Namespace) -> RenderableType:
     from gsi_node.step.layers import gathered, validated
     from gsi_node.tools import bench, bench_reward
 
+    n = 8 if options.n is None else options.n[0]
+    if options.n is not None and len(options.n) > 1:
+        raise ConfigError(f"--n: several sizes ({len(options.n)}) are for --models and --shape")
     if options.engines:
         from gsi_node.tools import bench_engines  # it imports torch
 
-        return bench_engines.table(options.device, options.n, options.quick)
+        return bench_engines.table(options.device, n, options.quick)
     if options.endpoint:
         try:
             from gsi_node.tools import bench_endpoint
@@ -62,16 +162,16 @@ def _measured(options: argparse.Namespace) -> RenderableType:
             raise ConfigError(f"--endpoint needs the package {error.name}: {install_extra('serve')}") from error
         return bench_endpoint.table(20, options.repeats or 30)
     specs = {"draft": options.draft, "base": options.base, "reward": options.reward}
-    fields = {"method": options.method, "n": options.n, "max_step_tokens": 64, "max_steps": 12}
+    fields = {"method": options.method, "n": n, "max_step_tokens": 64, "max_steps": 12}
     config = validated(gathered([("option", fields), ("--set", dict(options.set))]))
     if options.flips:
         return bench.flips(specs, config, options.flips)
     with loading():
         parts = load_parts({"reward": options.reward} if options.rewards else specs)
     if options.rewards:
-        return bench_reward.table(parts["reward"], options.n, options.repeats or 9)
+        return bench_reward.table(parts["reward"], n, options.repeats or 9)
     if options.clip:
         return bench.clip(parts, config, options.clip)
     if options.problems:
         return bench.on_pocket_math(parts, config, options.problems)
-    return bench.table(parts, options.n, options.repeats or 5)
+    return bench.table(parts, n, options.repeats or 5)

@@ -21,6 +21,11 @@ def positive(text: str) -> int:
     return value
 
 
+def positives(text: str) -> tuple[int, ...]:
+    """The type of an option that counts something, in several sizes: 4,16,64."""
+    return tuple(positive(part) for part in text.split(","))
+
+
 def named_path(text: str) -> Path:
     """The type of an option that names a file or a folder."""
     return Path(path_text(text))

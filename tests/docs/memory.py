@@ -1,6 +1,6 @@
 """GPU memory that a run may take, by model and n: weights, and what the engine's own bounds and estimate say.
 
-Shapes as in the published config.json of each model, built without weights; nothing is measured. Not counted: CUDA's
+Shapes as in gsi_node/tools/shapes.py, built without weights; nothing is measured. Not counted: CUDA's
 own context, and what a layer works in.
 """
 
@@ -11,52 +11,30 @@ from math import ceil
 from typing import Any
 
 import torch
-from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Model, Qwen3Config, Qwen3ForCausalLM
+from transformers import Qwen2ForCausalLM, Qwen2Model, Qwen3ForCausalLM
 
 from gsi_node import GSIConfig
 from gsi_node.engine.budget import Extent, MemoryBudget
 from gsi_node.engine.kv import KVShape
 from gsi_node.engine.requests import WIDTH
 from gsi_node.models.transformers import TransformersModel
+from gsi_node.tools.shapes import SHAPES
 
 NS = (4, 16, 64)
 DTYPE = torch.bfloat16
 GIB = 1 << 30
 
 
-def _shape(
-    hidden: int, layers: int, heads: tuple[int, int], mlp: int, vocabulary: int, *, tied: bool
-) -> dict[str, Any]:
-    return {
-        "hidden_size": hidden,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads[0],
-        "num_key_value_heads": heads[1],
-        "intermediate_size": mlp,
-        "vocab_size": vocabulary,
-        "tie_word_embeddings": tied,
-    }
-
-
-_QWEN_7B = _shape(3584, 28, (28, 4), 18944, 152064, tied=False)
+PUBLISHED = {shape.published: shape.config for shape in SHAPES.values()}
 MODELS: dict[str, tuple[str, type[Any], Any]] = {
-    "Qwen2.5-Math-1.5B-Instruct": (
-        "draft",
-        Qwen2ForCausalLM,
-        Qwen2Config(**_shape(1536, 28, (12, 2), 8960, 151936, tied=True)),
-    ),
-    "Qwen2.5-Math-7B-Instruct": ("base", Qwen2ForCausalLM, Qwen2Config(**_QWEN_7B)),
-    "Qwen2.5-Math-PRM-7B": ("reward", Qwen2Model, Qwen2Config(**_QWEN_7B)),
-    "Qwen3-1.7B": (
-        "draft",
-        Qwen3ForCausalLM,
-        Qwen3Config(**_shape(2048, 28, (16, 8), 6144, 151936, tied=True), head_dim=128),
-    ),
-    "Qwen3-8B": (
-        "base",
-        Qwen3ForCausalLM,
-        Qwen3Config(**_shape(4096, 36, (32, 8), 12288, 151936, tied=False), head_dim=128),
-    ),
+    name: (role, kind, PUBLISHED[name])
+    for name, role, kind in (
+        ("Qwen2.5-Math-1.5B-Instruct", "draft", Qwen2ForCausalLM),
+        ("Qwen2.5-Math-7B-Instruct", "base", Qwen2ForCausalLM),
+        ("Qwen2.5-Math-PRM-7B", "reward", Qwen2Model),
+        ("Qwen3-1.7B", "draft", Qwen3ForCausalLM),
+        ("Qwen3-8B", "base", Qwen3ForCausalLM),
+    )
 }
 
 

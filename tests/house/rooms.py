@@ -113,7 +113,7 @@ ROOMS = (
         "tools",
         ("gsi_node.tools",),
         "bench, doctor, calibrate",
-        (*_FLOOR, "tables", "step", "pocket", "engine", "rewards", "specs", "graph", "service"),
+        (*_FLOOR, "tables", "step", "pocket", "engine", "models", "rewards", "specs", "graph", "service"),
         ("torch", "transformers"),
     ),
     Room(
