@@ -20,7 +20,7 @@ from gsi_node.engine.kv import KV
 from gsi_node.engine.requests import Part, SampleRequest
 from gsi_node.engine.row import AHEAD, SampledRow, next_uniforms
 from gsi_node.engine.runner import Runner
-from gsi_node.engine.sampling import inverse_cdf, log_probs
+from gsi_node.engine.sampling import Memory, Softmax
 from gsi_node.engine.seats import Group
 from gsi_node.types import SamplingLaw
 
@@ -66,6 +66,7 @@ class Decoder:
         self._samplings: dict[Group, Sampling] = {}
         self._live: list[tuple[Sampling, int]] = []  # in the order of the batch's rows, as all that is a tensor
         self._laws: dict[_Law, Tensor] = {}  # the live rows under each
+        self._memory = Memory()
         self._deltas: WeakKeyDictionary[StepEnds, Delta] = WeakKeyDictionary()
         self._fed = self._states = torch.empty(0, dtype=torch.long, device=runner.device)
         self._ahead = torch.empty(0, 0, dtype=torch.float64, device=runner.device)  # uniforms of the next ticks
@@ -125,13 +126,13 @@ class Decoder:
         ids, values, after = torch.empty_like(states), torch.empty_like(uniforms), torch.empty_like(states)
         for law, places in self._laws.items():
             chosen, picked, then = self._under(law, logits[places], uniforms[places], states[places])
-            ids[places], values[places], after[places] = chosen, picked.double(), then
+            ids[places], values[places], after[places] = chosen, picked, then
         return ids, values, after
 
     def _under(self, law: _Law, logits: Tensor, uniforms: Tensor, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        logp = log_probs(logits[:, : law.size], law.law)
-        ids = inverse_cdf(logp, uniforms)
-        return ids, logp.gather(-1, ids[:, None])[:, 0], self._delta(law.ends).after(states, ids)
+        softmax = Softmax.of(logits[:, : law.size], law.law, self._memory)
+        ids = softmax.draw(uniforms)
+        return ids, softmax.log_probs(ids[:, None])[:, 0], self._delta(law.ends).after(states, ids)
 
     def _delta(self, ends: StepEnds) -> Delta:
         if ends not in self._deltas:

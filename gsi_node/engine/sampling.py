@@ -1,7 +1,10 @@
-"""log π(token | context) = log-softmax(logits / T), restricted to the nucleus, and inverse-CDF draws from it.
+"""π(· | context) = softmax(logits / T), restricted to the nucleus: log-probabilities, and inverse-CDF draws from it.
 
-Every function works on the last axis (V token ids) and keeps the leading ones. Log-probabilities are in nats, float32,
-or float64 for a float64 model.
+    e_k = exp((z_k − max z)/T),   S = Σ_k e_k,   log π_k = (z_k − max z)/T − log S
+
+The e_k are float32 (float64 for a float64 model), summed in blocks of BLOCK ids, and the blocks in float64. What is
+drawn and what is scored have the same log S, and a row's numbers are the same bit for bit whatever rows are with it.
+Log-probabilities are in nats, float64.
 """
 
 from __future__ import annotations
@@ -9,12 +12,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 from math import fsum
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from gsi_node.errors import LawMismatch
 from gsi_node.types import SamplingLaw
+
+BLOCK = 512
+FEW = 4 * BLOCK
+"""Of so many ids one block is made."""
+BELOW_ONE = 1 - 2**-52
+"""Times any total it is rounded to less than the total."""
 
 
 def check_law(law: SamplingLaw, vocabulary: int) -> None:
@@ -30,37 +40,89 @@ def check_law(law: SamplingLaw, vocabulary: int) -> None:
         raise LawMismatch(f"EOS ids {foreign[:5]} are outside of the model's {vocabulary} token ids")
 
 
-def log_probs(logits: Tensor, law: SamplingLaw) -> Tensor:
-    """Log-probabilities under `law`, shape as `logits`; −inf outside of the nucleus."""
-    wide = logits if logits.dtype == torch.float64 else logits.float()
-    result = torch.log_softmax(wide if law.temperature == 1 else wide / law.temperature, dim=-1)
-    return result if law.top_p >= 1 else nucleus(result, law.top_p)
+class Memory:
+    """Where weights are written, the same place time and again: fresh memory of this size costs more than the draw."""
+
+    def __init__(self) -> None:
+        self._flat = torch.empty(0)
+
+    def take(self, like: Tensor, rows: int, width: int) -> Tensor:
+        """Shape (rows, width), of the device and (float32 at least) the type of `like`; what it holds is arbitrary."""
+        size, dtype = rows * width, torch.promote_types(like.dtype, torch.float32)
+        if self._flat.numel() < size or self._flat.dtype != dtype or self._flat.device != like.device:
+            self._flat = torch.empty(size, dtype=dtype, device=like.device)
+        return self._flat[:size].view(rows, width)
 
 
-def nucleus(logp: Tensor, top_p: float) -> Tensor:
-    """The smallest set of most likely tokens with mass ≥ top_p (ties: lower id first), renormalised; −inf elsewhere."""
-    probabilities = logp.double().exp()
+class Softmax(NamedTuple):
+    """π of R contexts. logits: z, (R, V), −inf outside of the nucleus. peaks: max z, (R, 1). weights: e, in K blocks of
+    W ids, (R, K, W). sums: of the blocks up to and with each, (R, K), float64; the last is S."""
+
+    temperature: float
+    logits: Tensor
+    peaks: Tensor
+    weights: Tensor
+    sums: Tensor
+
+    @classmethod
+    def of(cls, logits: Tensor, law: SamplingLaw, memory: Memory | None = None) -> Softmax:
+        """That of `logits`, (R, V), under `law`. memory: overwritten; the result is good until it is used again."""
+        kept = logits if law.top_p >= 1 else nucleus(logits, law)
+        (rows, ids), block = kept.shape, BLOCK if kept.shape[1] > FEW else kept.shape[1]
+        blocks = -(-ids // block)
+        weights = (memory or Memory()).take(kept, rows, blocks * block)
+        peaks = kept.amax(-1, keepdim=True)
+        weights[:, :ids].copy_(kept)
+        if ids < blocks * block:
+            weights[:, ids:] = -torch.inf
+        weights.sub_(peaks)
+        if law.temperature != 1:
+            weights.div_(law.temperature)
+        by_block = weights.exp_().view(rows, blocks, block)
+        sums = by_block.sum(-1).double()
+        return cls(law.temperature, kept, peaks, by_block, sums if blocks == 1 else sums.cumsum(-1))
+
+    def log_probs(self, ids: Tensor) -> Tensor:
+        """log π of some ids, (R, any number)."""
+        return self._of(self.logits.gather(-1, ids))
+
+    def all_log_probs(self) -> Tensor:
+        """log π of every id, (R, V)."""
+        return self._of(self.logits)
+
+    def _of(self, logits: Tensor) -> Tensor:
+        return (logits.double() - self.peaks.double()) / self.temperature - self.sums[:, -1:].log()
+
+    def draw(self, uniforms: Tensor) -> Tensor:
+        """Of each row the first id whose cumulative probability passes u, so never one of weight zero: its block by the
+        sums, then the id inside by a sum in float64. uniforms: (R,), float64 on [0, 1). Returns ids, (R,)."""
+        rows, blocks, width = self.weights.shape
+        if blocks == 1:
+            return _passed(self.weights[:, 0].double().cumsum(-1), uniforms[:, None])[:, 0]
+        block = _passed(self.sums, uniforms[:, None])
+        ends = torch.nn.functional.pad(self.sums, (1, 0))
+        before, after = ends.gather(-1, block), ends.gather(-1, block + 1)
+        rest = (uniforms[:, None] * self.sums[:, -1:] - before) / (after - before)
+        place = torch.arange(0, rows * blocks, blocks, device=block.device) + block[:, 0]
+        inside = self.weights.view(-1, width).index_select(0, place).double().cumsum(-1)
+        return (block * width + _passed(inside, rest))[:, 0].clamp_(max=self.logits.shape[1] - 1)
+
+
+def _passed(cumulative: Tensor, shares: Tensor) -> Tensor:
+    """The first index whose running sum passes share · total. cumulative: (R, K). shares, and the result: (R, 1)."""
+    target = shares.clamp(max=BELOW_ONE) * cumulative[:, -1:]
+    chosen = torch.searchsorted(cumulative, target, right=True)
+    return chosen.clamp_(max=cumulative.shape[-1] - 1)  # only NaN reaches the clamps; the caller sees NaN in log π
+
+
+def nucleus(logits: Tensor, law: SamplingLaw) -> Tensor:
+    """`logits`, −inf outside of the smallest set of most likely ids with mass ≥ top_p (ties: lower id first)."""
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    probabilities = torch.log_softmax(wide / law.temperature, dim=-1).double().exp()
     ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
     before = ordered.cumsum(-1) - ordered
-    inside = torch.empty_like(order, dtype=torch.bool).scatter_(-1, order, before < top_p)
-    kept = logp.masked_fill(~inside, float("-inf"))
-    mass = torch.where(inside, probabilities, 0.0).sum(-1, keepdim=True)
-    return (kept - mass.log().to(logp.dtype)).clamp_(max=0.0)
-
-
-def inverse_cdf(logp: Tensor, uniforms: Tensor) -> Tensor:
-    """The first token id whose cumulative probability passes u · total, so never one of probability zero.
-
-    logp: (R, V) with R = B or 1; uniforms: (B,) float64 on [0, 1). Returns ids, shape (B,).
-    """
-    cumulative = logp.double().exp().cumsum(-1)
-    total = cumulative[:, -1:]
-    below = torch.nextafter(total, torch.zeros_like(total))
-    target = torch.minimum(uniforms[:, None] * total, below)
-    if cumulative.shape[0] != target.shape[0]:
-        cumulative = cumulative.expand(target.shape[0], -1)
-    chosen = torch.searchsorted(cumulative.contiguous(), target, right=True)
-    return chosen[:, 0].clamp_(max=logp.shape[-1] - 1)  # only NaN can reach the clamp; the caller sees NaN in the sum
+    inside = torch.empty_like(order, dtype=torch.bool).scatter_(-1, order, before < law.top_p)
+    return wide.masked_fill(~inside, -torch.inf)
 
 
 def target_log_probs(logits: Tensor, rows: Sequence[Sequence[int]], law: SamplingLaw) -> list[float]:
@@ -71,6 +133,6 @@ def target_log_probs(logits: Tensor, rows: Sequence[Sequence[int]], law: Samplin
     lengths = [len(row) for row in rows]
     flat = torch.tensor([token for row in rows for token in row], device=logits.device)
     where = torch.tensor([(b, j) for b, length in enumerate(lengths) for j in range(length)], device=logits.device)
-    logp = log_probs(logits[where[:, 0], where[:, 1]], law)
-    picked = iter(logp.gather(-1, flat[:, None])[:, 0].tolist())
+    found = Softmax.of(logits[where[:, 0], where[:, 1]], law).log_probs(flat[:, None])
+    picked = iter(found[:, 0].tolist())
     return [fsum(islice(picked, length)) for length in lengths]

@@ -19,7 +19,7 @@ from gsi_node.bases import AsyncTwins
 from gsi_node.ends import check_reached
 from gsi_node.engine.engine import Engine
 from gsi_node.engine.loading import load_pretrained, model_digest
-from gsi_node.engine.sampling import check_law, log_probs, target_log_probs
+from gsi_node.engine.sampling import Softmax, check_law, target_log_probs
 from gsi_node.errors import ConfigError, InvalidLogProb
 from gsi_node.identity import fingerprint_of
 from gsi_node.text.prompt import USUAL, PromptSettings
@@ -166,7 +166,7 @@ class TransformersModel(Tokenized, AsyncTwins):
         def read(logits: Tensor, which: range) -> None:
             for row, i in enumerate(which):
                 wanted = logits[row, starts[i] : len(rows[i]) + 1, : self.tokens.size]
-                found[i] = log_probs(wanted, law).double().cpu().numpy()
+                found[i] = Softmax.of(wanted, law).all_log_probs().cpu().numpy()
 
         self.engine.continuations(ids, [(ids[-1], *row) for row in rows], read, most=self._positions)
         return [found[i] for i in range(len(rows))]

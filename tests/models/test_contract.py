@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -100,7 +102,9 @@ def _end_token_dropped(patch: pytest.MonkeyPatch) -> None:
 
 
 def _temperature_forgotten(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(decode, "log_probs", lambda logits, law: torch.log_softmax(logits, -1))
+    real = sampling.Softmax.of
+    untempered = SimpleNamespace(of=lambda z, law, memory: real(z, replace(law, temperature=1.0), memory))
+    patch.setattr(decode, "Softmax", untempered)
 
 
 def _position_off_by_one(patch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -40,6 +41,16 @@ def test_the_obvious_way_is_gsi_too() -> None:
     rows = torch.cat((prompt, torch.tensor([drawn.token_ids])), dim=1)
     with torch.no_grad():
         assert float(obvious._log_probs(obvious.draft, rows, prompt)) == pytest.approx(drawn.log_prob, abs=1e-3)
+
+
+def test_a_draw_is_timed_beside_its_forward(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--draws", "--repeats", "1"]) == 0
+    told = capsys.readouterr().out
+    assert "718 ids" in told
+    rows = re.findall(r"^. (\d+) +. [\d.]+ +. [\d.]+ +. [\d.]+ ", told, re.MULTILINE)
+    assert rows == ["16", "32", "64", "96"]
+    with pytest.raises(SpecError, match="only a model in process can be timed"):
+        main(["bench", "--draws", "--draft", "vllm:http://127.0.0.1:9#m"])
 
 
 def test_mistakes_are_typed() -> None:
