@@ -17,6 +17,7 @@ protocol of this file and nowhere else:
     findings                    what the doctor prints of it, a line each (findings_of)
     close()                     frees what it holds (close)
     prefix_ids(prefix)          the token ids it reads, which are counted (prompt_length)
+    written(prefix, step)       what a reward wrote to judge a candidate, for the records of candidates (written_of)
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from typing import Any, Literal, Protocol, cast, runtime_checkable
 from gsi_node.cancel import run_cancellable
 from gsi_node.ends import StepEnds
 from gsi_node.errors import BackendError, RewardOutOfRange, shown
-from gsi_node.types import Array, Key, Prefix, SamplingLaw, Score, Step, Thinking
+from gsi_node.types import Array, Key, Plain, Prefix, SamplingLaw, Score, Step, Thinking
 
 
 @runtime_checkable
@@ -206,6 +207,12 @@ def thinking_of(model: object) -> Thinking | None:
     """How a model thinks before it answers; None for one that does not."""
     found: Thinking | None = getattr(model, "thinking", None)
     return found
+
+
+def written_of(reward: object, prefix: Prefix, step: Step) -> list[Plain]:
+    """What a reward wrote before it judged a candidate; nothing of one that only reads."""
+    written = getattr(reward, "written", None)
+    return [] if written is None else written(prefix, step)
 
 
 def check_ratio(model: object, law: SamplingLaw) -> None:

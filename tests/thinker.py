@@ -58,10 +58,12 @@ def thinking_tokenizer(opened: str = "itself") -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def build_thinker(folder: Path, *, opened: str = "itself", laws: Laws = USUAL) -> Path:
+def build_thinker(
+    folder: Path, *, opened: str = "itself", laws: Laws = USUAL, tokenizer: PreTrainedTokenizerFast | None = None
+) -> Path:
     """Write the model to `folder`, and return it. laws: by the last token's text, the next ones'; any other is followed
-    by what begins a response."""
-    tokenizer = thinking_tokenizer(opened)
+    by what begins a response, or that of "". tokenizer: None for a thinking one."""
+    tokenizer = tokenizer or thinking_tokenizer(opened)
     rows = len(tokenizer)
     config = LlamaConfig(
         vocab_size=rows,
@@ -78,7 +80,7 @@ def build_thinker(folder: Path, *, opened: str = "itself", laws: Laws = USUAL) -
         rms_norm_eps=1e-12,
     )
     model = LlamaForCausalLM(config)
-    begin = {"<think>": 1.0} if opened != "prompt" else {" the": 1.0}
+    begin = laws.get("", {"<think>": 1.0} if opened != "prompt" else {" the": 1.0})
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_() if parameter.dim() > 1 else parameter.fill_(1.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from string import Template
@@ -12,6 +11,7 @@ from gsi_node.errors import BackendError, ConfigError, SpecError
 from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.reach import USUAL, Reach
 from gsi_node.rewards.constant import ConstantWatch
+from gsi_node.rewards.grades import LARGEST, MeanGrade, grade_in, still_thinks
 from gsi_node.rewards.judge_models import ChatModel, LocalGrader, Prompt, ServedGrader
 from gsi_node.rewards.paragraphs import one_paragraph
 from gsi_node.types import Prefix, Step, Turn
@@ -28,11 +28,11 @@ Step to grade:
 $step
 
 Reply with one digit from 0 (wrong or useless) to 9 (certainly correct and useful), and nothing else."""
-_GRADE = re.compile(r"\s*([0-9])\s*")
 
 
 class JudgeReward:
-    """r(x, y) = grade/9, where `judge` answers the prompt with one digit. Any other answer is an error, not a zero.
+    """r(x, y) = grade/9, where `judge` answers the prompt with one digit, behind its thinking if it thinks first. Any
+    other answer is an error, not a zero.
 
     An empty candidate is not shown: one that ends the response keeps the grade of the step before it, others get 0. The
     turns before a problem are messages before the prompt, for a chat model; for a function or another chain they stand
@@ -66,15 +66,22 @@ class JudgeReward:
         )
 
     @classmethod
-    def connect(cls, urls: Sequence[str], model: str, *, reach: Reach = USUAL) -> Self:
+    def connect(
+        cls, urls: Sequence[str], model: str, *, max_tokens: int = 4, read: str = "grade", reach: Reach = USUAL
+    ) -> Self:
         """The chat model that equal servers at `urls` serve as `model` (/v1/chat/completions), at temperature 0.
 
-        The deadline is that of all candidates of one call.
+        max_tokens, read: as in ServedGrader. The deadline is that of all candidates of one call.
         """
         if not model:
             raise SpecError("the judge's model is not named; write judge:http://HOST:PORT/v1#MODEL")
         transport = Transport([url.rstrip("/").removesuffix("/v1") for url in urls], reach)
-        return cls(ServedGrader(transport, model), name=f"judge:{transport.name}#{model}")
+        try:
+            grader = ServedGrader(transport, model, max_tokens=max_tokens, read=read)
+        except BaseException:
+            transport.close()
+            raise
+        return cls(grader, name=f"judge:{transport.name}#{model}")
 
     def close(self) -> None:
         """Close the connections to a server."""
@@ -120,15 +127,17 @@ class JudgeReward:
         rest = iter(answers)
         rewards = []
         for i, prompt in enumerate(prompts):
-            answer = 0 if prompt is None else next(rest)
+            answer = "0" if prompt is None else next(rest)
             text = answer if isinstance(answer, str) else getattr(answer, "content", answer)
-            found = _GRADE.fullmatch(text) if isinstance(text, str) else None
-            if prompt is not None and found is None:
+            grade = answer.value if isinstance(answer, MeanGrade) else grade_in(text) if isinstance(text, str) else None
+            if grade is None:
                 said = self._grader.shown(str(text))
+                unended = isinstance(text, str) and still_thinks(text)
                 raise BackendError(
                     f"judge {self.name} answered {said[:60]!r} for candidate {i} ({steps[i].text[:60]!r}) of "
                     f"problem {prefix.problem[:60]!r}; one digit from 0 to 9 was asked for"
+                    + (", and its thinking did not end: raise max_tokens" if unended else "")
                 )
-            rewards.append(int(found[1]) / 9 if found else 0.0)
+            rewards.append(grade / LARGEST)
         self._watch.see(rewards)
         return rewards

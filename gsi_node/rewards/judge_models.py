@@ -16,7 +16,9 @@ from gsi_node.errors import BackendError, SpecError
 from gsi_node.identity import described, fingerprint_of, own_fingerprint
 from gsi_node.models.servers.agreement import listed
 from gsi_node.models.servers.http import Failed, Transport
+from gsi_node.rewards.grades import LISTED, MeanGrade, expected_grade, grade_in
 
+READINGS = ("grade", "expected")
 _AT_ONCE = 8  # candidates that one call asks a server for at a time
 Prompt = str | list[dict[str, str]]
 """A text; or the messages of a conversation, which only a grader gets that `converses`."""
@@ -90,21 +92,32 @@ class ServedGrader:
 
     A server is looked at before it is first asked, and when it comes back: it must list the model, where it lists any,
     with the weights that it listed before. Grades are no numbers that two servers of one model always share.
+
+    max_tokens: of an answer, its thinking included. read: "grade", what it says; "expected", the mean of the digits
+    listed in its place.
     """
 
     converses = True
 
-    def __init__(self, transport: Transport, model: str) -> None:
+    def __init__(self, transport: Transport, model: str, *, max_tokens: int = 4, read: str = "grade") -> None:
+        if read not in READINGS:
+            raise SpecError(f"judge {model}: read={read!r:.40} is unknown; known: {', '.join(READINGS)}")
         self.transport = transport
         self._model = model
         self._names = frozenset((model,))
         self._folders: dict[str, str | None] = {}
-        self._body = {"model": model, "temperature": 0, "max_tokens": 4}
+        self._settings = (max_tokens, read)
+        self._body: dict[str, Any] = {"model": model, "temperature": 0, "max_tokens": max_tokens}
+        self._expects = read == "expected"
+        if self._expects:
+            self._body |= {"logprobs": True, "top_logprobs": LISTED}
         transport.check = self._look
 
     def fingerprint(self, first: str) -> str:
-        """`first`, which names the model and its address, in the form in which checkpoints of all versions hold it."""
-        return f"{first}+judge:53ff246c3c7a7b95"
+        """`first`, which names the model and its address, in the form in which checkpoints of all versions hold it;
+        and the settings, where they are not those of all versions."""
+        plain = self._settings == (4, "grade")
+        return f"{first}+judge:53ff246c3c7a7b95" if plain else fingerprint_of(first, {"judge": self._settings})
 
     async def _look(self, one: Transport) -> None:
         card, self._names = await listed(one, self._model)
@@ -115,20 +128,26 @@ class ServedGrader:
                 f"{one.shown(str(before))!r}; begin a new run if these are meant"
             )
 
-    def _said(self, answer: Any) -> str:
+    def _said(self, answer: Any) -> str | MeanGrade:
+        """What it says; the expected grade where that is asked for and it says a grade."""
         named = answer.get("model")
         if isinstance(named, str) and named not in self._names:
             raise Failed(f"model {named!r:.80} answered for {self._model!r}", SpecError, again=False)
-        text = answer["choices"][0]["message"]["content"]
+        choice = answer["choices"][0]
+        text = choice["message"]["content"]
         if not isinstance(text, str):
-            raise Failed("the answer has no text", fix="Check that MODEL is a chat model that answers directly")
-        return text
+            fix = (
+                "Check that MODEL is a chat model that answers directly, or raise max_tokens for one that thinks first"
+            )
+            raise Failed("the answer has no text", fix=fix)
+        grade = grade_in(text) if self._expects else None
+        return text if grade is None else expected_grade(choice, grade)
 
-    def grade(self, prompts: Sequence[Prompt]) -> list[str]:
+    def grade(self, prompts: Sequence[Prompt]) -> list[str | MeanGrade]:
         """What it answers to each prompt."""
         return self.transport.wait(self._grades(prompts))
 
-    async def agrade(self, prompts: Sequence[Prompt]) -> list[str]:
+    async def agrade(self, prompts: Sequence[Prompt]) -> list[str | MeanGrade]:
         return await self.transport.join(self._grades(prompts))
 
     def shown(self, text: str) -> str:
@@ -139,14 +158,15 @@ class ServedGrader:
         """Close the connections."""
         self.transport.close()
 
-    async def _grades(self, prompts: Sequence[Prompt]) -> list[str]:
+    async def _grades(self, prompts: Sequence[Prompt]) -> list[str | MeanGrade]:
         gate, deadline = asyncio.Semaphore(_AT_ONCE), self.transport.deadline()
+        entries = self._settings[0] * (1 + LISTED if self._expects else 1)
 
-        async def one(prompt: Prompt) -> str:
+        async def one(prompt: Prompt) -> str | MeanGrade:
             messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-            body = {**self._body, "messages": messages}
+            body, path = {**self._body, "messages": messages}, "/v1/chat/completions"
             async with gate:
-                return await self.transport.ask("/v1/chat/completions", body, self._said, "a grade", deadline=deadline)
+                return await self.transport.ask(path, body, self._said, "a grade", entries=entries, deadline=deadline)
 
         return await together([one(prompt) for prompt in prompts])
 

@@ -122,6 +122,13 @@ def integer(value: str) -> int:
     return int(value)
 
 
+def positive(value: str) -> int:
+    """A whole number ≥ 1."""
+    if (found := integer(value)) < 1:
+        raise ValueError("at least 1")
+    return found
+
+
 def number(value: str) -> float:
     """A decimal number."""
     if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", value):

@@ -10,7 +10,7 @@ from typing import Any
 
 from gsi_node.errors import SpecError
 from gsi_node.models.servers.dialects import DIALECTS
-from gsi_node.specs.grammar import Spec, flag, integer, name, number, numbers, size, text
+from gsi_node.specs.grammar import Spec, flag, integer, name, number, numbers, positive, size, text
 
 Specs = tuple[Spec, ...]
 Options = dict[str, Any]
@@ -55,7 +55,8 @@ class SpecKind:
 
     families: the place of a table whose names may follow "@"; load gets the one given as option `family`. wraps: the
     target is itself a spec; which ones to load, and load gets those rewards, and of the last spec's options its own.
-    templated: load gets further options as `arguments` of a chat template, JSON values.
+    models: what it wraps is a language model, and the family of the last part its own. templated: load gets further
+    options as `arguments` of a chat template, JSON values.
     """
 
     example: str
@@ -65,6 +66,7 @@ class SpecKind:
     targets: tuple[str, ...] | None = None  # None: any text, but some; (): none at all
     many: bool = False
     wraps: Callable[[Specs, Options], list[str]] | None = None
+    models: bool = False
     templated: bool = False
 
 
@@ -94,8 +96,8 @@ def _replicas(specs: Specs) -> tuple[list[str], str]:
     return [part[0] for part in parts], parts[0][2]
 
 
-def _one(rewards: Sequence[Any]) -> tuple[Any]:
-    return (rewards[0],)
+def _one(parts: Sequence[Any]) -> tuple[Any]:
+    return (parts[0],)
 
 
 def _all(rewards: Sequence[Any]) -> tuple[Sequence[Any]]:
@@ -195,8 +197,17 @@ REWARDS: dict[str, SpecKind] = {
     "judge": SpecKind(
         "judge:http://HOST:8000/v1#MODEL",
         Loader("rewards.judge:JudgeReward.connect", _replicas, (_REACH,)),
-        _HOW,
+        {**_HOW, "max_tokens": positive, "read": name},
         many=True,
+    ),
+    "generative": SpecKind(
+        "generative:hf:/models/verifier@yesno?chains=4&dtype=bfloat16",
+        Loader("rewards.generative.reward:GenerativeReward", _one),
+        {"chains": positive, "max_tokens": positive, "seed": integer, "temperature": number},
+        families="rewards.generative.formats:FORMATS",
+        many=True,
+        wraps=_joined,
+        models=True,
     ),
     "calibrated": SpecKind(
         "calibrated:prm:/models/prm",

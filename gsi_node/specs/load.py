@@ -45,7 +45,8 @@ def check_spec(whole: str, kinds: Mapping[str, SpecKind], role: str) -> tuple[Sp
     """The parts of a spec that can be, as its kind reads them; nothing is loaded. Raises SpecError."""
     specs = parse_spec(whole)
     known = ", ".join(f"{name} (e.g. {kind.example})" for name, kind in kinds.items())
-    for spec in specs:
+    wrapper = specs[0].kind in kinds and kinds[specs[0].kind].wraps is not None
+    for spec in specs[:1] if wrapper else specs:  # what is wrapped is checked as what it is
         if spec.kind not in kinds:
             near = get_close_matches(spec.kind, kinds, 1)
             meant = f" (is {near[0]} meant?)" if near else ""
@@ -55,12 +56,13 @@ def check_spec(whole: str, kinds: Mapping[str, SpecKind], role: str) -> tuple[Sp
         raise SpecError(f"{role} spec {quoted(whole)} wraps {deep} times, and may {DEEPEST} times")
     if len(specs) > 1 and not kind.many:
         raise SpecError(f"{role} spec {quoted(whole)} joins {len(specs)} parts by '|', but {specs[0].kind} takes one")
-    checked = tuple(_check(spec, kinds[spec.kind], role) for spec in specs)
     if kind.wraps is not None:
+        checked = (_check(specs[0], kind, role), *specs[1:])
         for inside in kind.wraps(*_unwrapped(checked, kind, whole)):
-            check_spec(inside, kinds, role)
-    else:
-        _typed(checked[0], kind)
+            check_spec(inside, MODELS if kind.models else kinds, role)
+        return checked
+    checked = tuple(_check(spec, kinds[spec.kind], role) for spec in specs)
+    _typed(checked[0], kind)
     return checked
 
 
@@ -69,7 +71,8 @@ def _load(whole: str, kinds: Mapping[str, SpecKind], role: str) -> Any:
     kind = kinds[checked[0].kind]
     if kind.wraps is not None:
         inside, options = _unwrapped(checked, kind, whole)
-        return kind.load([load_reward(spec) for spec in kind.wraps(inside, options)], options)
+        load = load_model if kind.models else load_reward
+        return kind.load([load(spec) for spec in kind.wraps(inside, options)], options)
     options = _typed(checked[0], kind) | ({} if kind.families is None else {"family": checked[0].family})
     try:
         return kind.load(checked, options)
@@ -96,6 +99,14 @@ def _unwrapped(specs: tuple[Spec, ...], kind: SpecKind, whole: str) -> tuple[tup
     own = tuple(option for option in specs[-1].options if option[0] in kind.options)
     options = _typed(Spec(specs[0].kind, options=own), kind)
     last = replace(specs[-1], options=tuple(option for option in specs[-1].options if option not in own))
+    if kind.models:
+        families = placed(kind.families or "")
+        if last.family not in families or any("?" in spec.target for spec in specs):
+            raise SpecError(
+                f"spec {quoted(whole)}: want a model's spec and behind it @ and one of {', '.join(families)}, then all "
+                f"options, the model's among them: {kind.example}"
+            )
+        options["family"], last = last.family, replace(last, family=None)
     first, *others = (*specs[:-1], last)
     return (parse_one(str(first).removeprefix(f"{first.kind}:"), whole), *others), options
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from gsi_node.answer import last_boxed, visible
-from gsi_node.protocols import DecodingModel
+from gsi_node.protocols import DecodingModel, written_of
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.context import Models, StepContext
 from gsi_node.step.judging import Commit, Judging, Refuse
+from gsi_node.step.rules import CandidateBatch
 from gsi_node.types import Plain, Prefix, Step
 
 
@@ -132,12 +133,20 @@ def step_record(context: StepContext, judging: Judging, verdict: Commit | Refuse
     }
     if context.config.record == "candidates":
         record["candidates"] = [
-            {"text": step.text, "token_ids": list(step.token_ids), **numbers(i)} for i, step in enumerate(steps)
+            {"text": step.text, "token_ids": list(step.token_ids), **numbers(i), **_written(context, step, batch, i)}
+            for i, step in enumerate(steps)
         ]
     if verdict.hit is not None:
         clipped = 0 if batch.log_ratios is None else int((batch.log_ratios > context.config.log_ratio_clip).sum())
         record["scan"] = {"n_scored": judging.count, "hit": verdict.hit, "n_clipped": clipped}
     return record
+
+
+def _written(context: StepContext, step: Step, batch: CandidateBatch, i: int) -> Plain:
+    """What the reward wrote to judge a candidate, where it judged this one and writes."""
+    judged = _at(batch.rewards, i) is not None
+    written = written_of(context.reward, context.prefix, step) if judged else []
+    return {"written": written} if written else {}
 
 
 def _at(values: Any, i: int | None) -> float | None:

@@ -22,7 +22,7 @@ from tests.miniature import CHARACTERS, TEMPLATE
 
 HIDDEN = 32
 SPECIAL = ("<pad>", "<unk>", "<bos>", "<eos>", "<|im_start|>", "<|im_end|>", "<extra_0>", "<head>", "</head>", "<eot>")
-WORDS = (" ки", " +", " -", "\n\n", ".\n\n", ".\n", "?\n")
+WORDS = (" ки", " +", " -", "\n\n", ".\n\n", ".\n", "?\n", " \n\n\n\n")
 """As in Qwen's vocabulary, ".\\n" and "?\\n" are one token where they are encoded together."""
 LLAMA_TEMPLATE = (
     "{{ bos_token }}<head>system</head>\n\nDate<eot>{% for message in messages %}"
@@ -36,7 +36,7 @@ def family_tokenizer(template: str | None) -> PreTrainedTokenizerFast:
     vocabulary = {token: i for i, token in enumerate((*SPECIAL, *WORDS, *CHARACTERS, "?"))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     whole = "|".join(word.replace("+", "\\+").replace("?", "\\?").replace(".", "\\.") for word in WORDS[:3])
-    pattern = whole + "|\\.\\n\\n|\\n\\n|\\.\\n|\\?\\n|[\\s\\S]"
+    pattern = whole + "| \\n\\n\\n\\n|\\.\\n\\n|\\n\\n|\\.\\n|\\?\\n|[\\s\\S]"
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "isolated")
     tokenizer.decoder = decoders.Fuse()
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
@@ -51,8 +51,10 @@ def family_tokenizer(template: str | None) -> PreTrainedTokenizerFast:
     )
 
 
-TEMPLATES = {"qwen": TEMPLATE, "orm": TEMPLATE, "trl-chat": TEMPLATE, "trl": TEMPLATE, "rlhflow": LLAMA_TEMPLATE}
+TEMPLATES = dict.fromkeys(("qwen", "reasonflux", "orm", "trl-chat", "trl"), TEMPLATE) | {"rlhflow": LLAMA_TEMPLATE}
 NAMES = {
+    "reasonflux": "ReasonFlux-PRM-0B",
+    "versa": "VersaPRM-Base-0B",
     "qwen": "Qwen2.5-Math-PRM-0B",
     "skywork": "Skywork-o1-Open-PRM-0B",
     "shepherd": "math-shepherd-mistral-0b-prm",
@@ -61,7 +63,7 @@ NAMES = {
     "trl-chat": "reward",
     "orm": "Reward-V2",
 }
-ARCHITECTURES = {"qwen": "Qwen2ForProcessRewardModel", "skywork": "Qwen2ForPrmModel"}
+ARCHITECTURES = dict.fromkeys(("qwen", "reasonflux"), "Qwen2ForProcessRewardModel") | {"skywork": "Qwen2ForPrmModel"}
 
 
 def build_family(root: Path, family: str) -> Path:
@@ -86,9 +88,9 @@ def build_family(root: Path, family: str) -> Path:
     }
     config: Any
     auto: Any = AutoModelForCausalLM
-    if family in ("shepherd", "rlhflow"):
+    if family in ("shepherd", "rlhflow", "versa"):
         config = LlamaConfig(**shared)
-    elif family in ("qwen", "skywork"):
+    elif family in ARCHITECTURES:
         config = Qwen2Config(**shared)
     elif family == "orm":
         config, auto = Qwen2Config(**shared | {"num_labels": 1}), AutoModelForSequenceClassification
@@ -109,7 +111,7 @@ def build_family(root: Path, family: str) -> Path:
 def _add_head(folder: Path, family: str) -> None:
     """What a custom class would have saved beside the backbone; its code is named, but must not be run."""
     weights = load_file(folder / "model.safetensors")
-    layers = {"qwen": {"score.0": HIDDEN, "score.2": 2}, "skywork": {"v_head.summary": 1}}[family]
+    layers = {"v_head.summary": 1} if family == "skywork" else {"score.0": HIDDEN, "score.2": 2}
     for layer, width in layers.items():
         weights[f"{layer}.weight"] = torch.randn(width, HIDDEN, dtype=torch.float64) * 0.5
         weights[f"{layer}.bias"] = torch.randn(width, dtype=torch.float64)

@@ -42,6 +42,7 @@ BEFORE = (
     + USER.removeprefix("<|im_start|>user\n").replace("<|im_end|>", "¦<|im_end|>", 1)
 )
 READ = {
+    "reasonflux": "<bos>" + BEFORE + "¦2+2=4.¦<extra_0>",
     "qwen": SYSTEM + BEFORE + "¦2+2=4.¦<extra_0>",
     "trl-chat": "<bos>" + BEFORE + "¦2+2=4.¦\n\n",
     "orm": "<bos>" + BEFORE + "¦2+2=4.\n\n",

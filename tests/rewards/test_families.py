@@ -34,6 +34,8 @@ USER = "<|im_start|>user\nWhat is 2+2?<|im_end|>\n<|im_start|>assistant\n"
 
 # What a checkpoint of each family reads for PROBLEM and STEPS; "¦" cuts texts that are encoded by themselves.
 SEQUENCES = {
+    "reasonflux": "<bos>" + USER + "¦2+2=4.¦<extra_0>¦So it is\n4.¦<extra_0>",
+    "versa": "<bos>What is 2+2? \n\n¦2+2=4.¦ \n\n\n\n¦So it is\n4.¦ \n\n\n\n",
     "qwen": SYSTEM + USER + "¦2+2=4.¦<extra_0>¦So it is\n4.¦<extra_0>",
     "skywork": "<bos>What is 2+2?\n¦2+2=4.¦\n¦So it is¦\n¦4.¦\n",
     "shepherd": "<bos>What is 2+2?¦ 2+2=4.¦ ки¦\nSo it is\n4.¦ ки",
@@ -45,7 +47,8 @@ SEQUENCES = {
     "trl-chat": "<bos>" + USER + "¦2+2=4.¦\n\n¦So it is\n4.¦\n\n",
     "orm": "<bos>" + USER + "¦2+2=4.\n\n¦So it is\n4.¦<|im_end|>\n",
 }
-READ_AT = {"qwen": "<extra_0>", "skywork": "\n", "shepherd": " ки", "rlhflow": "\n\n", "trl": "\n", "trl-chat": "\n\n"}
+READ_AT = {"reasonflux": "<extra_0>", "qwen": "<extra_0>", "skywork": "\n", "shepherd": " ки", "rlhflow": "\n\n"}
+READ_AT |= {"versa": " \n\n\n\n", "trl": "\n", "trl-chat": "\n\n"}
 ENDINGS = ("", "\n", "\n\n", "\n\n\n", "<eos>", "\n\n<eos>")
 ALL = pytest.mark.parametrize("family", FAMILIES)
 
@@ -77,7 +80,7 @@ def expected(root: Path, family: str, ids: list[int]) -> float:
     folder = build_family(root, family)
     inputs = torch.tensor([ids])
     with torch.no_grad():
-        if family in ("qwen", "skywork"):
+        if family in ("qwen", "reasonflux", "skywork"):
             hidden = AutoModel.from_pretrained(folder, dtype=torch.float64)(inputs).last_hidden_state[0, -1]
             weights = load_file(folder / "model.safetensors")
             if family == "skywork":
@@ -85,7 +88,7 @@ def expected(root: Path, family: str, ids: list[int]) -> float:
                 return float(torch.sigmoid(value)[0])
             inner = torch.relu(weights["score.0.weight"] @ hidden + weights["score.0.bias"])
             return float(torch.softmax(weights["score.2.weight"] @ inner + weights["score.2.bias"], 0)[1])
-        if family in ("shepherd", "rlhflow"):
+        if family in ("shepherd", "rlhflow", "versa"):
             logits = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64)(inputs).logits[0, -1]
             words = [" +", " -"] if family == "shepherd" else ["+", "-"]
             two = [family_tokenizer(None).convert_tokens_to_ids(word) for word in words]
@@ -206,7 +209,7 @@ def test_a_sharded_checkpoint_is_read(root: Path, tmp_path: Path) -> None:
 
 
 def test_refusals(root: Path) -> None:
-    with pytest.raises(ConfigError, match="say which with prm:NAME@family, one of qwen, skywork"):
+    with pytest.raises(ConfigError, match="say which with prm:NAME@family, one of reasonflux, qwen, skywork"):
         TransformersPRM.from_pretrained(shutil.copytree(build_family(root, "shepherd"), root / "unnamed"))
     with pytest.raises(BackendUnavailable, match="no weights for lm_head"):
         TransformersPRM.from_pretrained(build_family(root, "trl"), family="shepherd")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +17,7 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
 
 from gsi_node.errors import BackendError, ConfigError, SpecError
-from gsi_node.protocols import Reward
+from gsi_node.protocols import Reward, close
 from gsi_node.rewards.judge import JudgeReward
 from gsi_node.rewards.judge_models import _plain
 from gsi_node.specs.load import load_reward
@@ -76,6 +77,25 @@ def test_empty_steps_are_not_shown() -> None:
 def test_any_other_answer_is_an_error(answer: object) -> None:
     with pytest.raises(BackendError, match=r"for candidate 0 .* one digit from 0 to 9"):
         JudgeReward(lambda prompt: answer)(PREFIX, STEPS[:1])
+
+
+def test_a_judge_that_thinks_is_read_behind_its_thinking() -> None:
+    """Digits that were thought are none of its grade."""
+    for answer in ("<think>\nIs it 3?\n</think>\n\n7", "Maybe 2.</think> 7\n", "[THINK]8[/THINK]7"):
+        assert JudgeReward(FakeListChatModel(responses=[answer]))(PREFIX, STEPS) == [7 / 9] * 2
+    for answer, told in {
+        "<think>\nIs it 7": "asked for, and its thinking did not end: raise max_tokens",
+        "<think>7</think>": "asked for$",
+        "<think>x</think> Grade: 7": "asked for$",
+        "7</think>": "asked for$",
+    }.items():
+        with pytest.raises(BackendError, match=told):
+            JudgeReward(FakeListChatModel(responses=[answer]))(PREFIX, STEPS)
+
+
+def test_a_number_is_no_answer() -> None:
+    with pytest.raises(BackendError, match="one digit"):
+        JudgeReward(lambda prompt: 7.0)(PREFIX, STEPS)
 
 
 def test_a_prompt_must_show_the_step() -> None:
@@ -153,6 +173,28 @@ def test_a_served_judge_has_the_fingerprint_that_earlier_checkpoints_hold() -> N
     judge.close()
 
 
+LISTED = {"8": 0.5, "7": 0.25, " 9": 0.125, "of": 0.125}
+"""What stands in place of the grade 8, and how likely: Σ d p / Σ p = (4 + 1.75 + 1.125) / 0.875."""
+
+
+def _thought(body: dict[str, Any], grade: str) -> dict[str, Any]:
+    """An answer with its tokens, as /v1/chat/completions lists them; what it thinks holds digits, too."""
+    tokens = ["<think>", "3", " is", " wrong", "</think>", "\n", grade, "<|im_end|>"]
+    if body["max_tokens"] < len(tokens):
+        tokens = tokens[: body["max_tokens"]]
+    choice: dict[str, Any] = {"message": {"content": "".join(tokens).removesuffix("<|im_end|>")}}
+    if body.get("logprobs") and body["model"] != "thinker-unlisted":
+        entries = [{"token": token, "logprob": -0.1, "top_logprobs": []} for token in tokens]
+        if grade in tokens:
+            listed = LISTED if grade == "8" else {"1": 1.0}
+            told = [{"token": token, "logprob": math.log(p)} for token, p in listed.items()]
+            entries[-2] = {**told[0], "top_logprobs": told[: body["top_logprobs"]]}
+        if body["model"] == "thinker-other":
+            entries[-2] = {"token": "5", "logprob": -0.1, "top_logprobs": []}
+        choice["logprobs"] = {"content": entries}
+    return choice
+
+
 class _Chat(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """Silence."""
@@ -160,7 +202,10 @@ class _Chat(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         text = None if body["model"] == "mute" else "8" if "So 4." in body["messages"][0]["content"] else "1"
-        data = json.dumps({"choices": [{"message": {"content": text}}]}).encode()
+        choice: dict[str, Any] = {"message": {"content": text}}
+        if body["model"].startswith("thinker"):
+            choice = _thought(body, text or "")
+        data = json.dumps({"choices": [choice]}).encode()
         self.send_response(200 if self.path == "/v1/chat/completions" else 404)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
@@ -189,3 +234,45 @@ def test_a_served_judge(url: str) -> None:
     for served in (judge, mute):
         assert isinstance(served, JudgeReward)
         served.close()
+
+
+def test_a_served_judge_that_thinks_and_its_expected_grade(url: str) -> None:
+    mean = (4 + 1.75 + 1.125) / 0.875 / 9
+    for options, wanted in {
+        "max_tokens=64": [8 / 9, 1 / 9],
+        "max_tokens=64&read=expected": pytest.approx([mean, 1 / 9]),
+    }.items():
+        judge = load_reward(f"judge:{url}#thinker?{options}")
+        assert judge(PREFIX, STEPS) == wanted
+        close(judge)
+    for name, options, told in [
+        ("thinker", "", "its thinking did not end: raise max_tokens"),
+        ("thinker", "&read=expected", "its thinking did not end: raise max_tokens"),
+        (
+            "thinker-unlisted",
+            "&read=expected&max_tokens=64",
+            "no log-probabilities of the grade's token.*Take read=expected",
+        ),
+        ("thinker-other", "&read=expected&max_tokens=64", "it says 8, and its tokens '5'"),
+    ]:
+        judge = load_reward(f"judge:{url}#{name}?attempts=1{options}")
+        with pytest.raises(BackendError, match=told):
+            judge(PREFIX, STEPS[:1])
+        close(judge)
+    with pytest.raises(SpecError, match="read='best' is unknown; known: grade, expected"):
+        load_reward(f"judge:{url}#thinker?read=best")
+    with pytest.raises(SpecError, match="max_tokens='0' should be at least 1"):
+        load_reward(f"judge:{url}#thinker?max_tokens=0")
+
+
+def test_the_settings_of_a_served_judge_are_in_its_fingerprint() -> None:
+    settings: list[dict[str, Any]] = [
+        {},
+        {"max_tokens": 64},
+        {"read": "expected"},
+        {"max_tokens": 64, "read": "expected"},
+    ]
+    judges = [JudgeReward.connect(["http://127.0.0.1:9/v1"], "m", **one) for one in settings]
+    assert len({judge.fingerprint for judge in judges}) == 4
+    for judge in judges:
+        judge.close()

@@ -43,7 +43,7 @@ def one(reward: Reward, prefix: Prefix, candidate: Step) -> float:
     return reward(prefix, [candidate])[0]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [name for name, family in FAMILIES.items() if not family.traces])
 def test_a_process_reward_model_reads_the_answer_by_itself_and_the_trace_before(family: str, tmp_path: Path) -> None:
     reward = TransformersPRM.from_pretrained(build_family(tmp_path, family), dtype="float64")
     lone, said = Prefix(PROBLEM), step("", "2+2=4.\n\n")
@@ -57,6 +57,14 @@ def test_a_process_reward_model_reads_the_answer_by_itself_and_the_trace_before(
     batch = [INSIDE[0], CROSSING, INSIDE[1], step(CLOSE, "\n\nSo 4.\n\n"), step("", "", finished=True)]
     singles = [one(reward, THINKING, candidate) for candidate in batch]
     assert reward(THINKING, batch) == pytest.approx(singles, abs=1e-12)
+
+
+@pytest.mark.parametrize("family", [name for name, family in FAMILIES.items() if family.traces])
+def test_one_that_knows_traces_reads_the_answer_behind_them(family: str, tmp_path: Path) -> None:
+    reward = TransformersPRM.from_pretrained(build_family(tmp_path, family), dtype="float64")
+    for where, candidate in ((THINKING, INSIDE[0]), (THINKING, CROSSING), (ANSWERING, BEHIND), (FORCED, BEHIND)):
+        assert one(reward, where, candidate) == one(reward, *untold(where, candidate))
+    assert one(reward, ANSWERING, BEHIND) != one(reward, Prefix(PROBLEM, (step("", "2+2=4.\n\n"),)), BEHIND)
 
 
 def test_a_judge_and_a_function_read_the_trace() -> None:

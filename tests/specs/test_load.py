@@ -88,7 +88,7 @@ def test_model_specs_that_are_refused(text: str, message: str) -> None:
         ("verifier?prior=high", "prior='high' should be a number"),
         ("verifier?prior=0.5&bound=1", "known options of verifier: prior"),
         ("verifier:x", "target 'x' is unknown; write verifier"),
-        ("prm:/x@gwen", "family 'gwen' is unknown; known: qwen, skywork"),
+        ("prm:/x@gwen", "family 'gwen' is unknown; known: reasonflux, qwen, skywork"),
         ("pocket|verifier", "pocket takes one"),
         ("ensemble:verifier|nothing:x?how=min", "kind 'nothing' is unknown"),
         ("ensemble:verifier|verifier?how=weighted&weights=a", "weights='a' should be numbers with commas between"),

@@ -1,7 +1,8 @@
 """The families of process reward models: how each is recognised, written and read. A family is one record below.
 
 Sources: the model cards of Qwen2.5-Math-PRM, Skywork-o1-Open-PRM, Math-Shepherd and RLHFlow's PRMs, and TRL's
-PRMTrainer. docs/rewards.md shows how to add one.
+PRMTrainer; VersaPRM (arXiv 2502.06737) and ReasonFlux-PRM (arXiv 2506.18896), whose formats were not held against their
+publishers' text. docs/rewards.md shows how to add one.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from gsi_node.rewards.prm.layout import (
     plain_layout,
     response_layout,
     separator_ids,
+    spaced_layout,
     tagged_layout,
     turns_layout,
 )
@@ -62,7 +64,8 @@ class Family:
     layout: ids of problem and steps, from the tokenizer, the user's wishes and the config. read: the outputs at the
     last token of a candidate to P(good). words: the two words of a language model, good first. pooled: the task under
     which vLLM's pooling endpoint serves it, None where it cannot. wishes: the LayoutOptions that a user may settle;
-    plain: without a chat template, unless the user wishes for it.
+    plain: without a chat template, unless the user wishes for it. traces: whether it knows the thinking before an
+    answer, and reads a response that thinks as it is written.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Family:
     pooled: str | None = "token_classify"
     wishes: tuple[str, ...] = ()
     plain: bool = False
+    traces: bool = False
 
     @property
     def reading(self) -> tuple[object, ...]:
@@ -112,15 +116,28 @@ def _separated(codec: Codec, wish: LayoutOptions, config: Mapping[str, Any]) -> 
     return chat_layout(codec, wish, separator_ids(codec, text), text)
 
 
+def _marked(codec: Codec, wish: LayoutOptions) -> StepLayout:
+    return chat_layout(codec, wish, marker(codec, "<extra_0>"), "<extra_0>")
+
+
 def _qwen(codec: Codec, wish: LayoutOptions, config: Mapping[str, Any]) -> StepLayout:
-    system = QWEN_SYSTEM if wish.system_prompt is None else wish.system_prompt
-    return chat_layout(codec, replace(wish, system_prompt=system), marker(codec, "<extra_0>"), "<extra_0>")
+    return _marked(codec, replace(wish, system_prompt=QWEN_SYSTEM) if wish.system_prompt is None else wish)
 
 
 _ALL = ("separator", "system_prompt", "use_chat_template")
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
+        Family(  # before qwen, whose architecture it may name
+            "reasonflux",
+            lambda config, name: "reasonflux-prm" in name,
+            "mlp",
+            2,
+            lambda codec, wish, config: _marked(codec, wish),
+            second,
+            wishes=("system_prompt",),
+            traces=True,
+        ),
         Family(
             "qwen",
             lambda config, name: _architecture(config) == "Qwen2ForProcessRewardModel" or "qwen2.5-math-prm" in name,
@@ -158,6 +175,16 @@ FAMILIES: dict[str, Family] = {
             words=("+", "-"),
             pooled=None,
             wishes=("system_prompt",),
+        ),
+        Family(
+            "versa",
+            lambda config, name: "versaprm" in name,
+            "words",
+            2,
+            lambda codec, wish, config: spaced_layout(codec),
+            first,
+            words=("+", "-"),
+            pooled=None,
         ),
         Family(
             "trl-chat",

@@ -172,6 +172,12 @@ def tagged_layout(codec: Codec, tag: str) -> StepLayout:
     )
 
 
+def spaced_layout(codec: Codec) -> StepLayout:
+    """VersaPRM's: BOS, problem and " \\n\\n" encoded together, then every step by itself with " \\n\\n\\n\\n"."""
+    mark = separator_ids(codec, " \n\n\n\n")
+    return StepLayout(codec, bos(codec), mark, around=("", " \n\n"), ends=_ends(codec, ""))
+
+
 def turns_layout(codec: Codec, wish: LayoutOptions, answer: str) -> StepLayout:
     """RLHFlow's: a user turn a step, the first one "problem step1"; the assistant's answers so far are all `answer`."""
     first, _, third = _TEXTS

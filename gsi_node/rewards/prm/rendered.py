@@ -26,10 +26,12 @@ class RenderedReward(RewardBase, ABC):
 
     range = (0.0, 1.0)
 
-    def __init__(self, name: str, layout: StepLayout, limit: int | None) -> None:
-        """limit: tokens the model reads at most, None where that is not known."""
+    def __init__(self, name: str, layout: StepLayout, limit: int | None, *, traces: bool) -> None:
+        """limit: tokens the model reads at most, None where that is not known. traces: whether it reads the thinking
+        before an answer."""
         self.name = name
         self.layout = layout
+        self._traces = traces
         self._limit = limit
         self._watch = ConstantWatch(name)
         self._prompt_ids = lru_cache(256)(layout.prompt)
@@ -53,8 +55,9 @@ class RenderedReward(RewardBase, ABC):
         return tuple(chain(self._prompt_ids(prefix.problem, prefix.earlier), *pieces))
 
     def __call__(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
-        """P(good) of each candidate after `prefix`, in [0, 1]; of a response that thinks as `as_answer` has it."""
-        views = [as_answer(prefix, step) for step in steps]
+        """P(good) of each candidate after `prefix`, in [0, 1]; of a response that thinks as `as_answer` has it, unless
+        the model reads traces."""
+        views = [(prefix, step) if self._traces else as_answer(prefix, step) for step in steps]
         rewards: dict[int, float] = {}
         for before in dict.fromkeys(view[0] for view in views):
             candidates = {i: step for i, (own, step) in enumerate(views) if own == before}

@@ -67,7 +67,8 @@ class ServedReward(RenderedReward):
         self._raw = raw or api == "embeddings"
         name = f"server:{transport.name}#{model}"
         self._codec = Codec(tokenizer, name)
-        super().__init__(name, family.layout(self._codec, checked_wish(family, wish), config), None)
+        layout = family.layout(self._codec, checked_wish(family, wish), config)
+        super().__init__(name, layout, None, traces=family.traces)
 
     @classmethod
     def connect(

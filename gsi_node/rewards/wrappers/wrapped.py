@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 from gsi_node.bases import Closing
 from gsi_node.cancel import together
-from gsi_node.protocols import Reward, aask, ask, close
-from gsi_node.types import Prefix, Step
+from gsi_node.protocols import Reward, aask, ask, close, written_of
+from gsi_node.types import Plain, Prefix, Step
 
 Rewards = list[list[float]]
 """One list of rewards a member, in the order of the steps that were asked for."""
@@ -53,6 +53,10 @@ class Wrapped(Closing, ABC):
                 return rewards
 
         return finish(await together(one(member) for member in (self.members if asked else ())))
+
+    def written(self, prefix: Prefix, step: Step) -> list[Plain]:
+        """What the members wrote."""
+        return [one for member in self.members for one in written_of(member, prefix, step)]
 
     def close(self) -> None:
         """Close the members."""
