@@ -227,6 +227,12 @@ def date_of(model: object) -> str | None:
     return found
 
 
+def dates_of(drafts: Sequence[object], base: object) -> list[str]:
+    """What other_dates tells of each draft, once."""
+    told = (None if base is None else other_dates(draft, base) for draft in drafts)
+    return list(dict.fromkeys(line for line in told if line is not None))
+
+
 def other_dates(draft: object, base: object) -> str | None:
     """What to tell of a draft and a base whose prompts tell different days; None where there is nothing to tell."""
     days = [date_of(model) for model in (draft, base)]

@@ -31,7 +31,8 @@ class Step:
     in nats under the law it was sampled from, summed over token_ids. finished: whether the step ends with EOS.
     log_prob_error: a certified bound on log_prob's error, in nats. thought: of a model that thinks, the characters of
     `text` up to the last one that is thinking; what follows is its answer. beyond: tokens that a server sent behind
-    the step's end, which are no part of it, but cost.
+    the step's end, which are no part of it, but cost. draft: of several drafts the one that wrote it, from 0;
+    log_prob is then that of the mixture which they make together.
     """
 
     text: str
@@ -41,6 +42,7 @@ class Step:
     log_prob_error: float = 0.0
     thought: int = 0
     beyond: int = field(default=0, compare=False)
+    draft: int | None = field(default=None, compare=False)
 
 
 class Turn(NamedTuple):

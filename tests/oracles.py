@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, product
+from typing import Any
 
 import numpy as np
 
@@ -66,6 +67,42 @@ def noisy_choice(p: Law, log_w: Law, n: int, alpha: Callable[[str], float]) -> L
         for text, wins in zip(batch, noisy_max_choice([log_w[t] for t in batch]), strict=True):
             law[text] += probability * wins * alpha(text)
     return law
+
+
+def batches_of(ps: list[Law], counts: list[int]) -> Iterator[tuple[Counter[str], float]]:
+    """Every multiset of a batch that has counts[j] independent draws from ps[j], with its probability; some twice."""
+    for parts in product(*(list(multisets(p, n)) for p, n in zip(ps, counts, strict=True))):
+        yield sum((counted for counted, _ in parts), Counter()), math.prod(probability for _, probability in parts)
+
+
+def mixed(ps: list[Law], counts: list[int]) -> Law:
+    """m = Σ_j α_j π_j, α_j = n_j / n."""
+    return {t: sum(n * p[t] for n, p in zip(counts, ps, strict=True)) / sum(counts) for t in ps[0]}
+
+
+def several_law(method: str, ps: list[Law], counts: list[int], b: Law, r: Law, **numbers: Any) -> Law:
+    """step_law with counts[j] of the n candidates from draft ps[j], each weighed against their mixture m; expgsi's
+    candidates are each from m itself, their labels being drawn for themselves."""
+    beta, m, n = numbers["beta"], mixed(ps, counts), sum(counts)
+    if method == "expgsi":
+        return step_law(method, m, b, r, n=n, **numbers)
+    w = {t: math.exp(beta * r[t]) * b[t] / m[t] for t in m}
+    accepted = dict.fromkeys(m, 0.0)
+    for batch, probability in batches_of(ps, counts):
+        total = sum(count * w[text] for text, count in batch.items())
+        best = max(batch, key=lambda t: b[t] / m[t])
+        for text, count in batch.items():
+            tilted = r[text] + math.log(b[text] / m[text]) / beta if b[text] > 0 else -math.inf
+            alpha = {
+                "gsi": float(tilted >= numbers["u"]),
+                "gsi-ic": min(1.0, total / n / math.exp(numbers["log_c"])),
+                "gsi-no-fallback": 1.0,
+                "cgs": 1.0,
+            }[method]
+            chosen = float(text == best) if method == "cgs" else count * w[text] / total if total else 0.0
+            accepted[text] += probability * chosen * alpha
+    soft_base = softmax_choice(b, {t: math.exp(beta * r[t]) for t in b}, numbers["m"])
+    return replaced(accepted, soft_base) if method in ("gsi", "gsi-ic") else accepted
 
 
 def argmax_choice(p: Law, r: Law, n: int) -> Law:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from evals.report import stats
 from evals.report.arms import clustered, decided, forward_flops, quiet
 from evals.report.stats import Estimate, Quantiles
 from evals.rows.row import RoleBill, Row
 
+Part = TypeVar("Part")
 ROLES = ("draft", "base", "reward")
 
 
@@ -57,7 +59,7 @@ def tokens(rows: Sequence[Row]) -> dict[str, MeanTokens]:
             calls=_billed(rows, role, lambda bill: bill.calls),
         )
         for role in ROLES
-        if any(role in row.usage for row in rows)
+        if any(named(row.usage, role) for row in rows)
     }
 
 
@@ -67,7 +69,7 @@ def flops(rows: Sequence[Row]) -> MeanFlops | None:
     if not rows or len(known) < len(rows):
         return None
     total = stats.mean(*clustered(rows, lambda row: known[id(row)]))
-    shares = {role: sum(row.flops.get(role, 0.0) for row in rows) / len(rows) for role in ROLES}
+    shares = {role: sum(sum(named(row.flops, role)) for row in rows) / len(rows) for role in ROLES}
     return MeanFlops(total, {role: share for role, share in shares.items() if share})
 
 
@@ -92,4 +94,9 @@ def seconds(rows: Sequence[Row]) -> MeanSeconds | None:
 
 def _billed(rows: Sequence[Row], role: str, amount: Callable[[RoleBill], float]) -> float:
     """The mean over rows; those whose bill lacks the role count as 0."""
-    return float(sum(float(amount(row.usage[role])) for row in rows if role in row.usage)) / len(rows)
+    return float(sum(float(amount(bill)) for row in rows for bill in named(row.usage, role))) / len(rows)
+
+
+def named(parts: Mapping[str, Part], role: str) -> list[Part]:
+    """What belongs to a role: of several drafts "draft/0", "draft/1" …"""
+    return [part for name, part in parts.items() if name.partition("/")[0] == role]

@@ -64,8 +64,8 @@ class ScanRecord(_OpenValue):
 class CandidateRecord(_OpenValue):
     """What is known of a candidate; its token ids are not kept, n_tokens says how many they were.
 
-    source, accepted: of a step alone. log_…: nats. None, or absent, where the method computes no such number, or it is
-    not finite.
+    source, accepted: of a step alone. draft: which of several wrote it. log_…: nats. None, or absent, where the method
+    computes no such number, or it is not finite.
     """
 
     text: str | None = None
@@ -77,6 +77,7 @@ class CandidateRecord(_OpenValue):
     log_ratio: Number | None = None
     log_ratio_error: Number | None = None
     tilted_reward: Number | None = None
+    draft: Count | None = None
 
 
 class StepRecord(CandidateRecord):

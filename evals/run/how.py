@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from evals.run.plan import Task, Workplace
 
-DEFAULT_LOAD = "evals.run.solve:load_part"
+DEFAULT_LOAD = "gsi_node.specs.load:load_part"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

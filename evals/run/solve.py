@@ -7,7 +7,9 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
+from typing import cast
 
 from evals.data.problems import Grade, Problem, Ungraded
 from evals.graders.grading import Grader, check_installed
@@ -23,15 +25,11 @@ from gsi_node.errors import Cancelled
 from gsi_node.graph.build import compile_gsi
 from gsi_node.graph.compiled import CompiledWholeRun
 from gsi_node.protocols import Reward, StepModel
-from gsi_node.specs.load import load_model, load_reward
+from gsi_node.specs.load import load_part
+from gsi_node.step.drafts import Drafts, GivenDrafts
 from gsi_node.tools.timing import Span, covered
 
-Load = Callable[[str, str], StepModel | Reward]  # from role and spec
-
-
-def load_part(role: str, spec: str) -> StepModel | Reward:
-    """The model or reward of a spec."""
-    return load_reward(spec) if role == "reward" else load_model(spec)
+Load = Callable[[str, str], object]  # from role and spec, as specs.load.load_part
 
 
 class Solver(Closing):
@@ -45,7 +43,10 @@ class Solver(Closing):
         check_installed({problem.kind for problem in plan.problems})
         self.plan = plan
         self.workplace = workplace
-        self.parts = {role: metered(role, load(role, plan.specs[role])) for role in plan.roles}
+        loaded = {role: load(role, plan.specs[role]) for role in plan.roles}
+        self.drafts = Drafts.of(cast("GivenDrafts | None", loaded.pop("draft", None)))
+        loaded |= zip(self.drafts.roles, self.drafts.models, strict=True)
+        self.parts = {role: metered(role, cast("StepModel | Reward", part)) for role, part in loaded.items()}
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(threads)
         self._graphs = {method: self._compiled(method) for method in plan.methods}
@@ -54,7 +55,7 @@ class Solver(Closing):
 
     def fingerprints(self) -> dict[str, str]:
         """Of the models, by role."""
-        return {role: self.parts[role].fingerprint for role in self.plan.roles}
+        return {role: part.fingerprint for role, part in self.parts.items()}
 
     def submit(self, task: Task) -> Future[Row]:
         """Begin a row, in a thread."""
@@ -74,10 +75,9 @@ class Solver(Closing):
     def _compiled(self, method: str) -> CompiledWholeRun:
         models = {role: part for role, part in self.parts.items() if isinstance(part, MeteredModel)}
         reward = next((part for part in self.parts.values() if isinstance(part, MeteredReward)), None)
-        draft, base = models.get("draft"), models.get("base")
-        return compile_gsi(
-            draft=draft, base=base, reward=reward, config=self.plan.config(method, self.plan.ns[0], self.plan.seeds[0])
-        )
+        drafts = replace(self.drafts, models=tuple(models[role] for role in self.drafts.roles))
+        config = self.plan.config(method, self.plan.ns[0], self.plan.seeds[0])
+        return compile_gsi(draft=drafts.given(), base=models.get("base"), reward=reward, config=config)
 
     def _row(self, task: Task) -> Row:
         if self.workplace.concurrency == 1:

@@ -88,7 +88,7 @@ def _one(options: argparse.Namespace, door: Door) -> Service:
     from gsi_node.service.app import ModelService
     from gsi_node.specs.load import load_parts
 
-    role, spec = ("draft", options.model) if options.model else ("reward", options.reward)
+    role, spec = ("base", options.model) if options.model else ("reward", options.reward)
     with loading():
         served = load_parts({role: spec})[role]
     part = {"model" if options.model else "reward": served}
@@ -97,6 +97,7 @@ def _one(options: argparse.Namespace, door: Door) -> Service:
 
 def _solver(options: argparse.Namespace, door: Door) -> Service:
     from gsi_node.protocols import name_of
+    from gsi_node.step.drafts import Drafts
 
     kind: type[SolverService | ToolService]
     if options.mcp:
@@ -107,7 +108,7 @@ def _solver(options: argparse.Namespace, door: Door) -> Service:
     graph, parts = _graph(options)
     return kind(
         graph,
-        names=map(name_of, parts.values()),
+        names=[name_of(model) for part in parts.values() for model in (Drafts.of(part).models)],
         door=door,
         patience=options.client_timeout,
         **serve_options.served(options),

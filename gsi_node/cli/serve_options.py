@@ -6,9 +6,10 @@ import argparse
 import math
 from typing import Any
 
+from gsi_node.cli.shared import SEVERAL
 from gsi_node.cli.solver_options import SolverArguments, add_settings, solver_fields
 from gsi_node.errors import ConfigError, shown
-from gsi_node.host.options import named_path, positive
+from gsi_node.host.options import Joined, named_path, positive
 from gsi_node.step.fields import with_option
 
 _EPILOG = """environment:
@@ -70,7 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reward", metavar="SPEC", help="a reward model, e.g. pocket or prm:/models/prm; of a solver: pocket (default)"
     )
     solver = parser.add_argument_group("the solver")
-    solver.add_argument("--draft", metavar="SPEC", help="pocket:draft (default) or hf:NAME_OR_PATH")
+    solver.add_argument(
+        "--draft", action=Joined, metavar="SPEC", help=f"pocket:draft (default) or hf:NAME_OR_PATH; {SEVERAL}"
+    )
     solver.add_argument("--base", metavar="SPEC", help="pocket:base (default) or hf:NAME_OR_PATH")
     solver.add_argument("--name", help="the model that clients ask for (default: gsi)")
     solver.add_argument("--max-running", type=positive, metavar="N", help="runs at a time (default: 16)")

@@ -14,7 +14,7 @@ from gsi_node.cli.outside import known_to_pocket
 from gsi_node.cli.problems import MathProblem, gather
 from gsi_node.cli.settings import settings
 from gsi_node.specs.kinds import MODELS, REWARDS
-from gsi_node.specs.load import check_spec
+from gsi_node.specs.load import check_spec, split_drafts
 from gsi_node.step.config import GSIConfig
 
 SCRIPT = "gsi"
@@ -34,7 +34,8 @@ def start(options: argparse.Namespace, command: Sequence[str] | None = None) -> 
     """The job of a command line. command: what was typed, where this process does not tell. Raises ConfigError."""
     arguments = read(options)
     config = settings(arguments)
-    check_spec(arguments.draft, MODELS, "draft")
+    for spec, _ in split_drafts(arguments.draft):
+        check_spec(spec, MODELS, "draft")
     check_spec(arguments.base, MODELS, "base")
     check_spec(arguments.reward, REWARDS, "reward")
     problems = gather(arguments.problems, arguments.files, sys.stdin)

@@ -80,6 +80,7 @@ def _numbers(record: Plain, first: Sequence[str], leave_out: str = "") -> str:
         "r": _equals("r", record["reward"], ".3f"),
         "ℓ": _equals("ℓ", record["log_ratio"], "+.2f"),
         "ess": ess,
+        "draft": None if record.get("draft") is None else f"draft/{record['draft']}",
     }
     order = [*first, *(name for name in values if name not in first)]
     return " · ".join(value for name in order if name != leave_out and (value := values[name]) is not None)
@@ -135,7 +136,8 @@ def closing(outcomes: Sequence[Plain], config: GSIConfig) -> RenderableType:
     table.add_column("model")
     for name in ("generated tokens", "scored tokens", "calls", "seconds"):
         table.add_column(name, justify="right")
-    for role in ("draft", "base", "reward"):
+    told = sorted({role for outcome in outcomes for role in outcome["usage"]})
+    for role in [name for kind in ("draft", "base", "reward") for name in told if name.partition("/")[0] == kind]:
         bills = [outcome["usage"][role] for outcome in outcomes if role in outcome["usage"]]
         if bills:
             tokens = [sum(bill[key] for bill in bills) for key in ("generated_tokens", "scored_tokens", "calls")]

@@ -20,13 +20,14 @@ from gsi_node.protocols import Reward, StepModel
 from gsi_node.step.check import check_models
 from gsi_node.step.config import DEFAULT, GSIConfig
 from gsi_node.step.context import Models
+from gsi_node.step.drafts import GivenDrafts
 from gsi_node.step.judging import Continue, NoDraft, Refuse
 from gsi_node.types import Plain
 
 
 def create_gsi(
     *,
-    draft: StepModel | None,
+    draft: GivenDrafts | None,
     base: StepModel | None,
     reward: Reward | None,
     config: GSIConfig = DEFAULT,
@@ -36,11 +37,12 @@ def create_gsi(
 ) -> WholeRunGraph:
     """Guided Speculative Inference (arXiv 2506.04118, algorithm 1) as a StateGraph to compile or to mount as a node.
 
-    draft, base, reward: π_S, π_B and r; one that the method never asks may be None. config: the settings; some can be
-    overridden for one run through LangGraph's context (GSIContext). name: the node's, and its AIMessage's.
-    state_schema: a TypedDict whose further keys pass through the node. context_schema: the parent's own, instead of
-    GSIContext; what it has under `gsi` counts. Input and output: GSIInput, GSIOutput. Compiled, it does its whole work
-    under any recursion limit (graph/compiled.py).
+    draft, base, reward: π_S, π_B and r; one that the method never asks may be None. draft may be a list of several, for
+    methods with a ratio: [A, B], or by counts [(A, 3), (B, 1)]. config: the settings; some can be overridden for one
+    run through LangGraph's context (GSIContext). name: the node's, and its AIMessage's. state_schema: a TypedDict whose
+    further keys pass through the node. context_schema: the parent's own, instead of GSIContext; what it has under `gsi`
+    counts. Input and output: GSIInput, GSIOutput. Compiled, it does its whole work under any recursion limit
+    (graph/compiled.py).
     Raises ConfigError, LawMismatch (a model cannot work under the sampling law), VocabularyMismatch.
     """
     models = Models(draft, base, reward)
@@ -80,7 +82,7 @@ def create_gsi(
 
 def compile_gsi(
     *,
-    draft: StepModel | None,
+    draft: GivenDrafts | None,
     base: StepModel | None,
     reward: Reward | None,
     config: GSIConfig = DEFAULT,

@@ -27,7 +27,7 @@ from gsi_node.identity import differing
 from gsi_node.step import stages
 from gsi_node.step.by_hand import decide_by_hand
 from gsi_node.step.calls import Stage
-from gsi_node.step.check import check_thinking
+from gsi_node.step.check import check_drafts, check_thinking
 from gsi_node.step.config import GSIConfig, completed
 from gsi_node.step.context import Models, StepContext
 from gsi_node.step.decide import Decision, fall_back, propose
@@ -62,6 +62,7 @@ class GSINodes:
         problem_id = read_problem_id(state.get("problem_id"), asked)
         overrides = overrides_in(get_runtime().context)
         config = overridden(self.config, overrides)
+        check_drafts(self.models, config)
         check_thinking(self.models, config)
         steps, finished = read_initial_steps(
             state.get("initial_steps"), self.models.language_models(), config.law().ends
@@ -81,7 +82,7 @@ class GSINodes:
             },
             "gsi_digest": digest(steps),
             "steps": Overwrite(steps),
-            "usage": Overwrite({role: asdict(Usage()) for role in sorted(config.rule.models)}),
+            "usage": Overwrite({role: asdict(Usage()) for role in self.models.asked(config.rule)}),
             "stop_reason": reason,
         }
 

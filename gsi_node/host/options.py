@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 MOST = 1_000_000  # of anything an option counts
 
@@ -24,6 +25,17 @@ def positive(text: str) -> int:
 def positives(text: str) -> tuple[int, ...]:
     """The type of an option that counts something, in several sizes: 4,16,64."""
     return tuple(positive(part) for part in text.split(","))
+
+
+class Joined(argparse.Action):
+    """An option that may be given several times, whose values are joined: "A + B"."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        given = [*getattr(namespace, f"{self.dest}s", ()), values]
+        setattr(namespace, f"{self.dest}s", given)
+        setattr(namespace, self.dest, " + ".join(given))
 
 
 def named_path(text: str) -> Path:

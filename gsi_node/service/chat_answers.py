@@ -49,7 +49,7 @@ class RunSummary(TypedDict):
 
 
 class StepNumbers(TypedDict):
-    """Nats; null where the method computes no such number, and for the infinities."""
+    """Nats; null where the method computes no such number, and for the infinities. draft: which of several wrote it."""
 
     text: str | None
     reward: float | None
@@ -58,6 +58,7 @@ class StepNumbers(TypedDict):
     log_ratio: float | None
     log_ratio_error: float | None
     tilted_reward: float | None
+    draft: NotRequired[int]
 
 
 class StepNumbersOfRun(StepNumbers):

@@ -7,6 +7,7 @@ grammar.py reads them, kinds.py is the table. Nothing heavy is imported before a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from difflib import get_close_matches
@@ -20,6 +21,8 @@ from gsi_node.specs.kinds import MODELS, REWARDS, SpecKind, placed
 if TYPE_CHECKING:
     from gsi_node.protocols import Reward, StepModel
 
+_NEXT_DRAFT = re.compile(rf" \+ (?=(?:{'|'.join(MODELS)}):)")
+_COUNTED = re.compile(r"(.+)\*([0-9]{1,6})", re.DOTALL)
 DEEPEST = 8
 """Wrappers of a reward around another."""
 
@@ -36,9 +39,31 @@ def load_reward(spec: str) -> Reward:
     return reward
 
 
+def load_part(role: str, spec: str) -> Any:
+    """What a spec names in a role, "draft", "base" or "reward"; of several drafts a list, each with its count where the
+    spec has one."""
+    if role == "reward":
+        return load_reward(spec)
+    given = split_drafts(spec) if role == "draft" else [(spec, None)]
+    loaded = [load_model(one) if count is None else (load_model(one), count) for one, count in given]
+    return loaded if len(loaded) > 1 else loaded[0]
+
+
 def load_parts(specs: Mapping[str, str]) -> dict[str, Any]:
-    """What specs name, by role: "draft", "base" or "reward"."""
-    return {role: load_reward(spec) if role == "reward" else load_model(spec) for role, spec in specs.items()}
+    """The same of several roles."""
+    return {role: load_part(role, spec) for role, spec in specs.items()}
+
+
+def split_drafts(text: str) -> list[tuple[str, int | None]]:
+    """The specs of several drafts, "A + B" or by counts "A*3 + B*1", each with its count; a single spec as it stands.
+
+    They are told apart at a plus between blanks with a kind of model behind it.
+    """
+    parts = _NEXT_DRAFT.split(text)
+    if len(parts) == 1:
+        return [(text, None)]
+    found = [_COUNTED.fullmatch(part.strip()) for part in parts]
+    return [(one[1], int(one[2])) if one else (part.strip(), None) for part, one in zip(parts, found, strict=True)]
 
 
 def check_spec(whole: str, kinds: Mapping[str, SpecKind], role: str) -> tuple[Spec, ...]:

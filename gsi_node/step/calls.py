@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from gsi_node.cancel import check_cancelled
 from gsi_node.errors import BackendUnavailable
@@ -17,7 +17,7 @@ from gsi_node.protocols import Question, aask, ask
 from gsi_node.types import Step, Usage
 
 T = TypeVar("T")
-Role = Literal["draft", "base", "reward"]
+Role = str  # "draft", "base", "reward"; of several drafts "draft/0", "draft/1" …
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import cast
 
 from gsi_node.bases import require_model, require_reward
 from gsi_node.errors import ConfigError, VocabularyMismatch
-from gsi_node.protocols import TokenModel, check_ratio, name_of, other_dates
+from gsi_node.protocols import StepModel, TokenModel, check_ratio, dates_of, name_of
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.context import Models
 from gsi_node.step.judging import log_envelope
+from gsi_node.step.methods import METHODS
 
 
 def check_models(models: Models, config: GSIConfig) -> None:
@@ -19,36 +21,60 @@ def check_models(models: Models, config: GSIConfig) -> None:
     Warns of a draft and a base whose prompts tell different days.
     """
     rule = config.rule
-    for role in sorted(rule.models):
-        model = getattr(models, role)
-        if model is None:
+    asked = models.asked(rule)
+    for role, part in asked.items():
+        if part is None:
             raise ConfigError(f"{role}: method {config.method} needs it, got None")
         if role == "reward":
-            require_reward(role, model)
+            require_reward(role, part)
         else:
-            require_model(role, model, score=rule.uses_score and (role == "base" or rule.uses_ratio))
+            require_model(role, part, score=rule.uses_score and (role == "base" or rule.uses_ratio))
     if rule.scans and not math.isfinite(log_envelope(rule, models.reward, config)):
         found = None if models.reward is None else models.reward.range
         raise ConfigError(
             f"reward: method {config.method} needs a known upper bound, but its range is {found}; "
             "declare a finite maximum, or use gsi"
         )
+    check_drafts(models, config)
     if rule.propose == "specdec":
         _check_tokens(models, config)
     check_thinking(models, config)
-    asked = [getattr(models, role) for role in ("draft", "base") if role in rule.models]
-    for model in asked:
-        law = config.law(eos_ids=models.eos_ids, thinks=models.thinking is not None)
+    law = config.law(eos_ids=models.eos_ids, thinks=models.thinking is not None)
+    speaking = [(role, cast("StepModel", part)) for role, part in asked.items() if role != "reward"]
+    for role, model in speaking:
         model.supports(law)
-        if rule.uses_score and (rule.uses_ratio or model is models.base):
+        if rule.uses_score and (rule.uses_ratio or role == "base"):
             check_ratio(model, law)  # a server may sample what it cannot score
-    if len({model.vocabulary for model in asked}) > 1:
+    if len({model.vocabulary for _, model in speaking}) > 1:
         raise VocabularyMismatch(
-            f"draft and base have different vocabularies ({' and '.join(model.vocabulary for model in asked)}): they "
-            "must share one token map; take two models of one family"
+            f"draft and base have different vocabularies ({' and '.join(model.vocabulary for _, model in speaking)}): "
+            "they must share one token map; take two models of one family"
         )
-    if len(asked) == 2 and (told := other_dates(*asked)) is not None:
+    for told in dates_of([model for role, model in speaking if role != "base"], asked.get("base")):
         warnings.warn(told, stacklevel=3)
+
+
+def check_drafts(models: Models, config: GSIConfig) -> None:
+    """ConfigError for several drafts that a method does not take, for fewer candidates than drafts, and for one draft
+    that is given twice without counts."""
+    drafts, rule = models.drafts, config.rule
+    if not drafts.several or "draft" not in rule.models:
+        return
+    if not rule.uses_ratio:
+        able = ", ".join(name for name, method in METHODS.items() if method.uses_ratio)
+        raise ConfigError(
+            f"draft: method {config.method} has no ratio to weigh {len(drafts.models)} drafts by; give it one, or take "
+            f"a method with one ({able})"
+        )
+    drafts.counts(config.n)
+    alone: dict[str, int] = {}
+    for j, (model, weight) in enumerate(zip(drafts.models, drafts.weights, strict=True)):
+        i = alone.setdefault(model.fingerprint, j)
+        if i != j and None in (weight, drafts.weights[i]):
+            raise ConfigError(
+                f"draft: {i} and {j} are one model, {name_of(model)}; leave one out, or give each its count "
+                "([(A, 3), (A, 1)], --draft A*3 --draft A*1)"
+            )
 
 
 def check_thinking(models: Models, config: GSIConfig) -> None:

@@ -11,6 +11,7 @@ from gsi_node.core.choose import Chooser, KeyedChooser
 from gsi_node.errors import ConfigError
 from gsi_node.protocols import Reward, StepModel, name_of, thinking_of
 from gsi_node.step.config import GSIConfig
+from gsi_node.step.drafts import Drafts, GivenDrafts
 from gsi_node.step.methods import Method
 from gsi_node.types import Key, Prefix, SamplingLaw, Thinking
 
@@ -19,19 +20,32 @@ Part = TypeVar("Part")
 
 @dataclass(frozen=True)
 class Models:
-    """The three parameters of the node; None where the method never asks that one."""
+    """The three parameters of the node; None where the method never asks that one. draft: one, or a list of several,
+    each alone or with its count (step/drafts.py)."""
 
-    draft: StepModel | None = None
+    draft: GivenDrafts | None = None
     base: StepModel | None = None
     reward: Reward | None = None
 
-    def fingerprints(self) -> dict[str, str | None]:
+    @cached_property
+    def drafts(self) -> Drafts:
+        """`draft`, read. Raises ConfigError."""
+        return Drafts.of(self.draft)
+
+    def asked(self, method: Method) -> dict[str, StepModel | Reward | None]:
+        """Those that a method asks, by role as bills name them: each of several drafts for itself ("draft/0" …)."""
+        parts: dict[str, StepModel | Reward | None] = {"base": self.base, "reward": self.reward}
+        parts |= zip(self.drafts.roles or ["draft"], self.drafts.models or (None,), strict=True)
+        return {role: parts[role] for role in sorted(parts) if role.partition("/")[0] in method.models}
+
+    def fingerprints(self) -> dict[str, str | list[str] | None]:
         """What a checkpoint remembers of them, by role."""
-        parts = {"draft": self.draft, "base": self.base, "reward": self.reward}
-        return {role: None if part is None else part.fingerprint for role, part in parts.items()}
+        parts = {"base": self.base, "reward": self.reward}
+        others = {role: None if part is None else part.fingerprint for role, part in parts.items()}
+        return {"draft": self.drafts.fingerprint(), **others}
 
     def language_models(self) -> list[StepModel]:
-        return [model for model in (self.draft, self.base) if model is not None]
+        return [*self.drafts.models, *([] if self.base is None else [self.base])]
 
     @cached_property
     def eos_ids(self) -> tuple[int, ...]:
@@ -88,7 +102,8 @@ class StepContext:
 
     @property
     def draft(self) -> StepModel:
-        return _asked("draft", self.models.draft, self.method)
+        """The only one."""
+        return _asked("draft", next(iter(self.models.drafts.models), None), self.method)
 
     @property
     def base(self) -> StepModel:

@@ -15,6 +15,7 @@ from gsi_node.step import judging as machine
 from gsi_node.step import stages
 from gsi_node.step.calls import Stage, run
 from gsi_node.step.context import StepContext
+from gsi_node.step.drafts import draft_together, drawn_labels, fixed_labels
 from gsi_node.step.judging import Commit, Continue, Judging, NoDraft, Refuse
 from gsi_node.step.records import step_record
 from gsi_node.step.speculate import speculate
@@ -74,8 +75,19 @@ def _drawn(context: StepContext) -> Stage[list[Step]]:
         own = partial(context.chooser, "draft")
         stage = speculate(draft, base, context.prefix, context.n, context.law, gamma=config.gamma, chooser_of=own)
         return (yield from stage)
+    if role == "draft" and (drafts := context.models.drafts).several:
+        counts = drafts.counts(context.n)
+        labels, key = _labels(context, counts), context.key("draft")
+        return (yield from draft_together(drafts, counts, labels, context.prefix, key, context.law))
     model = context.draft if role == "draft" else context.base
     return (yield from stages.draft(model, role, context.prefix, context.n, context.key("draft"), context.law))
+
+
+def _labels(context: StepContext, counts: list[int]) -> list[int]:
+    """Which draft writes which candidate. A hit of a scan has the target's law only where each candidate has law m."""
+    if not context.method.scans:
+        return fixed_labels(counts)
+    return drawn_labels(counts, [context.chooser("label", i) for i in range(sum(counts))])
 
 
 def settle(context: StepContext, judging: Judging) -> Stage[tuple[Judging, Commit | Refuse]]:

@@ -23,19 +23,25 @@ def pack_step(step: Step) -> Plain:
         "log_prob": step.log_prob,
         "finished": step.finished,
         "log_prob_error": step.log_prob_error,
-        **_thought(step),
+        **_further(step),
     }
 
 
 def unpack_step(record: Plain) -> Step:
     """A candidate from its plain dict."""
     ids, error = tuple(record["token_ids"]), record["log_prob_error"]
-    return Step(record["text"], ids, record["log_prob"], record["finished"], error, record.get("thought", 0))
+    thought, draft = record.get("thought", 0), record.get("draft")
+    return Step(record["text"], ids, record["log_prob"], record["finished"], error, thought, draft=draft)
 
 
-def _thought(step: Step) -> Plain:
-    """Nothing of steps, and of models, that do not think."""
-    return {"thought": step.thought} if step.thought else {}
+def _further(step: Step) -> Plain:
+    """Nothing of steps, and of models, that do not think, or of the only draft."""
+    return {**({"thought": step.thought} if step.thought else {}), **_by(step)}
+
+
+def _by(step: Step) -> Plain:
+    """Which of several drafts wrote it."""
+    return {} if step.draft is None else {"draft": step.draft}
 
 
 def committed_step(record: Plain) -> Step:
@@ -63,7 +69,7 @@ def unmeasured_record(step: Step, source: str) -> Plain:
     """The record of a step that no method decided. source: "initial", with the input; "given", closing thinking;
     "human", written in the method's place."""
     about = {"text": step.text, "token_ids": list(step.token_ids), "source": source}
-    return {**dict.fromkeys(FIELDS), **about, **_thought(step)}
+    return {**dict.fromkeys(FIELDS), **about, **_further(step)}
 
 
 def lost_draft(records: Sequence[Plain]) -> str | None:
@@ -129,11 +135,17 @@ def step_record(context: StepContext, judging: Judging, verdict: Commit | Refuse
         "ess": batch.ess,
         "log_mean_weight": batch.log_mean_weight,
         "n_candidates": len(steps),
-        **({} if chosen is None else _thought(steps[chosen])),
+        **({} if chosen is None else _further(steps[chosen])),
     }
     if context.config.record == "candidates":
         record["candidates"] = [
-            {"text": step.text, "token_ids": list(step.token_ids), **numbers(i), **_written(context, step, batch, i)}
+            {
+                "text": step.text,
+                "token_ids": list(step.token_ids),
+                **numbers(i),
+                **_by(step),
+                **_written(context, step, batch, i),
+            }
             for i, step in enumerate(steps)
         ]
     if verdict.hit is not None:

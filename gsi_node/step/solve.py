@@ -44,7 +44,7 @@ def solve(
     """Steps until the response ends or a budget is spent. earlier: the turns of the conversation before the problem.
     problem_id, initial_steps: as in GSIInput. Raises GSIError."""
     asked = read_asked(problem, earlier, config)
-    return _solution(config, *run(_solving(asked, models, config, problem_id, initial_steps)))
+    return _solution(models, config, *run(_solving(asked, models, config, problem_id, initial_steps)))
 
 
 async def asolve(
@@ -58,7 +58,7 @@ async def asolve(
 ) -> Solution:
     """The same, with the models awaited."""
     asked = read_asked(problem, earlier, config)
-    return _solution(config, *await arun(_solving(asked, models, config, problem_id, initial_steps)))
+    return _solution(models, config, *await arun(_solving(asked, models, config, problem_id, initial_steps)))
 
 
 def _solving(
@@ -76,10 +76,10 @@ def _solving(
         records, finished = [*records, decision.record], decision.step.finished
 
 
-def _solution(config: GSIConfig, run_: tuple[list[Plain], str], bill: Bill) -> Solution:
+def _solution(models: Models, config: GSIConfig, run_: tuple[list[Plain], str], bill: Bill) -> Solution:
     records, reason = run_
     whole = response(records)
-    usage = {role: bill.get(role, Usage()) for role in sorted(config.rule.models)}
+    usage = {role: bill.get(role, Usage()) for role in models.asked(config.rule)}
     return Solution(
         response=whole,
         answer=last_boxed(answering(records)),

@@ -38,12 +38,14 @@ def reward(model: Reward, prefix: Prefix, steps: Sequence[Step]) -> Stage[list[f
     return rewards
 
 
-def score(model: StepModel, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> Stage[list[Score]]:
-    """log π_B(y_i | x) in nats under the law, without generation. Raises InvalidLogProb, BackendError."""
-    scores: list[Score] = yield Call("base", model, "score", (prefix, steps, law), steps)
-    _expect(len(scores), len(steps), "scores", "base", model, prefix)
+def score(
+    model: StepModel, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw, role: Role = "base"
+) -> Stage[list[Score]]:
+    """log π(y_i | x) in nats under the law, without generation. Raises InvalidLogProb, BackendError."""
+    scores: list[Score] = yield Call(role, model, "score", (prefix, steps, law), steps)
+    _expect(len(scores), len(steps), "scores", role, model, prefix)
     for i, value in enumerate(scores):
-        _check_log_prob(value.log_prob, i, "base", model)
+        _check_log_prob(value.log_prob, i, role, model)
     return scores
 
 

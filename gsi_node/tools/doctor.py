@@ -14,8 +14,8 @@ from typing import Any, TextIO, TypeVar
 
 from gsi_node.errors import GSIError
 from gsi_node.host.escapes import one_line
-from gsi_node.protocols import StepModel, close, findings_of, other_dates
-from gsi_node.specs.load import load_model, load_reward
+from gsi_node.protocols import StepModel, close, dates_of, findings_of
+from gsi_node.specs.load import load_model, load_reward, split_drafts
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.context import Models
 from gsi_node.types import Key, Prefix, SamplingLaw
@@ -38,35 +38,40 @@ class Doctor:
 
     def examine(self, draft: str, base: str, reward: str) -> bool:
         """Whether all is well."""
+        given = split_drafts(draft)
+        counts = {f"draft/{j}" if len(given) > 1 else "draft": count for j, (_, count) in enumerate(given)}
         specs: dict[str, tuple[str, Callable[[str], Any]]] = {
-            "draft": (draft, load_model),
+            **{role: (spec, load_model) for role, (spec, _) in zip(counts, given, strict=True)},
             "base": (base, load_model),
             "reward": (reward, load_reward),
         }
-        wanted = {role: part for role, part in specs.items() if role in self.config.rule.models}
+        wanted = {role: part for role, part in specs.items() if role.partition("/")[0] in self.config.rule.models}
         found: dict[str, Any] = {role: self._load(role, spec, load) for role, (spec, load) in wanted.items()}
         try:
-            self._judge(found)
+            self._judge(found, counts)
         finally:
             for part in found.values():
                 close(part)
         return not self.changes
 
-    def _judge(self, found: dict[str, Any]) -> None:
+    def _judge(self, found: dict[str, Any], counts: dict[str, int | None]) -> None:
+        """found: by role, None where it could not be loaded. counts: of the drafts, those that they are given with."""
         models: dict[str, Any] = {role: m for role, m in found.items() if role != "reward" and m is not None}
-        if len(models) == 2:
+        drafts = [m if counts[role] is None else (m, counts[role]) for role, m in models.items() if role in counts]
+        if len(models) > 1:
             same = len({model.vocabulary for model in models.values()}) == 1
             self._say("vocabulary", "draft and base share one" if same else "draft and base DIFFER")
-            if (told := other_dates(*models.values())) is not None:
+            for told in dates_of([m for role, m in models.items() if role in counts], models.get("base")):
                 self._say("dates", told)
                 self.changes.append(told)
-        pair = Models(**models)
+        parts: dict[str, Any] = {"draft": drafts or None, "base": models.get("base"), "reward": found.get("reward")}
+        pair = Models(**parts)
         thinks = bool(self._try("thinking", lambda: self._thinks(pair)))
         law = self.config.law(eos_ids=pair.eos_ids, thinks=thinks)
         for role, model in models.items():
             self._try(f"{role} noise", partial(self._noise, role, model, law))
         if all(part is not None for part in found.values()):
-            self._try("one problem", lambda: self._solve({"draft": None, "base": None, "reward": None, **found}))
+            self._try("one problem", lambda: self._solve(parts))
         self._say("verdict", "all is well" if not self.changes else "change this:")
         for change in self.changes:
             self.out.write(f"  - {one_line(change)}\n")

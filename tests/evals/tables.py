@@ -68,8 +68,9 @@ def command(argv: list[str]) -> int:
     """The exit code of `python -m evals run` over table models."""
     parser = Parser(prog="python -m evals run")
     run.add_arguments(parser)
+    draft = () if "--draft" in argv else ("--draft", "table")
     try:
-        return run.main(parser.parse_args([*SETTINGS, "--draft", "table", *argv]), LOAD)
+        return run.main(parser.parse_args([*SETTINGS, *draft, *argv]), LOAD)
     except SystemExit as stop:
         return int(stop.code or 0)
 

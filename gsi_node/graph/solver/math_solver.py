@@ -25,8 +25,10 @@ from gsi_node.graph.inputs import as_input, read_input
 from gsi_node.graph.solver.state import SolverInput, SolverOutput, SolverState
 from gsi_node.graph.solver.votes import answer_of, votes_of, weight_of
 from gsi_node.protocols import Reward, StepModel
-from gsi_node.specs.load import load_model, load_reward
+from gsi_node.specs.load import load_part
 from gsi_node.step.config import GSIConfig
+from gsi_node.step.context import Models
+from gsi_node.step.drafts import GivenDrafts
 from gsi_node.step.problem import pack_asked, read_problem_id, unpack_asked
 from gsi_node.types import Plain
 
@@ -34,13 +36,13 @@ from gsi_node.types import Plain
 class MathSolver:
     """The nodes, over three models that are loaded when the first problem arrives.
 
-    draft, base, reward: a spec such as "pocket:draft" or "hf:NAME", or an object. interrupt_before: as of compile_gsi,
-    inside of each sample.
+    draft, base, reward: a spec such as "pocket:draft" or "hf:NAME", or an object; of several drafts "A + B" or
+    "A*3 + B*1", or a list of objects, as of create_gsi. interrupt_before: as of compile_gsi, inside of each sample.
     """
 
     def __init__(
         self,
-        draft: str | StepModel,
+        draft: str | GivenDrafts,
         base: str | StepModel,
         reward: str | Reward,
         config: GSIConfig,
@@ -57,7 +59,9 @@ class MathSolver:
     def identity(self) -> Plain:
         """What determines a run, apart from its problem: the settings, and the models the method asks."""
         names = {role: self._given[role] for role in sorted(self.config.rule.models)}
-        named = {role: item if isinstance(item, str) else item.fingerprint for role, item in names.items()}
+        objects = {role: None if isinstance(item, str) else item for role, item in self._given.items()}
+        known = Models(**objects).fingerprints()
+        named = {role: item if isinstance(item, str) else known[role] for role, item in names.items()}
         return {"config": self.config.model_dump(), "models": named}
 
     @property
@@ -72,14 +76,12 @@ class MathSolver:
                 loaded: Plain = dict.fromkeys(self._given)
                 for role in sorted(self.config.rule.models):
                     given = self._given[role]
-                    load = load_reward if role == "reward" else load_model
-                    loaded[role] = load(given) if isinstance(given, str) else given
+                    loaded[role] = load_part(role, given) if isinstance(given, str) else given
                 if loaded["reward"] is not None:
                     self.reward_range = loaded["reward"].range
-                self.fingerprints = {
-                    role: getattr(m, "fingerprint", None) for role, m in loaded.items() if m is not None
-                }
                 self._gsi = compile_gsi(**loaded, config=self.config, interrupt_before=self._interrupt_before)
+                known = Models(**loaded).fingerprints()
+                self.fingerprints = {role: known[role] for role, part in loaded.items() if part is not None}
             return self._gsi
 
     def prepare(self, state: SolverState) -> Plain:
@@ -211,7 +213,7 @@ def _initial(given: Plain) -> Plain:
 
 
 def build_math_solver(
-    draft: str | StepModel = "pocket:draft",
+    draft: str | GivenDrafts = "pocket:draft",
     base: str | StepModel = "pocket:base",
     reward: str | Reward = "pocket",
     config: GSIConfig | None = None,
