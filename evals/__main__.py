@@ -20,6 +20,9 @@ EVALS = CommandTable(
             "evals.report.command", "accuracies, intervals, paired tests, costs and plots of a run folder"
         ),
         "compare": Command("evals.report.compare", "two run folders, row by row"),
+        "pace": Command(
+            "evals.report.pace", "seconds a committed token, method against method, beside what parts predict"
+        ),
         "tune": Command("evals.tune.command", "search beta, threshold, log_c and n on a calibration split"),
         "paper": Command("evals.report.paper", "the published settings as ready commands, with the published figures"),
         "jko": Command(
