@@ -21,6 +21,9 @@ GSI = CommandTable(
         "serve": Command("gsi_node.cli.serve", "serve a model or a reward over HTTP, for remote:URL", "serve"),
         "doctor": Command("gsi_node.cli.doctor", "load or reach three models, and say what to change"),
         "bench": Command("gsi_node.cli.bench", "where the time of a run goes, and other measurements"),
+        "scale": Command(
+            "gsi_node.cli.scale", "tokens a second of many servers, simulated from measured seconds", "scale"
+        ),
         "convert": Command("gsi_node.cli.convert", "a GGUF file as safetensors and tokenizer files"),
         "calibrate": Command("gsi_node.cli.calibrate", "fit a map from a reward to the probability of being right"),
     },

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from gsi_node.cli.shared import add_models, add_set
 from gsi_node.errors import ConfigError
-from gsi_node.host.options import named_path, positive, positives
+from gsi_node.host.options import named_path, positive, positives, share
 from gsi_node.host.shell import DONE, loading
 from gsi_node.needs import install_extra
 
@@ -41,19 +41,7 @@ def three(text: str) -> tuple[str, str, str]:
 
 def acceptances(text: str) -> tuple[Acceptance, ...]:
     """The type of --acceptance: shares of accepted steps, and the word measured."""
-    found: list[Acceptance] = []
-    for part in text.split(","):
-        if part == "measured":
-            found.append("measured")
-            continue
-        try:
-            share = float(part)
-        except ValueError:
-            share = -1.0
-        if not 0 <= share <= 1:
-            raise argparse.ArgumentTypeError(f"want shares from 0 to 1, or measured, got {part[:40]!r}")
-        found.append(share)
-    return tuple(found)
+    return tuple("measured" if part == "measured" else share(part) for part in text.split(","))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,6 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "questions)",
     )
     sizes.add_argument("--dtype", help="with --shape (default bfloat16 on CUDA, float32 on the CPU)")
+    sizes.add_argument(
+        "--company", type=positive, default=1, metavar="J", help="also time J calls at once, which `gsi scale` asks for"
+    )
     sizes.add_argument("--json", type=named_path, metavar="FILE", help="written after each size that is finished")
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
@@ -122,8 +113,9 @@ def _sizes(options: argparse.Namespace) -> Sequence[RenderableType]:
             parts = load_parts(named)
     sizes = [StepSize(n, prefix, options.tokens) for prefix in options.prefix for n in options.n or (4, 16, 64)]
     record = bench_sizes.SizesRecord(models=named, repeats=options.repeats or 2)
+    shares = options.acceptance or usual
     return bench_sizes.tables(
-        bench_sizes.measure_sizes(parts, sizes, options.acceptance or usual, record, options.json)
+        bench_sizes.measure_sizes(parts, sizes, shares, record, company=options.company, file=options.json)
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,33 @@ class Joined(argparse.Action):
         given = [*getattr(namespace, f"{self.dest}s", ()), values]
         setattr(namespace, f"{self.dest}s", given)
         setattr(namespace, self.dest, " + ".join(given))
+
+
+def share(text: str) -> float:
+    """The type of an option that is a share, from 0 to 1."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found <= 1:
+        raise argparse.ArgumentTypeError(f"want a share from 0 to 1, got {text[:40]!r}")
+    return found
+
+
+def shares(text: str) -> tuple[float, ...]:
+    """The type of an option that names several: 0.5,0.82."""
+    return tuple(share(part) for part in text.split(","))
+
+
+def above_zero(text: str) -> float:
+    """The type of an option that is a finite number > 0."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < inf:
+        raise argparse.ArgumentTypeError(f"want a finite number > 0, got {text[:40]!r}")
+    return found
 
 
 def named_path(text: str) -> Path:

@@ -19,7 +19,7 @@ from gsi_node.step.config import GSIConfig
 from gsi_node.step.layers import first_line
 from gsi_node.step.records import decided
 from gsi_node.tools.bench import PROBLEMS
-from gsi_node.tools.step_parts import PartTimer, StepSeconds, StepSize
+from gsi_node.tools.step_parts import CompanySeconds, PartTimer, StepSeconds, StepSize
 
 PUBLISHED_ACCEPTANCE = 0.82
 """Of GSI with Qwen2.5-Math-1.5B and -7B (arXiv 2506.04118)."""
@@ -54,6 +54,7 @@ class SizeCell(BaseModel):
     seconds: StepSeconds
     rates: list[PartRate]
     acceptance: list[NonNegativeFloat]
+    company: CompanySeconds | None = None
     measured: NonNegativeFloat | None = None
     decided: PositiveInt | None = None
 
@@ -84,17 +85,23 @@ def measure_sizes(
     sizes: Sequence[StepSize],
     acceptance: Sequence[Acceptance],
     record: SizesRecord,
-    file: Path | None,
+    *,
+    company: int = 1,
+    file: Path | None = None,
 ) -> SizesRecord:
-    """The record with a cell for each size; `file` has, after each, those that are finished."""
+    """The record with a cell for each size; `file` has, after each, those that are finished. company: callers."""
     for size in sizes:
-        record = record.model_copy(update={"cells": [*record.cells, _cell(parts, size, acceptance, record.repeats)]})
+        record = record.model_copy(
+            update={"cells": [*record.cells, _cell(parts, size, acceptance, record.repeats, company)]}
+        )
         if file is not None:
             write(file, record.model_dump_json(indent=1) + "\n")
     return record
 
 
-def _cell(parts: dict[str, Any], size: StepSize, acceptance: Sequence[Acceptance], repeats: int) -> SizeCell:
+def _cell(
+    parts: dict[str, Any], size: StepSize, acceptance: Sequence[Acceptance], repeats: int, company: int
+) -> SizeCell:
     timer = PartTimer(parts, size)
     seconds = timer.measure(repeats)
     given = [share for share in acceptance if share != MEASURED]
@@ -108,6 +115,7 @@ def _cell(parts: dict[str, Any], size: StepSize, acceptance: Sequence[Acceptance
         seconds=seconds,
         rates=list(_rates(parts, size, seconds)),
         acceptance=given if found is None else [*given, found],
+        company=timer.together(company, repeats) if company > 1 else None,
         measured=found,
         decided=count,
     )

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat
 
 from gsi_node.errors import ConfigError
 from gsi_node.protocols import ask, prompt_length
@@ -63,6 +63,22 @@ class StepSeconds(BaseModel):
         return self.base + self.base_reward
 
 
+class CompanySeconds(BaseModel):
+    """Median seconds in which `callers` calls of a part are all answered, of problems of their own, begun at once."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    callers: int = Field(ge=2)
+    draft: NonNegativeFloat
+    score: NonNegativeFloat
+    reward: NonNegativeFloat
+    base: NonNegativeFloat
+
+    def gamma(self, part: str, alone: float) -> float:
+        """γ of  s(j) = s(1)·(1 + γ·(j − 1)):  0 where company is free, 1 where calls are answered one by one."""
+        return max(0.0, (float(getattr(self, part)) / alone - 1) / (self.callers - 1)) if alone else 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class StepSize:
     """n candidates of `tokens` tokens behind a prefix of `prefix`."""
@@ -99,13 +115,32 @@ class PartTimer:
                 self._round(number, beside)
         return StepSeconds(**{part: statistics.median(times) for part, times in self._seconds.items()})
 
+    def together(self, callers: int, repeats: int) -> CompanySeconds:
+        """Medians of `repeats` rounds, behind one that is not counted."""
+        starts = [Prefix(f"{i}. {self.start.problem}") for i in range(callers)]
+        times: dict[str, list[float]] = {}
+
+        def at_once(part: str, calls: Iterable[Callable[[], Sequence[Step]]]) -> list[Sequence[Step]]:
+            started = time.perf_counter()
+            found = [future.result() for future in [pool.submit(call) for call in calls]]
+            times.setdefault(part, []).append(time.perf_counter() - started)
+            return found
+
+        with ThreadPoolExecutor(callers) as pool:
+            for number in range(1 + repeats):
+                drawn = at_once("draft", (partial(self._drawn, "draft", x, number, "together") for x in starts))
+                each = list(zip(starts, drawn, strict=True))
+                at_once("score", (partial(self._scored, x, steps) for x, steps in each))
+                at_once("reward", (partial(self._rewarded, x, steps) for x, steps in each))
+                at_once("base", (partial(self._drawn, "base", x, number, "together") for x in starts))
+        return CompanySeconds(callers=callers, **{part: statistics.median(many[1:]) for part, many in times.items()})
+
     def _round(self, number: int, beside: ThreadPoolExecutor) -> None:
         """Refused, accepted, and a step of sbon-base."""
         begun = self.start
         for part, name in (("draft", "refused"), ("draft_after_base", "accepted")):
             steps = self._timed(part, partial(self._drawn, "draft", begun, number, name))
-            score = partial(ask, self.parts["base"], "score", begun, steps, self.size.law)
-            reward = partial(ask, self.parts["reward"], "__call__", begun, steps)
+            score, reward = partial(self._scored, begun, steps), partial(self._rewarded, begun, steps)
             self._timed("score", score)
             self._timed("reward", reward)
             self._timed("judged", partial(_both, beside, score, reward))
@@ -116,8 +151,14 @@ class PartTimer:
 
     def _by_base(self, prefix: Prefix, number: int, name: str) -> Sequence[Step]:
         steps = self._timed("base", partial(self._drawn, "base", prefix, number, name))
-        self._timed("base_reward", partial(ask, self.parts["reward"], "__call__", prefix, steps))
+        self._timed("base_reward", partial(self._rewarded, prefix, steps))
         return steps
+
+    def _scored(self, prefix: Prefix, steps: Sequence[Step]) -> Any:
+        return ask(self.parts["base"], "score", prefix, steps, self.size.law)
+
+    def _rewarded(self, prefix: Prefix, steps: Sequence[Step]) -> Any:
+        return ask(self.parts["reward"], "__call__", prefix, steps)
 
     def _drawn(self, role: str, prefix: Prefix, number: int, phase: str) -> Sequence[Step]:
         key = Key(number, "bench", len(prefix.steps), phase)

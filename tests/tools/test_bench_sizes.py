@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import pytest
@@ -33,10 +34,12 @@ class Clock:
 
     now: float = 0.0
     log: list[str] = field(default_factory=list)
+    lock: Lock = field(default_factory=Lock)
 
     def work(self, name: str, seconds: float) -> None:
-        self.now += seconds
-        self.log.append(name)
+        with self.lock:
+            self.now += seconds
+            self.log.append(name)
 
 
 class Timed(StepModelBase):
@@ -111,10 +114,17 @@ def test_the_schedule_and_the_seconds_of_each_part(timed: tuple[Clock, dict[str,
     assert (law.max_step_tokens, law.ends.strings, law.eos_ids) == (5, (), ())
 
 
+def test_calls_at_once(timed: tuple[Clock, dict[str, Any]]) -> None:
+    """On this clock one waits for another, so that company gains nothing."""
+    found = PartTimer(timed[1], StepSize(n=3, prefix=40, tokens=5)).together(3, 2)
+    assert (found.callers, found.draft, found.score, found.reward, found.base) == (3, 3.0, 0.75, 0.375, 12.0)
+    assert found.gamma("draft", 1.0) == 1.0 and found.gamma("draft", 3.0) == 0.0 and found.gamma("base", 6.0) == 0.5
+
+
 def test_the_tables_say_what_the_parts_make(timed: tuple[Clock, dict[str, Any]], tmp_path: Path) -> None:
     record = SizesRecord(models={"draft": "d", "base": "b", "reward": "r"}, repeats=1)
     sizes = [StepSize(n=n, prefix=40, tokens=5) for n in (1, 3)]
-    found = measure_sizes(timed[1], sizes, (0.82, 0.5), record, tmp_path / "sizes.json")
+    found = measure_sizes(timed[1], sizes, (0.82, 0.5), record, file=tmp_path / "sizes.json")
     assert read_sizes(tmp_path / "sizes.json") == found
     parts, methods, rates = tables(found)
     assert [list(column.cells)[1] for column in parts.columns[2:]] == "1 1.75 0.25 0.125 0.375 4 0.5".split()
@@ -132,7 +142,7 @@ def test_what_is_finished_is_kept(timed: tuple[Clock, dict[str, Any]], tmp_path:
     record, file = SizesRecord(models={}, repeats=1), tmp_path / "sizes.json"
     sizes = [StepSize(n=2, prefix=40, tokens=5), StepSize(n=2, prefix=1, tokens=5)]
     with pytest.raises(ConfigError, match="--prefix 1: the prompt of one word has 3 tokens"):
-        measure_sizes(timed[1], sizes, (0.82,), record, file)
+        measure_sizes(timed[1], sizes, (0.82,), record, file=file)
     assert [cell.prefix for cell in read_sizes(file).cells] == [40]
 
 
@@ -179,7 +189,7 @@ def test_a_shape_keeps_rows_apart_in_the_reward_too() -> None:
 
 
 def test_the_command_on_tiny_shapes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*TINY, "--n", "2,3", "--prefix", "64", "--json", str(tmp_path / "a.json")]) == 0
+    assert main([*TINY, "--n", "2,3", "--prefix", "64", "--company", "2", "--json", str(tmp_path / "a.json")]) == 0
     said = capsys.readouterr().out
     record = read_sizes(tmp_path / "a.json")
     assert record.models == {
@@ -195,6 +205,7 @@ def test_the_command_on_tiny_shapes(tmp_path: Path, capsys: pytest.CaptureFixtur
         assert 60 < cell.read <= 64 and cell.distinct == cell.n
         assert [rate.part for rate in cell.rates] == ["draft", "score", "reward", "base"]
         assert f"{cell.seconds.gsi(0.82) / cell.seconds.sbon_base:.2f}" in said
+        assert cell.company is not None and cell.company.callers == 2 and cell.company.base > 0
         assert all(rate.memory and rate.arithmetic for rate in cell.rates)
     assert max(map(len, said.splitlines())) <= 80 and "…" not in said
 
