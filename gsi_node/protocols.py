@@ -14,6 +14,7 @@ protocol of this file and nowhere else:
     check_ratio(law)            raises LawMismatch where it cannot take part in π_B/π_S (check_ratio)
     prompt_date                 the day that its prompts tell, a text; None for none (date_of)
     thinking                    how it thinks before it answers (thinking_of)
+    continues                   False where it cannot go on from steps (continues)
     findings                    what the doctor prints of it, a line each (findings_of)
     close()                     frees what it holds (close)
     prefix_ids(prefix)          the token ids it reads, which are counted (prompt_length)
@@ -29,7 +30,7 @@ from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 from gsi_node.cancel import run_cancellable
 from gsi_node.ends import StepEnds
-from gsi_node.errors import BackendError, RewardOutOfRange, shown
+from gsi_node.errors import BackendError, LawMismatch, RewardOutOfRange, shown
 from gsi_node.types import Array, Key, Plain, Prefix, SamplingLaw, Score, Step, Thinking
 
 
@@ -116,7 +117,7 @@ class Reward(Protocol):
         ...
 
 
-Question = Literal["sample", "score", "next_log_probs", "__call__"]
+Question = Literal["sample", "score", "next_log_probs", "encode", "__call__"]
 
 
 def ask(backend: object, method: Question, *args: Any) -> Any:
@@ -145,7 +146,7 @@ def _checked(backend: object, method: Question, args: tuple[Any, ...], answer: A
         )
     if method == "__call__":
         return checked_rewards(cast("Reward", backend), args[0], args[1], answer)
-    if method == "next_log_probs":
+    if method in ("next_log_probs", "encode"):
         return answer
     try:
         return [_STEP_OR_SCORE[method](item) for item in answer]
@@ -215,10 +216,24 @@ def written_of(reward: object, prefix: Prefix, step: Step) -> list[Plain]:
     return [] if written is None else written(prefix, step)
 
 
+def continues(model: object) -> bool:
+    """Whether a model goes on from steps; else it answers whole, from the beginning."""
+    return bool(getattr(model, "continues", True))
+
+
 def check_ratio(model: object, law: SamplingLaw) -> None:
     """LawMismatch where a model says that it cannot take part in π_B/π_S under `law`."""
     if (check := getattr(model, "check_ratio", None)) is not None:
         check(law)
+
+
+def tells_scores(model: object, law: SamplingLaw) -> bool:
+    """Whether a model tells log-probabilities of given steps under `law`."""
+    try:
+        check_ratio(model, law)
+    except LawMismatch:
+        return False
+    return True
 
 
 def date_of(model: object) -> str | None:

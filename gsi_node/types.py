@@ -29,10 +29,11 @@ class Step:
     text: what its tokens add to the response's, the step end included, EOS excluded; a character that they leave
     incomplete comes with the next step. token_ids: what was sampled, the end token included. log_prob: log π(y | x)
     in nats under the law it was sampled from, summed over token_ids. finished: whether the step ends with EOS.
-    log_prob_error: a certified bound on log_prob's error, in nats. thought: of a model that thinks, the characters of
-    `text` up to the last one that is thinking; what follows is its answer. beyond: tokens that a server sent behind
-    the step's end, which are no part of it, but cost. draft: of several drafts the one that wrote it, from 0;
-    log_prob is then that of the mixture which they make together.
+    log_prob_error: a certified bound on log_prob's error, in nats; inf where the model tells no log-probability.
+    thought: of a model that thinks, the characters of `text` up to the last one that is thinking; what follows is its
+    answer. vocabulary: that of token_ids, where draft and base have different ones; "" where they share it. beyond:
+    tokens that a server sent behind the step's end, which are no part of it, but cost. draft: of several drafts the
+    one that wrote it, from 0; log_prob is then that of the mixture which they make together.
     """
 
     text: str
@@ -41,6 +42,7 @@ class Step:
     finished: bool
     log_prob_error: float = 0.0
     thought: int = 0
+    vocabulary: str = ""
     beyond: int = field(default=0, compare=False)
     draft: int | None = field(default=None, compare=False)
 

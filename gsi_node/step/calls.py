@@ -101,8 +101,9 @@ def _billed(stage: Stage[T]) -> Stage[tuple[T, Bill]]:
             except BackendUnavailable as error:
                 call = stage.throw(error)  # a stage may know what to do without it
                 continue
-            usage = call.usage(result, time.perf_counter() - started)
-            bill[call.role] = bill.get(call.role, Usage()) + usage
+            if call.method != "encode":  # no work of a model
+                usage = call.usage(result, time.perf_counter() - started)
+                bill[call.role] = bill.get(call.role, Usage()) + usage
             call = stage.send(result)
     except StopIteration as stop:
         return stop.value, bill

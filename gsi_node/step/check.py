@@ -7,12 +7,13 @@ import warnings
 from typing import cast
 
 from gsi_node.bases import require_model, require_reward
-from gsi_node.errors import ConfigError, VocabularyMismatch
-from gsi_node.protocols import StepModel, TokenModel, check_ratio, dates_of, name_of
+from gsi_node.errors import ConfigError, LawMismatch, VocabularyMismatch
+from gsi_node.protocols import StepModel, TokenModel, check_ratio, continues, dates_of, name_of
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.context import Models
 from gsi_node.step.judging import log_envelope
-from gsi_node.step.methods import METHODS
+from gsi_node.step.methods import METHODS, text_methods
+from gsi_node.types import SamplingLaw
 
 
 def check_models(models: Models, config: GSIConfig) -> None:
@@ -44,11 +45,17 @@ def check_models(models: Models, config: GSIConfig) -> None:
     for role, model in speaking:
         model.supports(law)
         if rule.uses_score and (rule.uses_ratio or role == "base"):
-            check_ratio(model, law)  # a server may sample what it cannot score
-    if len({model.vocabulary for _, model in speaking}) > 1:
+            _check_ratio(model, law)  # a server may sample what it cannot score
+        if config.max_steps > 1 and not continues(model):
+            raise ConfigError(
+                f"{name_of(model)} answers whole, and cannot go on from a step: set max_steps to 1, which is "
+                f"{config.max_steps}, or have it continue (?prefill=continue_final_message, ?prefill=prefix)"
+            )
+    if not rule.by_text and len({model.vocabulary for _, model in speaking}) > 1:
         raise VocabularyMismatch(
             f"draft and base have different vocabularies ({' and '.join(model.vocabulary for _, model in speaking)}): "
-            "they must share one token map; take two models of one family"
+            f"for method {config.method} they must share one token map; take two models of one family, or a method "
+            f"between whose models only text passes: {text_methods()}"
         )
     for told in dates_of([model for role, model in speaking if role != "base"], asked.get("base")):
         warnings.warn(told, stacklevel=3)
@@ -77,6 +84,13 @@ def check_drafts(models: Models, config: GSIConfig) -> None:
             )
 
 
+def _check_ratio(model: object, law: SamplingLaw) -> None:
+    try:
+        check_ratio(model, law)
+    except LawMismatch as error:
+        raise LawMismatch(f"{error}. Methods that ask for no log-probabilities: {text_methods()}") from error
+
+
 def check_thinking(models: Models, config: GSIConfig) -> None:
     """ConfigError for models that do not think alike, and for a bound on thinking where they do not think."""
     if models.thinking is None and config.max_thinking_tokens is not None:
@@ -91,5 +105,5 @@ def _check_tokens(models: Models, config: GSIConfig) -> None:
         if not isinstance(getattr(models, role), TokenModel):
             raise ConfigError(
                 f"{role}: method {config.method} needs whole next-token laws, which only models in process give "
-                f"(hf:…, pocket:…), got {type(getattr(models, role)).__name__}; use sbon-base instead"
+                f"(hf:…, pocket:…), got {type(getattr(models, role)).__name__}; others do without: {text_methods()}"
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ from gsi_node.protocols import Reward, StepModel, name_of, thinking_of
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.drafts import Drafts, GivenDrafts
 from gsi_node.step.methods import Method
-from gsi_node.types import Key, Prefix, SamplingLaw, Thinking
+from gsi_node.types import Ids, Key, Prefix, SamplingLaw, Thinking
 
 Part = TypeVar("Part")
 
@@ -21,11 +21,13 @@ Part = TypeVar("Part")
 @dataclass(frozen=True)
 class Models:
     """The three parameters of the node; None where the method never asks that one. draft: one, or a list of several,
-    each alone or with its count (step/drafts.py)."""
+    each alone or with its count (step/drafts.py). encoded: the ids by vocabulary and text of steps that a model of
+    another one wrote (stages.read)."""
 
     draft: GivenDrafts | None = None
     base: StepModel | None = None
     reward: Reward | None = None
+    encoded: dict[tuple[str, str], Ids] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def drafts(self) -> Drafts:
@@ -48,9 +50,19 @@ class Models:
         return [*self.drafts.models, *([] if self.base is None else [self.base])]
 
     @cached_property
-    def eos_ids(self) -> tuple[int, ...]:
-        """The ids that end a response under the sampling law: those of both models together."""
-        return tuple(sorted({i for model in self.language_models() for i in model.eos_ids}))
+    def by_text(self) -> bool:
+        """Whether draft and base have different vocabularies, so that steps travel between them as text."""
+        return len({model.vocabulary for model in self.language_models()}) > 1
+
+    def in_vocabulary(self, vocabulary: str) -> list[StepModel]:
+        """Those that read a step's ids as they are."""
+        return [model for model in self.language_models() if vocabulary in ("", model.vocabulary)]
+
+    @cached_property
+    def eos_ids(self) -> tuple[int, ...] | None:
+        """The ids that end a response under the sampling law: those of both models together; each model's own where
+        their vocabularies differ."""
+        return None if self.by_text else tuple(sorted({i for m in self.language_models() for i in m.eos_ids}))
 
     @cached_property
     def thinking(self) -> Thinking | None:

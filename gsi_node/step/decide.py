@@ -6,7 +6,7 @@ The graph's nodes call the same `propose` and `fall_back`, and the exact law the
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from gsi_node.errors import BackendUnavailable
@@ -79,8 +79,11 @@ def _drawn(context: StepContext) -> Stage[list[Step]]:
         counts = drafts.counts(context.n)
         labels, key = _labels(context, counts), context.key("draft")
         return (yield from draft_together(drafts, counts, labels, context.prefix, key, context.law))
-    model = context.draft if role == "draft" else context.base
-    return (yield from stages.draft(model, role, context.prefix, context.n, context.key("draft"), context.law))
+    model, prefix = context.draft if role == "draft" else context.base, context.prefix
+    if context.models.by_text:
+        prefix = replace(prefix, steps=(yield from stages.read(model, role, prefix.steps, context.models.encoded)))
+    steps = yield from stages.draft(model, role, prefix, context.n, context.key("draft"), context.law)
+    return [replace(step, vocabulary=model.vocabulary) for step in steps] if context.models.by_text else steps
 
 
 def _labels(context: StepContext, counts: list[int]) -> list[int]:

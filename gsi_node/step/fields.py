@@ -66,8 +66,10 @@ class Settings(BaseModel):
         ),
     ] = None
     max_steps: Annotated[AtLeastOne, About("steps at most", option=True)] = 64
-    max_step_tokens: Annotated[AtLeastOne, About("tokens a step at most")] = 512
-    max_tokens: Annotated[AtLeastOne, About("tokens a response at most")] = 4096
+    max_step_tokens: Annotated[AtLeastOne, About("tokens a step at most, of the model that writes it")] = 512
+    max_tokens: Annotated[AtLeastOne, About("tokens a response at most, each step's of the model that writes it")] = (
+        4096
+    )
     max_thinking_tokens: Annotated[
         AtLeastOne | None, About("tokens of thinking at most, then it is closed by force (default: no bound)")
     ] = None

@@ -90,6 +90,12 @@ class Method:
         return not self.needs.isdisjoint(("ratio", "score"))
 
     @property
+    def by_text(self) -> bool:
+        """Whether it takes models that tell no log-probabilities, or have different vocabularies: nothing but the texts
+        of steps passes between them."""
+        return self.propose != "specdec" and not self.uses_score
+
+    @property
     def uses_reward(self) -> bool:
         """Whether the candidates' rewards are asked for."""
         return "reward" in self.needs
@@ -151,6 +157,11 @@ _ROWS = (
     Method("specdec", "specdec", single=True, source="arXiv 2211.17192"),
 )
 METHODS: dict[str, Method] = {method.name: method for method in _ROWS}
+
+
+def text_methods() -> str:
+    """The names of the methods that take models without log-probabilities or a common vocabulary."""
+    return ", ".join(method.name for method in METHODS.values() if method.by_text)
 
 
 def notes() -> list[str]:

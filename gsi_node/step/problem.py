@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from gsi_node.errors import ConfigError, shown, whole_text
+from gsi_node.errors import ConfigError, VocabularyMismatch, shown, whole_text
 from gsi_node.identity import SAMPLING_LAW, check_sampling_law
 from gsi_node.protocols import DecodingModel, StepModel, thinking_of
 from gsi_node.step.config import GSIConfig
@@ -102,17 +102,26 @@ def read_step(step: object, before: Prefix, models: Sequence[StepModel], ends: E
 
     It has `text`, which is given the first of the ends where it has none; or `text` and `token_ids`, as in the records
     of an earlier run, and then the ids must say the text: by a model's `step_of`, or, of models that have none, by
-    being what `encode` makes of it. Raises ConfigError, or VocabularyMismatch for ids without a token.
+    being what `encode` makes of it. Where the models' vocabularies differ, they are those of `vocabulary`, or of the
+    first model. Raises ConfigError, or VocabularyMismatch for ids without a token.
     """
     if not isinstance(step, Mapping) or not isinstance(step.get("text"), str) or not step["text"].strip():
         raise ConfigError(f"{where}: want a dict with a non-empty 'text', got {shown(step)}")
     text, ids, finished = whole_text(step["text"], where), step.get("token_ids"), False
+    vocabulary = models[0].vocabulary if len({model.vocabulary for model in models}) > 1 else ""
     if ids is None:
         text = ended(text, ends)
         ids = models[0].encode(text)
     else:
+        vocabulary = step.get("vocabulary", vocabulary)
+        models = [model for model in models if vocabulary in ("", model.vocabulary)]
+        if not models:
+            raise VocabularyMismatch(
+                f"{where}: its token_ids are of the vocabulary {shown(vocabulary)}, which is none of the models' here; "
+                "leave both out"
+            )
         finished = _checked(text, ids, before, models, where)
-    one = Step(text, tuple(ids), 0.0, finished)
+    one = Step(text, tuple(ids), 0.0, finished, vocabulary=vocabulary)
     if isinstance(models[0], DecodingModel) and thinking_of(models[0]) is not None:
         one = replace(one, thought=models[0].step_of(before, one.token_ids, 0.0).thought)
     return one

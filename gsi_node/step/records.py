@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,8 @@ from gsi_node.step.judging import Commit, Judging, Refuse
 from gsi_node.step.rules import CandidateBatch
 from gsi_node.types import Plain, Prefix, Step
 
+_APART = {"thought": 0, "vocabulary": "", "draft": None}
+
 
 def pack_step(step: Step) -> Plain:
     """A candidate as a plain dict."""
@@ -23,20 +26,20 @@ def pack_step(step: Step) -> Plain:
         "log_prob": step.log_prob,
         "finished": step.finished,
         "log_prob_error": step.log_prob_error,
-        **_further(step),
+        **_apart(step),
     }
 
 
 def unpack_step(record: Plain) -> Step:
     """A candidate from its plain dict."""
-    ids, error = tuple(record["token_ids"]), record["log_prob_error"]
-    thought, draft = record.get("thought", 0), record.get("draft")
-    return Step(record["text"], ids, record["log_prob"], record["finished"], error, thought, draft=draft)
+    step = replace(committed_step(record), log_prob=record["log_prob"], finished=record["finished"])
+    return replace(step, log_prob_error=record["log_prob_error"])
 
 
-def _further(step: Step) -> Plain:
-    """Nothing of steps, and of models, that do not think, or of the only draft."""
-    return {**({"thought": step.thought} if step.thought else {}), **_by(step)}
+def _apart(step: Step) -> Plain:
+    """What only some steps have: thinking, a vocabulary that is not that of all models, and which of several drafts
+    wrote it."""
+    return {name: value for name, usual in _APART.items() if (value := getattr(step, name)) != usual}
 
 
 def _by(step: Step) -> Plain:
@@ -46,7 +49,8 @@ def _by(step: Step) -> Plain:
 
 def committed_step(record: Plain) -> Step:
     """A step of a prefix, whose numbers nobody reads."""
-    return Step(record["text"], tuple(record["token_ids"]), 0.0, False, thought=record.get("thought", 0))
+    ids, apart = tuple(record["token_ids"]), {name: record[name] for name in _APART if name in record}
+    return Step(record["text"], ids, 0.0, False, **apart)
 
 
 def next_context(
@@ -69,7 +73,7 @@ def unmeasured_record(step: Step, source: str) -> Plain:
     """The record of a step that no method decided. source: "initial", with the input; "given", closing thinking;
     "human", written in the method's place."""
     about = {"text": step.text, "token_ids": list(step.token_ids), "source": source}
-    return {**dict.fromkeys(FIELDS), **about, **_further(step)}
+    return {**dict.fromkeys(FIELDS), **about, **_apart(step)}
 
 
 def lost_draft(records: Sequence[Plain]) -> str | None:
@@ -116,7 +120,7 @@ def step_record(context: StepContext, judging: Judging, verdict: Commit | Refuse
     steps, batch, chosen, source = judging.steps, judging.batch, verdict.chosen, judging.method.propose
 
     def numbers(i: int | None) -> Plain:
-        own = None if i is None else steps[i].log_prob
+        own = None if i is None or math.isinf(steps[i].log_prob_error) else steps[i].log_prob
         return {
             "reward": _at(batch.rewards, i),
             "log_prob_draft": own if source == "draft" else None,
@@ -135,7 +139,7 @@ def step_record(context: StepContext, judging: Judging, verdict: Commit | Refuse
         "ess": batch.ess,
         "log_mean_weight": batch.log_mean_weight,
         "n_candidates": len(steps),
-        **({} if chosen is None else _further(steps[chosen])),
+        **({} if chosen is None else _apart(steps[chosen])),
     }
     if context.config.record == "candidates":
         record["candidates"] = [

@@ -1,6 +1,6 @@
 """What GSI asks its models in one step, as generators of model calls (calls.py), and what it makes sure of in answers.
 
-  draft     y_1..y_n ~ π_S(· | x)
+  draft     y_1..y_n ~ π_S(· | x)         read      x in the ids of a model that did not write it
   reward    r_i = r(x, y_i)                      } independent of each other
   score     log π_B(y_i | x), one forward pass   }
 
@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gsi_node.errors import BackendError, InvalidLogProb
 from gsi_node.protocols import Reward, StepModel, name_of
 from gsi_node.step.calls import Call, Role, Stage
-from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
+from gsi_node.types import Ids, Key, Prefix, SamplingLaw, Score, Step
 
+_KNOWN = 4096  # encoded steps that are kept
 _POSITIVE_TOLERANCE = 1e-3  # nats a step: what float32 rounding may put above log 1
 
 
@@ -30,6 +32,25 @@ def draft(model: StepModel, role: Role, prefix: Prefix, n: int, key: Key, law: S
             raise InvalidLogProb(f"{role} model {name_of(model)} sampled candidate {i} at log-probability -inf")
         _check_log_prob(step.log_prob, i, role, model)
     return steps
+
+
+def read(
+    model: StepModel, role: Role, steps: Sequence[Step], known: dict[tuple[str, str], Ids]
+) -> Stage[tuple[Step, ...]]:
+    """Steps as `model` reads them: one in another vocabulary's ids is encoded from its text, alone, so that no join of
+    texts moves a token. known: what was encoded before, to which is added."""
+    mine = []
+    for step in steps:
+        if step.vocabulary not in ("", model.vocabulary):
+            place = (model.vocabulary, step.text)
+            if place not in known:
+                ids = yield Call(role, model, "encode", (step.text,))
+                if len(known) >= _KNOWN:
+                    known.clear()
+                known[place] = tuple(ids)
+            step = replace(step, token_ids=known[place], vocabulary=model.vocabulary)
+        mine.append(step)
+    return tuple(mine)
 
 
 def reward(model: Reward, prefix: Prefix, steps: Sequence[Step]) -> Stage[list[float]]:

@@ -14,7 +14,7 @@ from typing import Any, TextIO, TypeVar
 
 from gsi_node.errors import GSIError
 from gsi_node.host.escapes import one_line
-from gsi_node.protocols import StepModel, close, dates_of, findings_of
+from gsi_node.protocols import StepModel, close, dates_of, findings_of, tells_scores
 from gsi_node.specs.load import load_model, load_reward, split_drafts
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.context import Models
@@ -60,7 +60,8 @@ class Doctor:
         drafts = [m if counts[role] is None else (m, counts[role]) for role, m in models.items() if role in counts]
         if len(models) > 1:
             same = len({model.vocabulary for model in models.values()}) == 1
-            self._say("vocabulary", "draft and base share one" if same else "draft and base DIFFER")
+            differ = "differ, and steps travel as text" if self.config.rule.by_text else "DIFFER"
+            self._say("vocabulary", "draft and base share one" if same else f"draft and base {differ}")
             for told in dates_of([m for role, m in models.items() if role in counts], models.get("base")):
                 self._say("dates", told)
                 self.changes.append(told)
@@ -108,6 +109,9 @@ class Doctor:
         model.supports(law)
         for finding in findings_of(model)[told:]:  # of its step ends
             self._say("", finding)
+        if not tells_scores(model, law):
+            self._say(f"{role} noise", "not measured: it tells no log-probabilities of given steps")
+            return
         prefix, gaps, bounds = Prefix(self.problem), [], []
         for place in range(2):
             steps = model.sample(prefix, 8, Key(0, "doctor", place, "draft"), law)

@@ -95,10 +95,7 @@ class ServerModel(Tokenized, ModelClient):
     def check_ratio(self, law: SamplingLaw) -> None:
         """LawMismatch where this server cannot take part in π_B/π_S under `law`, as draft or as base."""
         if self.unscored is not None:
-            raise LawMismatch(
-                f"{self.name}: {self.unscored}. It can draft without a ratio, or be a fallback (method "
-                "rsd-n, sbon-draft, sbon-base …)"
-            )
+            raise LawMismatch(f"{self.name}: {self.unscored}. It can draft without a ratio, or be a fallback")
         if self.reported == "unknown" and law.temperature != 1.0:
             raise LawMismatch(
                 f"{self.name}: the probe could not tell whether its log-probabilities include the "
