@@ -44,9 +44,12 @@ class Troubled(Slow):
 
 
 def load_part(role: str, spec: str) -> Any:
-    """The part of a spec."""
+    """The part of a spec; of "table*2 + other" both, with the counts."""
     if role != "draft":
         return models()[role]
+    if " + " in spec:
+        given = [one.partition("*") for one in spec.split(" + ")]
+        return [(load_part(role, name), int(count)) if count else load_part(role, name) for name, _, count in given]
     trouble, _, about = spec.partition(":")
     if trouble == "absent":
         raise BackendUnavailable("model 'absent' cannot be loaded: it is absent")

@@ -14,6 +14,7 @@ from openai import OpenAI
 from gsi_node import GSIChatModel
 from gsi_node.service.door import Door
 from gsi_node.tables.models import TableModel
+from tests.graph.test_drafts import parts as several
 from tests.graph.world import compiled, models
 from tests.service.solvers import client, solver
 
@@ -237,3 +238,14 @@ def test_the_key_is_openais() -> None:
             assert asking.chat.completions.create(model="gsi", messages=ASKED).choices[0].finish_reason == "stop"
         with client(url) as asking, pytest.raises(openai.AuthenticationError):
             asking.models.list()
+
+
+def test_several_drafts_are_billed_by_draft_and_steps_say_who_wrote() -> None:
+    parts = several()
+    wanted = compiled(parts=parts).invoke({"problem": "p"})
+    with solver(parts=several()) as url, client(url) as asking:
+        found: Any = asking.chat.completions.create(model="gsi", messages=ASKED)
+    gsi = found.choices[0].gsi
+    assert set(gsi["usage"]) == {"draft/0", "draft/1", "base", "reward"}
+    assert [step.get("draft") for step in gsi["steps"]] == [step.get("draft") for step in wanted["steps"]]
+    assert {step.get("draft") for step in gsi["steps"]} > {None}
