@@ -23,6 +23,9 @@ EVALS = CommandTable(
         "pace": Command(
             "evals.report.pace", "seconds a committed token, method against method, beside what parts predict"
         ),
+        "verifiers": Command(
+            "evals.report.verifiers", "how well rewards tell a run's right responses from wrong ones, and their cost"
+        ),
         "tune": Command("evals.tune.command", "search beta, threshold, log_c and n on a calibration split"),
         "paper": Command("evals.report.paper", "the published settings as ready commands, with the published figures"),
         "jko": Command(

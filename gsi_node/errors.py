@@ -15,6 +15,7 @@ GSIError
 │   ├── DegenerateWeights    every weight of a batch is zero, and the method has no fallback
 │   └── NotNormalisable      a density whose integral is infinite, or a flow that left the finite numbers
 ├── BackendError             a model or a reward model failed, or returned the wrong shape
+│   ├── NoVerdict            a verifier that writes came to no verdict in any of its chains
 │   └── BackendUnavailable   it cannot be loaded or reached                              (also a ConnectionError)
 ├── ContractBroken           a backend breaks the contract that gsi_node.testing checks  (also an AssertionError)
 ├── StorageError             a file cannot be written: a full disk, a limit, no right   (also an OSError)
@@ -79,6 +80,10 @@ class NotNormalisable(NumericError):
 
 
 class BackendError(GSIError, RuntimeError):
+    pass
+
+
+class NoVerdict(BackendError):
     pass
 
 

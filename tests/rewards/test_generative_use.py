@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gsi_node import StepModelBase, compile_gsi, load_model, load_reward
-from gsi_node.errors import BackendError, ConfigError, LawMismatch, SpecError
+from gsi_node.errors import ConfigError, LawMismatch, NoVerdict, SpecError
 from gsi_node.models.transformers import TransformersModel
 from gsi_node.protocols import Reward
 from gsi_node.rewards.generative.formats import FORMATS
@@ -117,7 +117,7 @@ def test_empty_steps_are_not_asked_about(root: Path) -> None:
 
 
 def test_no_verdict_at_all_is_an_error_that_says_what_to_do(root: Path) -> None:
-    with pytest.raises(BackendError, match=r"@genprm came to no verdict .* about 'So it is.* in 3 chains.*max_tokens"):
+    with pytest.raises(NoVerdict, match=r"@genprm came to no verdict .* about 'So it is.* in 3 chains.*max_tokens"):
         GenerativeReward(listening(folder_of(root, "random")), family="genprm", chains=3, max_tokens=2)(ONE, TWO)
 
 
@@ -278,4 +278,4 @@ def test_the_pages_name_every_format_and_say_which_was_not_confirmed() -> None:
     }.items():
         (row,) = [line for line in page.splitlines() if line.startswith(f"| `{name}`")]
         assert row.startswith(f"| `{name}`{told} |") and all(word in row for word in FORMATS[name].words)
-        assert FORMATS[name].slot in row
+        assert FORMATS[name].slot.replace("\n", "\\n") in row

@@ -21,7 +21,7 @@ from threading import Lock
 from typing import NamedTuple
 
 from gsi_node.bases import RewardBase, require_model
-from gsi_node.errors import BackendError, ConfigError, InvalidLogProb, SpecError
+from gsi_node.errors import ConfigError, InvalidLogProb, NoVerdict, SpecError
 from gsi_node.identity import fingerprint_of
 from gsi_node.protocols import DecodingModel, ask, check_ratio, close, name_of
 from gsi_node.rewards.constant import ConstantWatch
@@ -102,7 +102,7 @@ class GenerativeReward(RewardBase):
         return fingerprint_of(f"generative:{self._format.name}", parts)
 
     def __call__(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
-        """P(good) of each candidate after `prefix`, in [0, 1]. Raises BackendError where no chain has a verdict."""
+        """P(good) of each candidate after `prefix`, in [0, 1]. Raises NoVerdict where no chain has one."""
         asked = [_question(prefix, step) for step in steps]
         unique = [one for one in dict.fromkeys(asked) if one is not None]
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="gsi-verify") as pool:
@@ -112,9 +112,9 @@ class GenerativeReward(RewardBase):
         return [self.range[0] if one is None else known[one] for one in asked]
 
     def written(self, prefix: Prefix, step: Step) -> list[Plain]:
-        """The chains that were written about a candidate, and P(good) of each; written again if long forgotten."""
+        """The chains that were written about a candidate, `good` being P(+); written again if long forgotten."""
         asked = _question(prefix, step)
-        return [] if asked is None else [{"text": one.text, "good": one.good} for one in self._chains(asked)]
+        return [] if asked is None else [one._asdict() for one in self._chains(asked)]
 
     def close(self) -> None:
         """Close the model."""
@@ -124,7 +124,7 @@ class GenerativeReward(RewardBase):
         chains = self._chains(asked)
         good = [chain.good for chain in chains if chain.good is not None]
         if not good:
-            raise BackendError(
+            raise NoVerdict(
                 f"reward model {self.name} came to no verdict ({self._format.slot!r}) about {asked.steps[-1]!r:.60} "
                 f"of problem {asked.problem[:60]!r} in {len(chains)} chains, the last of which ends "
                 f"{chains[-1].text[-60:]!r}: raise max_tokens or chains, or check that it is a verifier of this format"
