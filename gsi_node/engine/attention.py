@@ -29,11 +29,13 @@ _here = local()
 
 class Handed(NamedTuple):
     """What the attention of a layer is handed. window: how many tokens a token sees, itself included, by the layer's
-    own word; None: all before it. mask: what it does see, (B, 1, L, L) or (1, 1, L, L); None: all before it."""
+    own word; None: all before it. mask: what it does see, (B, 1, L, L) or (1, 1, L, L); None: all before it. softcap:
+    c of c·tanh(score/c), or None."""
 
     layer: int
     window: int | None
     mask: Tensor | None
+    softcap: float | None
 
 
 class _Layer(DynamicLayer):
@@ -91,7 +93,7 @@ def _attention(
     window = kwargs.get("sliding_window")
     handed: list[Handed] | None = getattr(_here, "handed", None)
     if handed is not None:
-        handed.append(Handed(layer, window, attention_mask))
+        handed.append(Handed(layer, window, attention_mask, kwargs.get("softcap")))
         return query.new_zeros(query.shape[0], query.shape[2], query.shape[1], value.shape[-1]), None
     batch: Batch | None = getattr(_here, "batch", None)
     if batch is None:

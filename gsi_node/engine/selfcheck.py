@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from gsi_node.engine.attention import SHARED, attend_as, cache_argument, shared_cache, watching, within
+from gsi_node.engine.attention import SHARED, Handed, attend_as, cache_argument, shared_cache, watching, within
 from gsi_node.engine.batch import Batch
 from gsi_node.engine.kv import KVShape
 from gsi_node.errors import ConfigError
@@ -42,7 +42,6 @@ def checked_shape(model: PreTrainedModel, context_length: int | None) -> KVShape
     attend_as("eager", twin)
     ids = torch.arange(TOKENS, device=model.device)[None]
     alone: Tensor = twin(input_ids=ids, use_cache=False).logits[0]
-    noise = 0.0 if model.dtype in TOLERANCES else 2 * _between_its_own(twin, ids, alone)
     cache = DynamicCache()  # without the config, or layers with windows forget what is behind them
     twin(input_ids=ids[:, :3], use_cache=True, **cache_argument(twin, cache))
     layers: list[Any] = cache.layers
@@ -52,7 +51,11 @@ def checked_shape(model: PreTrainedModel, context_length: int | None) -> KVShape
     kv = torch.stack([torch.stack(pair) for pair in pairs])[:, :, 0]
     shape = KVShape(kv.shape[0], kv.shape[2], kv.shape[4], kv.dtype, kv.device)
     attend_as(SHARED, twin)
-    _check_masks(twin, windows)
+    with watching() as handed:
+        twin(input_ids=ids, use_cache=False)
+    _check_masks(type(twin).__name__, handed, windows)
+    noise = 0.0 if model.dtype in TOLERANCES else 2 * _between_its_own(twin, ids, alone, handed)
+    attend_as(SHARED, twin)
     batch = Batch(shape, context_length)
     batch.join([[kv], [kv[..., :1, :]]], [1, 1], 3)
     try:
@@ -78,13 +81,13 @@ def checked_shape(model: PreTrainedModel, context_length: int | None) -> KVShape
     return shape
 
 
-def _between_its_own(twin: PreTrainedModel, ids: Tensor, eager: Tensor) -> float:
-    """How far the logits of the model's eager and sdpa attention are apart; 0 where it has no sdpa."""
-    if not twin._supports_sdpa:
+def _between_its_own(twin: PreTrainedModel, ids: Tensor, eager: Tensor, handed: list[Handed]) -> float:
+    """How far the logits of the model's eager and sdpa attention are apart; 0 where sdpa is not its attention: it knows
+    no softcap, though transformers before 5.9 let it run without."""
+    if not twin._supports_sdpa or any(one.softcap is not None for one in handed):
         return 0.0
     attend_as("sdpa", twin)
     other: Tensor = twin(input_ids=ids, use_cache=False).logits[0]
-    attend_as("eager", twin)
     return float((other - eager).abs().nan_to_num().max())
 
 
@@ -103,23 +106,21 @@ def _check_layers(model: PreTrainedModel) -> None:
         )
 
 
-def _check_masks(twin: PreTrainedModel, windows: set[int]) -> None:
-    """ConfigError where a layer masks otherwise than the window says that it hands to its attention."""
-    place = torch.arange(TOKENS, device=twin.device)
+def _check_masks(name: str, handed: list[Handed], windows: set[int]) -> None:
+    """ConfigError where a layer of the model `name` masks otherwise than the window says that it hands on."""
+    place = torch.arange(TOKENS)
     back = place[:, None] - place
-    with watching() as handed:
-        twin(input_ids=place[None], use_cache=False)
-    for layer, window, mask in handed:
+    for layer, window, mask, _ in handed:
         if window is not None and window not in windows:
             raise ConfigError(
-                f"layer {layer} of {type(twin).__name__} has a window of {window} tokens that is not in its config and "
-                "cannot be checked; use a server backend"
+                f"layer {layer} of {name} has a window of {window} tokens that is not in its config and cannot be "
+                "checked; use a server backend"
             )
-        seen = back >= 0 if mask is None else mask[0, 0]
+        seen = back >= 0 if mask is None else mask[0, 0].cpu()
         if not torch.equal(seen, (back >= 0) & (back < (window or TOKENS))):
             raise ConfigError(
-                f"layer {layer} of {type(twin).__name__} masks otherwise than the window says that it hands to its "
-                "attention; use a server backend"
+                f"layer {layer} of {name} masks otherwise than the window says that it hands to its attention; use a "
+                "server backend"
             )
 
 

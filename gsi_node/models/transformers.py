@@ -23,6 +23,7 @@ from gsi_node.engine.sampling import Softmax, check_law, target_log_probs
 from gsi_node.errors import ConfigError, InvalidLogProb
 from gsi_node.identity import fingerprint_of
 from gsi_node.text.prompt import USUAL, PromptSettings
+from gsi_node.text.tokenizers import eos_ids
 from gsi_node.text.tokens import Tokenized, Tokens
 from gsi_node.types import Array, Ids, Key, Prefix, SamplingLaw, Score, Step
 
@@ -48,7 +49,9 @@ class TransformersModel(Tokenized, AsyncTwins):
         self.name = name or model.config.name_or_path or type(model).__name__
         head = model.get_output_embeddings()
         rows = int(model.config.get_text_config().vocab_size if head is None else head.weight.shape[0])
-        self.tokens = Tokens(tokenizer, self.name, prompt, rows=rows, model_eos=_model_eos(model))
+        generation = getattr(model, "generation_config", None)
+        configured = eos_ids(getattr(generation, "eos_token_id", None), self.name)
+        self.tokens = Tokens(tokenizer, self.name, prompt, rows=rows, model_eos=configured)
         self.engine = Engine(model, cache_bytes=cache_bytes, batch_bytes=batch_bytes)
         self._positions = max(1, logits_bytes // (self.tokens.size * max(4, model.dtype.itemsize)))
 
@@ -199,9 +202,3 @@ class TransformersModel(Tokenized, AsyncTwins):
         dtype = self.engine.model.dtype
         hint = "try float32" if dtype.itemsize < 4 else "check the weights"
         return InvalidLogProb(f"{self.name}: {what} is NaN (dtype is {dtype}: {hint})")
-
-
-def _model_eos(model: PreTrainedModel) -> list[int | None]:
-    """What the generation config calls EOS."""
-    configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    return configured if isinstance(configured, list) else [configured]

@@ -60,8 +60,17 @@ def eos_beside(source: str) -> list[int]:
     if not path.is_file():
         return []
     with reading(str(path)):
-        configured = json.loads(path.read_text("utf-8")).get("eos_token_id")
-    return [i for i in (configured if isinstance(configured, list) else [configured]) if isinstance(i, int)]
+        return eos_ids(json.loads(path.read_text("utf-8")).get("eos_token_id"), str(path))
+
+
+def eos_ids(configured: object, name: str) -> list[int]:
+    """What a generation config calls EOS: an id, several, or none. Raises BackendUnavailable for anything else."""
+    ids = configured if isinstance(configured, list) else [] if configured is None else [configured]
+    if wrong := [i for i in ids if type(i) is not int]:
+        raise BackendUnavailable(
+            f"{name}: its eos_token_id holds {wrong[0]!r:.40}; want an integer, a list of them or null"
+        )
+    return ids
 
 
 def _probe(tokenizer: Tokenizer) -> list[int]:

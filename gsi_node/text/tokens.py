@@ -34,7 +34,7 @@ class Tokens:
         prompt: PromptSettings = USUAL,
         *,
         rows: int | None = None,
-        model_eos: Iterable[int | None] = (),
+        model_eos: Iterable[int] = (),
     ) -> None:
         """rows: the model's outputs at a position, where it is known (padded ones belong to no token).
 
@@ -45,7 +45,7 @@ class Tokens:
         known = max(self.codec.tokens) + 1
         self.size = known if rows is None else min(rows, known)
         own = tokenizer.eos_token_id
-        added = {i for i in model_eos if i is not None and i in self.codec.added_ids}
+        added = {i for i in model_eos if i in self.codec.added_ids}
         self.eos_ids: Ids = tuple(sorted(int(i) for i in added | {own} if i is not None and i < self.size))
         self.bytes_of = spelled(self.codec)[: self.size]
         self.format = prompt_format(self.codec, prompt, ending="\n\n")

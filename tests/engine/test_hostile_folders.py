@@ -110,6 +110,7 @@ BROKEN: dict[str, Edit] = {
     "sizes that differ": fields("config.json", vocab_size=7),
     "no layers": fields("config.json", num_hidden_layers=-1),
     "wrong EOS": fields("config.json", eos_token_id="x"),
+    "wrong EOS to generate": fields("generation_config.json", eos_token_id=["x"]),
     "generation list": text("generation_config.json", "[]"),
     "tokenizer deep": text("tokenizer.json", "[" * 100_000),
     "tokenizer null": text("tokenizer.json", "null"),
