@@ -147,5 +147,8 @@ def _lines(rows: Sequence[Measurement | Untrained]) -> Iterator[Sequence[str]]:
         yield (target, factor, cells[0], away[0], cells[1], away[1], *cells[2:], failed)
 
 
-def _cell(values: Sequence[float], style: str) -> str:
-    return mean_and_error(values, style) if values else ""
+def _cell(found: Sequence[float | None], style: str) -> str:
+    """Over the seeds that have such a number: a model that ends without a flow has no ESS of one."""
+    values = [value for value in found if value is not None]
+    some = f" ({len(values)} of {len(found)} seeds)" if 0 < len(values) < len(found) else ""
+    return mean_and_error(values, style) + some if values else ""

@@ -83,7 +83,7 @@ def checked_shape(model: PreTrainedModel, context_length: int | None) -> KVShape
 
 def _between_its_own(twin: PreTrainedModel, ids: Tensor, eager: Tensor, handed: list[Handed]) -> float:
     """How far the logits of the model's eager and sdpa attention are apart; 0 where sdpa is not its attention: it knows
-    no softcap, though transformers before 5.9 let it run without."""
+    no softcap, though earlier releases of transformers let it run without."""
     if not twin._supports_sdpa or any(one.softcap is not None for one in handed):
         return 0.0
     attend_as("sdpa", twin)

@@ -49,8 +49,8 @@ class TransformersModel(Tokenized, AsyncTwins):
         self.name = name or model.config.name_or_path or type(model).__name__
         head = model.get_output_embeddings()
         rows = int(model.config.get_text_config().vocab_size if head is None else head.weight.shape[0])
-        generation = getattr(model, "generation_config", None)
-        configured = eos_ids(getattr(generation, "eos_token_id", None), self.name)
+        own, generation = model.config, getattr(model, "generation_config", None)
+        _, configured = (eos_ids(getattr(config, "eos_token_id", None), self.name) for config in (own, generation))
         self.tokens = Tokens(tokenizer, self.name, prompt, rows=rows, model_eos=configured)
         self.engine = Engine(model, cache_bytes=cache_bytes, batch_bytes=batch_bytes)
         self._positions = max(1, logits_bytes // (self.tokens.size * max(4, model.dtype.itemsize)))

@@ -65,11 +65,10 @@ def eos_beside(source: str) -> list[int]:
 
 def eos_ids(configured: object, name: str) -> list[int]:
     """What a generation config calls EOS: an id, several, or none. Raises BackendUnavailable for anything else."""
-    ids = configured if isinstance(configured, list) else [] if configured is None else [configured]
-    if wrong := [i for i in ids if type(i) is not int]:
-        raise BackendUnavailable(
-            f"{name}: its eos_token_id holds {wrong[0]!r:.40}; want an integer, a list of them or null"
-        )
+    told = configured if isinstance(configured, list) else [] if configured is None else [configured]
+    ids = [i for i in told if type(i) is int]
+    if len(ids) < len(told):
+        raise BackendUnavailable(f"{name}: eos_token_id is {configured!r:.60}; want an id, a list of ids or null")
     return ids
 
 

@@ -56,6 +56,12 @@ def test_differences_are_of_the_same_seed() -> None:
     assert table([*rows, failed]).rows[2] == ("funnel", "tanh", *[""] * 6, "seed 0: all weights are zero")
 
 
+def test_a_model_that_ends_without_a_flow_has_no_ess_of_one() -> None:
+    """Rejections alone keep their first flow at one seed and drop it at another."""
+    bare, kept = (replace(row("rejections-alone", seed, 1e-3), flow_ess=ess) for seed, ess in ((0, None), (1, 0.1)))
+    assert [table(rows).rows[0][6] for rows in ([bare, kept], [bare, bare])] == ["0.10 (1 of 2 seeds)", ""]
+
+
 def test_the_command_goes_on_and_keeps_what_cannot_be_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
