@@ -1,7 +1,8 @@
 """Where the time of a run goes, on the shipped models or on others in process: the
 share of it inside forwards, seconds a step early and late in a response, and
 what the graph itself costs. One of --models, --shape, --problems, --clip, --flips,
---draws, --engines, --endpoint and --rewards measures something else instead.
+--draws, --engines, --endpoint, --forwards and --rewards measures something else
+instead.
 
 --models and --shape: seconds of drafting, scoring, rewarding and falling back at
 fixed lengths, gsi against sbon-base, and what the machine would allow. --shape
@@ -48,7 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is measured, and on what."""
     parser.usage = "%(prog)s [OPTION ...]"  # argparse does not wrap a group of which only one is taken
     add_models(parser)
-    parser.add_argument("--n", type=positives, help="candidates a step (8; with --models and --shape 4,16,64)")
+    parser.add_argument(
+        "--n",
+        type=positives,
+        help="candidates a step (8; with --models and --shape 4,16,64; with --forwards 16,32,64,96)",
+    )
     parser.add_argument("--method", default="gsi", help="the method of --problems and --flips (default gsi)")
     add_set(parser)
     parser.add_argument("--repeats", type=positive, help="how often each timing is repeated (5; --rewards 9, sizes 2)")
@@ -84,6 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--draws", action="store_true", help="what drawing a token costs beside the draft's forward")
     what.add_argument("--engines", action="store_true", help="what sharing forwards and keeping prefixes is worth")
     what.add_argument("--endpoint", action="store_true", help="what OpenAI's API around the node costs a run")
+    what.add_argument("--forwards", action="store_true", help="the draft with packed layers, beside them as they are")
     what.add_argument("--rewards", action="store_true", help="what a step costs the reward model early and late")
 
 
@@ -141,9 +147,14 @@ def _measured(options: argparse.Namespace) -> RenderableType:
     from gsi_node.step.layers import gathered, validated
     from gsi_node.tools import bench, bench_reward
 
+    if options.forwards:
+        from gsi_node.tools import bench_forwards  # it imports torch
+
+        with loading():
+            return bench_forwards.table(options.draft, options.n or bench_forwards.ROWS, options.repeats or 3)
     n = 8 if options.n is None else options.n[0]
     if options.n is not None and len(options.n) > 1:
-        raise ConfigError(f"--n: several sizes ({len(options.n)}) are for --models and --shape")
+        raise ConfigError(f"--n: several sizes ({len(options.n)}) are for --models, --shape and --forwards")
     if options.engines:
         from gsi_node.tools import bench_engines  # it imports torch
 

@@ -19,6 +19,7 @@ from gsi_node.bases import AsyncTwins
 from gsi_node.ends import check_reached
 from gsi_node.engine.engine import Engine
 from gsi_node.engine.loading import load_pretrained, model_digest
+from gsi_node.engine.packing import pack as pack_layers
 from gsi_node.engine.sampling import Softmax, check_law, target_log_probs
 from gsi_node.errors import ConfigError, InvalidLogProb
 from gsi_node.identity import fingerprint_of
@@ -53,6 +54,7 @@ class TransformersModel(Tokenized, AsyncTwins):
         _, configured = (eos_ids(getattr(config, "eos_token_id", None), self.name) for config in (own, generation))
         self.tokens = Tokens(tokenizer, self.name, prompt, rows=rows, model_eos=configured)
         self.engine = Engine(model, cache_bytes=cache_bytes, batch_bytes=batch_bytes)
+        self._packing: tuple[str, ...] = ()
         self._positions = max(1, logits_bytes // (self.tokens.size * max(4, model.dtype.itemsize)))
 
     @classmethod
@@ -65,6 +67,7 @@ class TransformersModel(Tokenized, AsyncTwins):
         compile: bool = False,
         quantization: str | None = None,
         gguf: str | None = None,
+        pack: bool = True,
         prompt: PromptSettings = USUAL,
         cache_bytes: int = 1 << 30,
         batch_bytes: int = 2 << 30,
@@ -73,7 +76,8 @@ class TransformersModel(Tokenized, AsyncTwins):
         """Load from a local folder (never touching the network) or a hub name; safetensors only, no remote code.
 
         gguf: a GGUF file in the folder, instead; found by itself where it is the only one and there are no safetensors.
-        The rest: as in the class itself.
+        pack: linear layers on the CPU laid out once (engine/packing.py), where they are not compiled. The rest: as in
+        the class itself.
         """
         model, tokenizer = load_pretrained(
             AutoModelForCausalLM,
@@ -84,7 +88,7 @@ class TransformersModel(Tokenized, AsyncTwins):
             quantization=quantization,
             gguf=gguf,
         )
-        return cls(
+        made = cls(
             model,
             tokenizer,
             name=str(name_or_path),
@@ -93,18 +97,30 @@ class TransformersModel(Tokenized, AsyncTwins):
             batch_bytes=batch_bytes,
             logits_bytes=logits_bytes,
         )
+        if pack and not compile:
+            made.pack()
+        return made
+
+    def pack(self) -> None:
+        """Pack the model's linear layers, in place: for a model that nobody else holds."""
+        _ = self._digest  # of the weights, while they can be read
+        self._packing = pack_layers(self.engine.model)
 
     @property
     def findings(self) -> tuple[str, ...]:
         """What the doctor prints of it."""
-        return self.tokens.format.findings
+        return (*self.tokens.format.findings, *self._packing)
 
     @cached_property
     def fingerprint(self) -> str:
         """A digest of config, dtype, prompt settings and weights (`model_digest` says how weights are sampled), of the
         whole tokenizer, and of the rendered prompt, which a template may date. Devices differ by rounding alone."""
-        first = model_digest(self.engine.model, (self.vocabulary, self.eos_ids))
-        return fingerprint_of(first, {"tokenizer": self.tokens.codec.content, "prompt": self.tokens.format.rendered})
+        parts = {"tokenizer": self.tokens.codec.content, "prompt": self.tokens.format.rendered}
+        return fingerprint_of(self._digest, parts)
+
+    @cached_property
+    def _digest(self) -> str:
+        return model_digest(self.engine.model, (self.vocabulary, self.eos_ids))
 
     def supports(self, law: SamplingLaw) -> None:
         """Any temperature above 0, any top_p in (0, 1], and ends that its tokens write; else LawMismatch."""

@@ -120,6 +120,7 @@ _WHERE: Types = {
     "dtype": name,
     "compile": flag,
     "quantization": name,
+    "pack": flag,
     "cache_bytes": size,
     "batch_bytes": size,
 }

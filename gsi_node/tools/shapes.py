@@ -113,7 +113,9 @@ def language_model(name: str, device: str, dtype: str) -> TransformersModel:
     where, kind = find_device(device), find_dtype(dtype)
     with _seeded(where):
         model = AutoModelForCausalLM.from_config(shape.config, dtype=kind)
-    return TransformersModel(model.eval(), shape_tokenizer(shape.ids), name=name)
+    made = TransformersModel(model.eval(), shape_tokenizer(shape.ids), name=name)
+    made.pack()
+    return made
 
 
 def reward_model(name: str, device: str, dtype: str) -> TransformersPRM:
@@ -125,7 +127,9 @@ def reward_model(name: str, device: str, dtype: str) -> TransformersPRM:
         backbone = AutoModel.from_config(shape.config, dtype=kind)
         head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2)).to(dtype=kind)
     model: Any = DecoderWithHead(backbone, head).eval()
-    return TransformersPRM(model, shape_tokenizer(shape.ids), name=name, family="qwen")
+    made = TransformersPRM(model, shape_tokenizer(shape.ids), name=name, family="qwen")
+    made.pack()
+    return made
 
 
 @lru_cache(4)

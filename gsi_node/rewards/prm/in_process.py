@@ -18,6 +18,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from gsi_node.engine.engine import Engine
 from gsi_node.engine.loading import model_digest
+from gsi_node.engine.packing import pack as pack_layers
 from gsi_node.errors import BackendUnavailable
 from gsi_node.identity import fingerprint_of
 from gsi_node.rewards.prm import heads
@@ -53,6 +54,7 @@ class TransformersPRM(RenderedReward):
         layout = self.family.layout(self._codec, checked_wish(self.family, wish), config)
         adapted = heads.adapted(model, self.family, self._codec)
         self.engine = Engine(adapted, cache_bytes=cache_bytes, batch_bytes=batch_bytes)
+        self.findings: tuple[str, ...] = ()
         super().__init__(name, layout, self.engine.context_length, traces=self.family.traces)
 
     @classmethod
@@ -65,16 +67,20 @@ class TransformersPRM(RenderedReward):
         dtype: str = "float32",
         compile: bool = False,
         quantization: str | None = None,
+        pack: bool = True,
         wish: LayoutOptions = NONE,
         cache_bytes: int = 1 << 30,
         batch_bytes: int = 2 << 30,
     ) -> Self:
-        """Load from a local folder (never touching the network) or a hub name; safetensors only, no remote code."""
+        """Load from a local folder (never touching the network) or a hub name; safetensors only, no remote code.
+
+        pack: linear layers on the CPU laid out once (engine/packing.py), where they are not compiled.
+        """
         found = find_family(family) if family else family_of(name_or_path)
         model, tokenizer = heads.load(
             name_or_path, found, device=device, dtype=dtype, compile=compile, quantization=quantization
         )
-        return cls(
+        made = cls(
             model,
             tokenizer,
             name=str(name_or_path),
@@ -83,14 +89,25 @@ class TransformersPRM(RenderedReward):
             cache_bytes=cache_bytes,
             batch_bytes=batch_bytes,
         )
+        if pack and not compile:
+            made.pack()
+        return made
+
+    def pack(self) -> None:
+        """Pack the model's linear layers, in place: for a model that nobody else holds."""
+        _ = self._digest  # of the weights, while they can be read
+        self.findings = pack_layers(self.engine.model)
 
     @cached_property
     def fingerprint(self) -> str:
         """A digest of config, dtype, family, layout, token map and weights; of the whole tokenizer; of the read-out."""
-        settings = (self.family.name, self.layout.shape, self._codec.fingerprint(1 << 31))
-        first = model_digest(self.engine.model, settings)
         parts = {"tokenizer": self._codec.content, "reading": self.family.reading}
-        return fingerprint_of(first, parts | {"conversation": self.layout.conversation})
+        return fingerprint_of(self._digest, parts | {"conversation": self.layout.conversation})
+
+    @cached_property
+    def _digest(self) -> str:
+        settings = (self.family.name, self.layout.shape, self._codec.fingerprint(1 << 31))
+        return model_digest(self.engine.model, settings)
 
     def values(self, ids: Ids, rows: Sequence[Ids]) -> list[float]:
         fed = [(ids[-1], *row) for row in rows]
