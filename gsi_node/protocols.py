@@ -18,7 +18,8 @@ protocol of this file and nowhere else:
     findings                    what the doctor prints of it, a line each (findings_of)
     close()                     frees what it holds (close)
     prefix_ids(prefix)          the token ids it reads, which are counted (prompt_length)
-    written(prefix, step)       what a reward wrote to judge a candidate, for the records of candidates (written_of)
+    written(prefix, step)       what a reward wrote to judge a candidate: plain dicts, each with its number of "tokens",
+                                for the records of candidates and the usage (written_of)
 """
 
 from __future__ import annotations

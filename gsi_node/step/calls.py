@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from gsi_node.cancel import check_cancelled
 from gsi_node.errors import BackendUnavailable
-from gsi_node.protocols import Question, aask, ask
+from gsi_node.protocols import Question, aask, ask, written_of
 from gsi_node.types import Step, Usage
 
 T = TypeVar("T")
@@ -42,13 +42,20 @@ class Call:
         return await aask(self.backend, self.method, *self.args)
 
     def usage(self, result: Any, seconds: float) -> Usage:
-        """Tokens generated or scored, one call, and the wall seconds it took."""
+        """Tokens generated or scored, one call, and the wall seconds it took. A reward that writes generates, too."""
         if self.tokens is not None:
             return Usage(*self.tokens, calls=1, seconds=seconds)
         if self.scored is None:
             tokens = sum(len(step.token_ids) + step.beyond for step in result)
             return Usage(generated_tokens=tokens, calls=1, seconds=seconds)
-        return Usage(scored_tokens=sum(len(step.token_ids) for step in self.scored), calls=1, seconds=seconds)
+        scored = sum(len(step.token_ids) for step in self.scored)
+        return Usage(self._written() if self.method == "__call__" else 0, scored, 1, seconds)
+
+    def _written(self) -> int:
+        """Tokens that a reward wrote: equal texts are written about once, and blank ones never."""
+        steps = {step.text: step for step in self.scored or () if step.text.strip()}
+        notes = (one for step in steps.values() for one in written_of(self.backend, self.args[0], step))
+        return sum(one["tokens"] for one in notes)
 
 
 Stage = Generator[Call, Any, T]

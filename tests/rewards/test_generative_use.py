@@ -192,13 +192,15 @@ def test_the_chains_stand_in_the_records_of_candidates(root: Path) -> None:
         config = GSIConfig(method="sbon-draft", n=4, record="candidates")
         gsi = compile_gsi(draft=draft, base=draft, reward=used, config=config)
         done = gsi.invoke({"problem": PROBLEM})
-        prefix = Prefix(PROBLEM)
+        prefix, billed = Prefix(PROBLEM), dict[object, int]()
         for record in done["steps"]:
             for one in record["candidates"]:
                 assert one["written"] == reward.written(prefix, step(one["text"]))
                 good = [chain["good"] for chain in one["written"] if chain["good"] is not None]
                 assert len(one["written"]) == 3 and one["reward"] == pytest.approx(float(np.mean(good)))
+                billed.update({(prefix.steps, one["text"]): sum(chain["tokens"] for chain in one["written"])})
             prefix = prefix.extended(step(record["text"]))
+        assert done["usage"]["reward"]["generated_tokens"] == sum(billed.values()) > 0
     plain = compile_gsi(draft=draft, base=draft, reward=reward, config=GSIConfig(method="sbon-draft", n=4))
     assert all("candidates" not in record for record in plain.invoke({"problem": PROBLEM})["steps"])
 
