@@ -8,7 +8,8 @@ from gsi_node.host.options import Joined, set_field
 
 ELSEWHERE = (  # written out: the table of kinds imports numpy, and --help answers at once
     "hf:NAME_OR_PATH, server:http://HOST:8000/v1#MODEL?tokenizer=NAME_OR_PATH (vLLM), "
-    "sglang:http://HOST:30000?tokenizer=NAME_OR_PATH, remote:http://HOST:8100 (gsi serve)"
+    "sglang:http://HOST:30000?tokenizer=NAME_OR_PATH, remote:http://HOST:8100 (gsi serve), "
+    "chat:http://HOST:8000/v1#MODEL (any chat API; methods without a ratio: rsd-n, sbon-draft …)"
 )
 JUDGES = (
     "verifier, prm:NAME_OR_PATH, server:http://HOST:8000/v1#MODEL@FAMILY?tokenizer=NAME_OR_PATH, "

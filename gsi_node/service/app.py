@@ -19,7 +19,7 @@ from gsi_node.service.base import GONE, Service, public_name
 from gsi_node.service.door import Door, refuse
 from gsi_node.service.meters import ModelMeters
 from gsi_node.service.operation import JSON, Operation
-from gsi_node.types import WIRE
+from gsi_node.types import WIRE, Step
 
 MAX_WAITING = 256  # requests, from the first byte of their bodies on: so uploads take at most 1 GiB
 
@@ -88,11 +88,7 @@ class ModelService(Service):
         started = time.perf_counter()
         steps = self._model.sample(body.prefix.prefix(), body.n, body.key.key(), body.law.law())
         self._bill("generated", [len(step.token_ids) + step.beyond for step in steps], started)
-        return {
-            "steps": [
-                {**asdict(s), "log_prob": _plain(s.log_prob), "log_prob_error": _plain(s.log_prob_error)} for s in steps
-            ]
-        }
+        return {"steps": list(map(_sampled, steps))}
 
     def _score(self, body: bodies.ScoreBody) -> dict[str, Any]:
         started, steps = time.perf_counter(), [step.step() for step in body.steps]
@@ -145,6 +141,11 @@ class ModelService(Service):
                 return body if isinstance(body, Response) else await self.answer(request, work(body))
 
         return Operation("POST", path, about, handle, {JSON: answer}, kind)
+
+
+def _sampled(step: Step) -> dict[str, Any]:
+    told = {name: getattr(step, name) for name in answers.SampledStep.__annotations__}
+    return {**told, "log_prob": _plain(step.log_prob), "log_prob_error": _plain(step.log_prob_error)}
 
 
 def _plain(value: float) -> float | str:

@@ -158,6 +158,13 @@ MODELS: dict[str, SpecKind] = {
         )
         for kind, dialect in DIALECTS.items()
     },
+    "chat": SpecKind(
+        "chat:http://HOST:8000/v1#MODEL?prefill=continue_final_message",
+        Loader("models.servers.chat_probe:connect", _replicas, (_PROMPT, _REACH)),
+        {"prefill": name, "tokenizer": name, "system_prompt": text, "prompt": name, **_HOW},
+        many=True,
+        templated=True,
+    ),
     "remote": SpecKind(
         "remote:http://HOST:8100", Loader("models.remote:RemoteModel.connect", _addresses, (_REACH,)), _HOW, many=True
     ),

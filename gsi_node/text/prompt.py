@@ -95,7 +95,8 @@ class PromptFormat:
                     f"{self.codec.name} is given a completion prompt, which has no place for earlier turns"
                 )
             return self.before, problem, self.after
-        before, text, after = self.chat.ids([*self._before(earlier), Turn("user", problem)])
+        turns = turns_before(self.codec.name, self.turns, earlier)
+        before, text, after = self.chat.ids([*turns, Turn("user", problem)])
         if after != self.after and thinking_in(self.codec, after, chat=True) != self.thinking:
             raise ConfigError(
                 f"the chat template of {self.codec.name} switches thinking for this conversation, and a run keeps to "
@@ -104,20 +105,11 @@ class PromptFormat:
             )
         return before, text, after
 
-    def _before(self, earlier: tuple[Turn, ...]) -> tuple[Turn, ...]:
-        """The turns before the problem."""
-        first = 1 if earlier and earlier[0].role == "system" else 0
-        if self.turns and self.turns[0].role == "system" and any(turn.role == "system" for turn in earlier):
-            raise ConfigError(
-                f"{self.codec.name}: the conversation has a system turn, and the spec or its prompt file sets "
-                "system_prompt; leave one of the two out"
-            )
-        return earlier[:first] + self.turns + earlier[first:]
-
     def _probed(self, turns: tuple[Turn, ...]) -> str | None:
         assert self.chat is not None
         try:
-            return self.chat.template.written([*self._before(turns[:-1]), turns[-1]])
+            before = turns_before(self.codec.name, self.turns, turns[:-1])
+            return self.chat.template.written([*before, turns[-1]])
         except ConfigError:
             return None
 
@@ -135,12 +127,30 @@ def prompt_format(codec: Codec, settings: PromptSettings, *, ending: str) -> Pro
         if given := _of_chat(settings):
             raise ConfigError(f"{codec.name} uses no chat template, so there is no place for {given}")
         return PromptFormat(codec, codec.bos_ids, codec.encode_marked(ending))
-    system = () if system_prompt is None else (Turn("system", system_prompt),)
-    turns = (*system, *map(_turn, settings.messages))
+    turns = own_turns(settings)
     chat = Chat(codec, ChatTemplate(codec, settings.arguments, settings.date))
     lone = [*turns, Turn("user", "1")]
     before, _, after = chat.ids(lone)
     return PromptFormat(codec, before, after, chat, turns, chat.template.date_in(lone))
+
+
+def own_turns(settings: PromptSettings) -> tuple[Turn, ...]:
+    """The turns that the settings put before a problem. Raises ConfigError for messages that are none."""
+    system = () if settings.system_prompt is None else (Turn("system", settings.system_prompt),)
+    return (*system, *map(_turn, settings.messages))
+
+
+def turns_before(name: str, own: tuple[Turn, ...], earlier: tuple[Turn, ...]) -> tuple[Turn, ...]:
+    """The turns before a problem: own ones of the settings behind a system turn of the conversation, its others after.
+
+    name: of the model, for ConfigError where both have a system turn."""
+    first = 1 if earlier and earlier[0].role == "system" else 0
+    if own and own[0].role == "system" and any(turn.role == "system" for turn in earlier):
+        raise ConfigError(
+            f"{name}: the conversation has a system turn, and the spec or its prompt file sets system_prompt; leave "
+            "one of the two out"
+        )
+    return earlier[:first] + own + earlier[first:]
 
 
 def _of_chat(settings: PromptSettings) -> str:

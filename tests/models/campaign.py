@@ -10,6 +10,7 @@ import argparse
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from rich.table import Table
 
 from gsi_node.errors import GSIError
 from gsi_node.graph.build import compile_gsi
+from gsi_node.models.servers.chat import ChatStepModel
 from gsi_node.models.servers.dialect import Dialect
 from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.model import ServerModel
@@ -25,6 +27,7 @@ from gsi_node.models.servers.reach import Reach
 from gsi_node.models.servers.vllm import VLLM
 from gsi_node.step.config import GSIConfig
 from gsi_node.tables.rewards import TableReward
+from gsi_node.text.counted import CountedText
 from gsi_node.text.prompt import PromptSettings
 from gsi_node.text.tokens import Tokens
 from gsi_node.types import Key, Prefix, SamplingLaw, Step
@@ -66,6 +69,7 @@ NAMES = {
     "204": "204",
     "redirect": "redirect",
 }
+NUMBERS = ("nan", "missing", "positive", "infinite", "boolean")  # of log-probabilities, which a chat tells none
 FINAL = ("404", "other", "context", "400", "403", "204", "redirect")  # asking again cannot help
 
 
@@ -82,9 +86,32 @@ def reach(
     return ServerModel(Transport(urls, patience), dialect, tokens, model=MODEL, context=context)
 
 
+def chat(server: Server, *, streams: bool, patience: Reach = QUICK) -> ChatStepModel:
+    """A chat endpoint that was not probed."""
+    model = ChatStepModel(Transport([server.url], patience), MODEL, CountedText("chat"))
+    model.streams = streams
+    return model
+
+
 def both(model: ServerModel) -> tuple[list[Step], Any]:
     steps = model.sample(PREFIX, 4, KEY, LAW)
     return steps, model.score(PREFIX, steps, LAW)
+
+
+def solve_chats(rate: float) -> tuple[list[Any], Counter[str]]:
+    """Texts and sources of 20 solves by two chat endpoints, a share of whose attempts fail, and the faults."""
+    patience = Reach(timeout=1.0, attempts=12, first_wait=0.01, longest_wait=0.1)
+    config = GSIConfig(method="rsd-n", n=2, delta=0.1, max_steps=4)
+    reward = TableReward(lambda prefix, step: step.text.count("1") / len(step.text), name="ones")
+    kinds = tuple(kind for kind in KINDS if kind not in (*NUMBERS, "delay"))
+    with Server(Bigram(12, [3])) as server:
+        server.faults = Faults(rate=rate, kinds=kinds)
+        models = [chat(server, streams=streams, patience=patience) for streams in (True, False)]
+        graph = compile_gsi(draft=models[0], base=models[1], reward=reward, config=config)
+        results = graph.batch([{"problem": f"{i}+1"} for i in range(20)], {"max_concurrency": 8})
+        for model in models:
+            model.close()
+        return [[(s["text"], s["source"]) for s in result["steps"]] for result in results], server.faults.happened
 
 
 def solve(tokens: Tokens, draft: Server, base: Server, workers: int, problems: Sequence[str]) -> list[Any]:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.models.chatting import Chatting
 from tests.models.hostile import HOSTILE, spoil
 from tests.models.streaming import Streaming
 
@@ -102,7 +103,7 @@ class Server:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.served, self.seeded, self.stops = MODEL, True, True
-        self.streaming = Streaming()
+        self.streaming, self.chatting = Streaming(), Chatting()
         self.listed: list[dict[str, Any]] | None = None
         self.about_path = "/get_model_info"
         self.edit: Callable[[str, Any], Any] = lambda path, answer: answer
@@ -264,6 +265,13 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._send(400, {"error": {"message": "This model's maximum context length is 9 tokens."}})
             answer = server.completions(body)
             spoil(answer["choices"], fault)
+        elif self.path == "/v1/chat/completions":
+            wrong = "This model's maximum context length is 9 tokens." if fault == "context" else ""
+            if wrong := wrong or server.chatting.refusal(body):
+                return self._send(400, {"error": {"message": wrong}})
+            answer = server.chatting.answer(body, body["seed"] if server.seeded else server.requests)
+            answer["model"] = server.served
+            answer["choices"] = [] if fault == "few" else answer["choices"]
         else:
             answer = server.generate(body)
         if fault == "other":

@@ -60,11 +60,23 @@ class Streaming:
         """Each event, and how many tokens are new in it."""
         if isinstance(answer, dict):
             for choice in answer["choices"]:
-                yield from self._vllm(answer, choice)
+                yield from self._chat(answer, choice) if "message" in choice else self._vllm(answer, choice)
             yield {"model": answer["model"], "choices": [], "usage": {}}, 0
         else:
             for one in answer:
                 yield from self._sglang(one)
+
+    def _chat(self, answer: Any, choice: Any) -> Iterator[tuple[Any, int]]:
+        """Three characters an event; the first of them has the role alone, and a thought goes before the text."""
+        message, last = choice["message"], {name: choice.get(name) for name in ("finish_reason", "stop_reason")}
+        deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
+        if "reasoning_content" in message:
+            deltas.append({"content": None, "reasoning_content": message["reasoning_content"]})
+        text = message["content"]
+        deltas += [{"content": text[start : start + 3]} for start in range(0, len(text), 3)]
+        for delta in deltas:
+            yield {**answer, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}, 1
+        yield {**answer, "choices": [{"index": 0, "delta": {}, **last}]}, 0
 
     def _vllm(self, answer: Any, choice: Any) -> Iterator[tuple[Any, int]]:
         size, logs = len(choice["token_ids"]), choice["logprobs"]

@@ -25,9 +25,23 @@ from gsi_node.step.config import GSIConfig
 from gsi_node.tables.rewards import TableReward
 from gsi_node.text.prompt import PromptSettings
 from gsi_node.text.tokens import Tokens
-from gsi_node.types import Key, SamplingLaw
+from gsi_node.types import Ends, Key, SamplingLaw
 from tests.miniature import miniature_tokenizer
-from tests.models.campaign import FINAL, KEY, LAW, NAMES, PREFIX, QUICK, both, reach, solve_twice
+from tests.models.campaign import (
+    FINAL,
+    KEY,
+    LAW,
+    NAMES,
+    NUMBERS,
+    PREFIX,
+    QUICK,
+    both,
+    chat,
+    reach,
+    solve_chats,
+    solve_twice,
+)
+from tests.models.hostile import bomb
 from tests.models.serving import KINDS, Bigram, Faults, Server
 
 
@@ -109,6 +123,49 @@ def test_a_lasting_fault_is_a_typed_error_in_bounded_time(
         assert ("sampling 4 steps" if call == "sample" else "scoring") in message  # the request
         assert message.rstrip().rsplit(". ", 1)[-1]  # the fix
         assert server.requests <= 1 + QUICK.attempts
+
+
+CHATS = [fault for fault in LASTING if fault not in NUMBERS]
+NO_STREAM = dict.fromkeys(("deep", "digits", "surrogate"), (BackendError, "no event came"))
+ENDS: dict[bool, dict[str, tuple[type[GSIError], str]]] = {
+    False: {**LASTING, "few": (BackendError, "broke off")},
+    True: {
+        **LASTING,
+        **NO_STREAM,
+        "few": (BackendError, "broke off"),
+        "bomb": (BackendError, "encoded as 'gzip', which was not asked for"),
+        "truncate": (BackendUnavailable, "the connection failed"),
+    },
+}
+"""Of a chat endpoint, by whether it streams."""
+
+
+@pytest.mark.parametrize("streams", [True, False])
+@pytest.mark.parametrize("fault", CHATS)
+def test_a_chat_endpoint_survives_too(fault: str, streams: bool, server: Server) -> None:
+    bomb()  # takes its time, once
+    with chat(server, streams=streams) as model:
+        law = SamplingLaw(ends=Ends(()))
+        wanted = model.sample(PREFIX, 2, KEY, law)
+        if fault not in FINAL and not (streams and fault in NO_STREAM):
+            server.faults = Faults(plan=[fault, "", fault, "", ""], delay=0.8)
+            assert model.sample(PREFIX, 2, KEY, law) == wanted
+        kind, words = ENDS[streams][fault]
+        server.faults, before, started = Faults(plan=[fault] * 99, delay=0.8), server.requests, time.monotonic()
+        with pytest.raises(kind) as raised:
+            model.sample(PREFIX, 2, KEY, law)
+        assert time.monotonic() - started < 10.0 and server.requests - before <= 2 * QUICK.attempts
+        message = str(raised.value)
+        assert type(raised.value) is kind and server.url in message and words in message
+        assert "sampling 2 steps" in message and message.rstrip().rsplit(". ", 1)[-1]
+
+
+def test_solves_by_chat_endpoints_with_a_fifth_of_all_requests_failing() -> None:
+    wanted, none = solve_chats(0.0)
+    found, happened = solve_chats(0.2)
+    assert found == wanted and {source for steps in wanted for _, source in steps} == {"draft", "base"}
+    failed = sum(n for kind, n in happened.items() if kind)
+    assert not any(none[kind] for kind in none if kind) and 0.15 <= failed / happened.total() <= 0.25
 
 
 @pytest.mark.parametrize("fault", ["refuse", "reset", "500", "truncate"])
