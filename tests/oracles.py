@@ -81,11 +81,19 @@ def mixed(ps: list[Law], counts: list[int]) -> Law:
 
 
 def several_law(method: str, ps: list[Law], counts: list[int], b: Law, r: Law, **numbers: Any) -> Law:
-    """step_law with counts[j] of the n candidates from draft ps[j], each weighed against their mixture m; expgsi's
-    candidates are each from m itself, their labels being drawn for themselves."""
-    beta, m, n = numbers["beta"], mixed(ps, counts), sum(counts)
+    """The law of the committed step: what is accepted, and the fallback's soft best-of-n under b. expgsi's candidates
+    are each from m itself, their labels being drawn for themselves."""
     if method == "expgsi":
-        return step_law(method, m, b, r, n=n, **numbers)
+        return step_law(method, mixed(ps, counts), b, r, n=sum(counts), **numbers)
+    accepted = several_accepted(method, ps, counts, b, r, **numbers)
+    soft_base = softmax_choice(b, {t: math.exp(numbers["beta"] * r[t]) for t in b}, numbers["m"])
+    return replaced(accepted, soft_base) if method in ("gsi", "gsi-ic") else accepted
+
+
+def several_accepted(method: str, ps: list[Law], counts: list[int], b: Law, r: Law, **numbers: Any) -> Law:
+    """Accepted mass of each text, with counts[j] of the n candidates from draft ps[j], each weighed against their
+    mixture m."""
+    beta, m, n = numbers["beta"], mixed(ps, counts), sum(counts)
     w = {t: math.exp(beta * r[t]) * b[t] / m[t] for t in m}
     accepted = dict.fromkeys(m, 0.0)
     for batch, probability in batches_of(ps, counts):
@@ -101,8 +109,7 @@ def several_law(method: str, ps: list[Law], counts: list[int], b: Law, r: Law, *
             }[method]
             chosen = float(text == best) if method == "cgs" else count * w[text] / total if total else 0.0
             accepted[text] += probability * chosen * alpha
-    soft_base = softmax_choice(b, {t: math.exp(beta * r[t]) for t in b}, numbers["m"])
-    return replaced(accepted, soft_base) if method in ("gsi", "gsi-ic") else accepted
+    return accepted
 
 
 def argmax_choice(p: Law, r: Law, n: int) -> Law:

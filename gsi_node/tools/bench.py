@@ -92,7 +92,8 @@ def on_pocket_math(parts: dict[str, Any], config: GSIConfig, size: int) -> str:
         right += grade(problem, answering(out["steps"]))
         for what in tokens:
             role, kind = what.split()
-            tokens[what] += out["usage"].get(role, {}).get(f"{kind}_tokens", 0)
+            bills = [bill for name, bill in out["usage"].items() if name.partition("/")[0] == role]
+            tokens[what] += sum(bill[f"{kind}_tokens"] for bill in bills)
     each = ", ".join(f"{count / size:.0f} {what}" for what, count in tokens.items())
     rate = sum(accepted) / len(accepted)
     line = f"acceptance rate {rate:.3f}, accuracy {right / size:.3f} on {size} problems; tokens a problem: {each}"
