@@ -128,7 +128,7 @@ ASKED = {
         f"<bos>{USER}Check a solution of a problem. It may stop early: then check what there is of it.\n\nProblem:\n"
         "What is 2+2?\n\nSolution:\n2+2=4.\n\nSo it is\n\n4.\n\nGo through it, and work out anew whatever it states. "
         "Write last, on a line of its own and followed by Yes or No:\nVerification: Is the answer correct (Yes/No)?"
-        f"{END}{ANSWER}"
+        f"{END}{ANSWER}Let's verify step by step.\n"
     ),
 }
 LAWS: dict[str, Laws] = {

@@ -49,8 +49,9 @@ class VerifierFormat:
     """How one kind of verifier is asked about the last of some steps, and read.
 
     turns(problem, steps): what it is told, the last of them by the user. opening: how its answer is begun, with the
-    number of the step in place of {k}. stop: the text that ends its chain, None where EOS alone does. slot: the text
-    whose next token is the verdict, and its `place`. words: the verdicts, good first.
+    number of the step in place of {k}; not that of a model that thinks, where the slot is its "last". stop: the text
+    that ends its chain, None where EOS alone does. slot: the text whose next token is the verdict, and its `place`.
+    words: the verdicts, good first.
     """
 
     name: str
@@ -120,6 +121,6 @@ FORMATS: dict[str, VerifierFormat] = {
             "behind",
             ("Yes", "No"),
         ),
-        VerifierFormat("yesno", _whole, "", None, _QUESTION, "last", (" Yes", " No")),
+        VerifierFormat("yesno", _whole, "Let's verify step by step.\n", None, _QUESTION, "last", (" Yes", " No")),
     )
 }

@@ -23,7 +23,7 @@ from typing import NamedTuple
 from gsi_node.bases import RewardBase, require_model
 from gsi_node.errors import ConfigError, InvalidLogProb, NoVerdict, SpecError
 from gsi_node.identity import fingerprint_of
-from gsi_node.protocols import DecodingModel, ask, check_ratio, close, name_of
+from gsi_node.protocols import DecodingModel, ask, check_ratio, close, name_of, thinking_of
 from gsi_node.rewards.constant import ConstantWatch
 from gsi_node.rewards.generative.formats import FORMATS
 from gsi_node.rewards.prm.families import first
@@ -86,6 +86,8 @@ class GenerativeReward(RewardBase):
             model.supports(law)
         check_ratio(model, _VERDICT)
         self._model = model
+        thinks_by_itself = self._format.place == "last" and thinking_of(model) is not None
+        self._opening = "" if thinks_by_itself else self._format.opening
         self._settings = (chains, max_tokens, seed, temperature)
         self._words = [Step(word, self._first_id(word), 0.0, False) for word in self._format.words]
         if self._words[0].token_ids == self._words[1].token_ids:
@@ -135,7 +137,7 @@ class GenerativeReward(RewardBase):
         chains, _, seed, _ = self._settings
         *earlier, question = self._format.turns(*asked)
         k = len(asked.steps)
-        prefix = Prefix(question.content, self._given(self._format.opening.replace("{k}", str(k))), tuple(earlier))
+        prefix = Prefix(question.content, self._given(self._opening.replace("{k}", str(k))), tuple(earlier))
         digest = blake2b(json.dumps(asked).encode(), digest_size=16).hexdigest()
         drawn: list[Step] = ask(self._model, "sample", prefix, chains, Key(seed, digest, k, "verify"), self._law)
         found = tuple(self._read(prefix, chain, k) for chain in drawn)
