@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from gsi_node.engine.kv import KV, KVShape
+from gsi_node.engine.merging import Mask, attended, is_mergeable, merged
 from gsi_node.engine.seats import Group, nobody, seated
 
 
@@ -30,11 +31,12 @@ from gsi_node.engine.seats import Group, nobody, seated
 class Columns:
     """The columns of one forward. own: 2·Y tensors (G, N, H, C, D), those in use with the new ones. new: 2·Y tensors
     (G·N, H, L, D), the new ones alone. biases: by the window of a layer (None: no window), what is added to the scores;
-    None for nothing."""
+    None for nothing. masks: the same for the prefixes and for the own tokens."""
 
     own: tuple[Tensor, ...] = ()
     new: tuple[Tensor, ...] = ()
     biases: dict[int | None, Tensor | None] = field(default_factory=dict)
+    masks: dict[int | None, tuple[Mask | None, Mask | None]] = field(default_factory=dict)
 
 
 class Batch:
@@ -139,30 +141,70 @@ class Batch:
 
         softcap: c·tanh(score / c) in place of a score. window: a token sees so many, itself included; None: all.
         """
-        seats, columns, wide = self._seats, self._columns, self.shape.wide
-        heads, length = query.shape[1], query.shape[2]
+        seats, heads, length = self._seats, query.shape[1], query.shape[2]
         g, n, h = len(self.groups), self._suffix.shape[3], self.shape.heads
-        r = heads // h
-        q = (query if seats.full else query.index_select(0, seats.rows)) * scale
-        q = q.reshape(g, n, h, r * length, -1)
-        shared = q.transpose(1, 2).reshape(g, h, n * r * length, -1)
+        q = query if seats.full else query.index_select(0, seats.rows)
+        q = q.reshape(g, n, h, heads // h * length, -1)
+        if softcap is None and is_mergeable(query.dtype, query.device):
+            result = self._merged(layer, q, scale, length, window)
+        else:
+            result = self._whole(layer, q * scale, length, softcap, window)
+        result = (
+            result.view(g, n, h, heads // h, length, -1).permute(0, 1, 4, 2, 3, 5).reshape(g * n, length, heads, -1)
+        )
+        return result.contiguous() if seats.full else result.index_select(0, seats.slots)
+
+    def _merged(self, layer: int, q: Tensor, scale: float, length: int, window: int | None) -> Tensor:
+        """By merging.py; q and the result have shape (G, N, H, R·L, D)."""
+        seats, columns = self._seats, self._columns
+        g, n, h, rows, _ = q.shape
+        seen_mask, own_mask = self._masks(window, length, rows // length)
+        k_own, v_own = (part.flatten(0, 1) for part in columns.own[2 * layer : 2 * layer + 2])
+        own, own_norm = attended(q.flatten(0, 1), k_own, v_own, scale, own_mask)
+        own, own_norm = own.view(q.shape), own_norm.reshape(g, n, h, rows)
+        if not seats.tokens:
+            return own
+        shared = q.transpose(1, 2).reshape(g, h, n * rows, -1)
+        k_seen, v_seen = seats.prefixes[2 * layer : 2 * layer + 2]
+        seen, seen_norm = attended(shared, k_seen, v_seen, scale, seen_mask)
+        seen, seen_norm = seen.view(g, h, n, rows, -1).transpose(1, 2), seen_norm.reshape(g, h, n, rows).transpose(1, 2)
+        return merged((seen, seen_norm), (own, own_norm))
+
+    def _masks(self, window: int | None, length: int, r: int) -> tuple[Mask | None, Mask | None]:
+        """`_bias` for queries to the prefixes, (n, r, L) to a group, and to the own tokens, (r, L) to a row."""
+        masks, bias = self._columns.masks, self._bias(window, length)
+        if bias is None:
+            return None, None
+        if window not in masks:
+            g, n, tokens = len(self.groups), self._suffix.shape[3], self._seats.tokens
+            bias = bias.reshape(-1, bias.shape[-2], bias.shape[-1])
+            seen, own = bias[..., :tokens], bias[..., tokens:]
+            seen = seen[:, :1] if torch.equal(seen, seen[:, :1].expand_as(seen)) else seen.repeat(1, n * r, 1)
+            own = own.repeat(1, r if own.shape[1] > 1 else 1, 1)
+            own = own.repeat_interleave(n, 0) if len(own) == g > 1 else own
+            masks[window] = (Mask.of(seen) if tokens else None, Mask.of(own))
+        return masks[window]
+
+    def _whole(self, layer: int, q: Tensor, length: int, softcap: float | None, window: int | None) -> Tensor:
+        """By one softmax; q, scaled, and the result have shape (G, N, H, R·L, D)."""
+        seats, columns, wide = self._seats, self._columns, self.shape.wide
+        g, n, h, rows, _ = q.shape
+        r = rows // length
+        shared = q.transpose(1, 2).reshape(g, h, n * rows, -1)
         k_seen, v_seen = seats.prefixes[2 * layer], seats.prefixes[2 * layer + 1]
         k_own, v_own = columns.own[2 * layer], columns.own[2 * layer + 1]
-        to_seen = torch.matmul(shared, k_seen.transpose(-1, -2)).view(g, h, n, r * length, seats.tokens)
+        to_seen = torch.matmul(shared, k_seen.transpose(-1, -2)).view(g, h, n, rows, seats.tokens)
         to_own = torch.matmul(q, k_own.transpose(-1, -2)).transpose(1, 2)
         scores = torch.cat((to_seen, to_own), dim=-1).view(g, h, n, r, length, -1)
         if softcap is not None:
             scores = torch.tanh(scores / softcap) * softcap
         bias = self._bias(window, length)
         if bias is not None:
-            scores = scores.to(wide) + bias
-        weights = torch.softmax(scores, dim=-1, dtype=wide).to(query.dtype)
-        seen = weights[..., : seats.tokens].reshape(g, h, n * r * length, seats.tokens)
-        own = weights[..., seats.tokens :].reshape(g, h, n, r * length, -1).transpose(1, 2)
-        result = torch.matmul(seen, v_seen).view(g, h, n, r, length, -1).permute(0, 2, 4, 1, 3, 5)
-        result = result + torch.matmul(own, v_own).view(g, n, h, r, length, -1).permute(0, 1, 4, 2, 3, 5)
-        result = result.reshape(g * n, length, heads, -1)
-        return result.contiguous() if seats.full else result.index_select(0, seats.slots)
+            scores = scores.add_(bias.to(scores.dtype))
+        weights = torch.softmax(scores, dim=-1, dtype=wide).to(q.dtype)
+        seen = weights.view(g, h, n * rows, -1)[..., : seats.tokens]
+        own = weights[..., seats.tokens :].reshape(g, h, n, rows, -1).transpose(1, 2)
+        return torch.matmul(seen, v_seen).view(g, h, n, rows, -1).transpose(1, 2) + torch.matmul(own, v_own)
 
     def _bias(self, window: int | None, length: int) -> Tensor | None:
         """What is added to the scores of `length` new tokens in a layer with such a window; made once a forward."""
