@@ -1,8 +1,8 @@
 """Where the time of a run goes, on the shipped models or on others in process: the
-share of it inside forwards, seconds a step early and late in a response, and
-what the graph itself costs. One of --models, --shape, --problems, --clip, --flips,
---draws, --engines, --endpoint, --forwards and --rewards measures something else
-instead.
+share of it inside forwards, tokens a CPU second alone and in company beside what
+products alone would take, a step early and late in a response, and what the graph
+itself costs. One of --models, --shape, --problems, --clip, --flips, --draws,
+--engines, --endpoint, --forwards and --rewards measures something else instead.
 
 --models and --shape: seconds of drafting, scoring, rewarding and falling back at
 fixed lengths, gsi against sbon-base, and what the machine would allow. --shape
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", default="gsi", help="the method of --problems and --flips (default gsi)")
     add_set(parser)
     parser.add_argument("--repeats", type=positive, help="how often each timing is repeated (5; --rewards 9, sizes 2)")
-    parser.add_argument("--quick", action="store_true", help="with --engines: fewer problems")
+    parser.add_argument("--quick", action="store_true", help="fewer problems in the table, and with --engines")
     parser.add_argument("--device", default="cpu", help="with --engines and --shape: cpu, cuda, cuda:1")
     sizes = parser.add_argument_group("with --models and --shape")
     sizes.add_argument(
@@ -184,4 +184,4 @@ def _measured(options: argparse.Namespace) -> RenderableType:
         return bench.clip(parts, config, options.clip)
     if options.problems:
         return bench.on_pocket_math(parts, config, options.problems)
-    return bench.table(parts, n, options.repeats or 5)
+    return bench.table(parts, n, options.repeats or 5, options.quick)

@@ -3,6 +3,9 @@
 A node's full key is the token ids on the path from the root, which never change, so a fork or a rewind finds what is
 still there and recomputes the rest. Siblings share their parent's memory. When the bytes held pass the bound, the
 least recently used leaf goes; touching a node touches its ancestors after it, so the oldest node is always a leaf.
+
+A run asks next for what it has committed, so nodes are found by their whole keys first: the way from the root meets
+every candidate of every step before.
 """
 
 from __future__ import annotations
@@ -19,6 +22,9 @@ from gsi_node.types import Ids
 
 @dataclass(eq=False, slots=True)
 class _Node:
+    """key: its full one. ids: those of its own segment, the last of them."""
+
+    key: Ids
     ids: Ids
     kv: KV
     parent: _Node | None
@@ -53,7 +59,8 @@ class PrefixCache:
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
-        self._root = _Node((), torch.empty(0), None)
+        self._root = _Node((), (), torch.empty(0), None)
+        self._ending: dict[Ids, _Node] = {(): self._root}  # by full key
         self._order: OrderedDict[_Node, None] = OrderedDict()
         self._lock = Lock()
         self._bytes = self._hits = self._misses = self._hit_tokens = self._miss_tokens = self._evicted = 0
@@ -61,7 +68,7 @@ class PrefixCache:
     def match(self, ids: Ids) -> Match:
         """The longest cached prefix of `ids`; counts one lookup."""
         with self._lock:
-            path, partial = self._walk(ids)
+            path, partial = self._found(ids)
             segments = [node.kv for node in path]
             length = boundary = sum(len(node.ids) for node in path)
             if partial is not None:
@@ -80,9 +87,11 @@ class PrefixCache:
     def lacks(self, ids: Ids, start: int) -> bool:
         """Whether some of `ids` is unknown and could hang below `start`. Asked first, it saves a copy."""
         with self._lock:
-            path, partial = self._walk(ids)
-            known = sum(len(node.ids) for node in path) + (partial[1] if partial else 0)
-            return known < len(ids) and self._node_at(path, start) is not None
+            above = self._ending.get(ids[:start])
+            if above is None:
+                return False
+            path, partial = self._walk(above, ids)
+            return len((path or [above])[-1].key) + (partial[1] if partial else 0) < len(ids)
 
     def insert(self, ids: Ids, start: int, kv: KV) -> None:
         """Store the keys and values of ids[start:], one row, below the node that ends at `start`.
@@ -92,11 +101,10 @@ class PrefixCache:
         """
         size = kv_bytes(kv)
         with self._lock:
-            path, _ = self._walk(ids)
-            parent = self._node_at(path, start)
-            if parent is None or size > self.max_bytes or sum(len(node.ids) for node in path) == len(ids):
+            parent = self._ending.get(ids[:start])
+            if parent is None or size > self.max_bytes or ids in self._ending:
                 return
-            node = _Node(ids[start:], kv, parent, size)
+            node = self._ending[ids] = _Node(ids, ids[start:], kv, parent, size)
             parent.children.append(node)
             self._order[node] = None
             self._bytes += size
@@ -108,6 +116,7 @@ class PrefixCache:
         """Forget everything held; the counters stay."""
         with self._lock:
             self._root.children.clear()
+            self._ending = {(): self._root}
             self._order.clear()
             self._bytes = 0
 
@@ -130,10 +139,21 @@ class PrefixCache:
                 self._bytes,
             )
 
-    def _walk(self, ids: Ids) -> tuple[list[_Node], tuple[_Node, int] | None]:
-        """Whole nodes along `ids`, then, if the next one matches in part, that node and its common length."""
+    def _found(self, ids: Ids) -> tuple[list[_Node], tuple[_Node, int] | None]:
+        """As `_walk` from the root."""
+        last = self._ending.get(ids)
+        if last is None:
+            return self._walk(self._root, ids)
         path: list[_Node] = []
-        node, position = self._root, 0
+        while last is not None and last is not self._root:
+            path.append(last)
+            last = last.parent
+        return path[::-1], None
+
+    def _walk(self, node: _Node, ids: Ids) -> tuple[list[_Node], tuple[_Node, int] | None]:
+        """Whole nodes below `node` along `ids`; then, if the next one matches in part, that and its common length."""
+        path: list[_Node] = []
+        position = len(node.key)
         while position < len(ids):
             best: _Node | None = None
             best_rank = (0, False)
@@ -150,15 +170,6 @@ class PrefixCache:
             node, position = best, position + len(best.ids)
         return path, None
 
-    def _node_at(self, path: list[_Node], end: int) -> _Node | None:
-        """The node of `path` (or the root) whose key is `end` tokens long."""
-        node, position = self._root, 0
-        for child in path:
-            if position >= end:
-                break
-            node, position = child, position + len(child.ids)
-        return node if position == end else None
-
     def _touch(self, node: _Node) -> None:
         current: _Node | None = node
         while current is not None and current is not self._root:
@@ -167,6 +178,7 @@ class PrefixCache:
 
     def _evict(self) -> None:
         node, _ = self._order.popitem(last=False)
+        del self._ending[node.key]
         if node.parent is not None:
             node.parent.children.remove(node)
         self._bytes -= node.size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import aclosing, closing
 from typing import Any, NamedTuple, cast
 
@@ -63,6 +63,10 @@ class CompiledWholeRun(CompiledStateGraph[Any, Any, Any, Any]):
         chunks = iterate_interruptible(cast("Generator[Any, None, None]", items))
         call = self._call(input, config)
         return chunks if call is None else _compared(chunks, call)
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        whole: Callable[..., Any] = super().invoke
+        return run_interruptible(whole, input, config, **kwargs)  # one thread, and not one a chunk
 
     def batch(self, inputs: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
         return run_interruptible(super().batch, inputs, *args, **kwargs)

@@ -68,6 +68,8 @@ class StageNode(Runnable[Any, Plain]):
         return update
 
     def _sayings(self, state: State, update: Plain, config: RunnableConfig | None) -> tuple[Any, list[Saying]]:
+        if not update.keys() & {"steps", "messages"}:  # most nodes; to find out who listens takes longer
+            return None, []
         config = config or {}
         heard = get_callback_manager_for_config(config).handlers and TAG_HIDDEN not in (config.get("tags") or ())
         return self.sayings(state, update) if heard else (None, [])

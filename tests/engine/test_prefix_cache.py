@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 from threading import Thread
 
+import pytest
 import torch
 
+from gsi_node.engine import prefix_cache
 from gsi_node.engine.kv import KV
 from gsi_node.engine.prefix_cache import PrefixCache
 from gsi_node.types import Ids
@@ -97,6 +99,29 @@ def test_random_walks_always_spell_the_truth_within_the_bound() -> None:
             assert cache.match(ids).length == len(ids)
         assert cache.info.bytes <= cache.max_bytes
     assert cache.info.evicted > 100
+
+
+def test_a_late_step_meets_no_candidates_of_earlier_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    met: list[int] = []
+    common, cache = prefix_cache._common, PrefixCache(1 << 20)
+    ids: Ids = (0,)
+
+    def counted(segment: Ids, whole: Ids, position: int) -> int:
+        met.append(position)
+        return common(segment, whole, position)
+
+    monkeypatch.setattr(prefix_cache, "_common", counted)
+    put(cache, ids)
+    for step in range(1, 31):
+        for candidate in range(8):
+            row = (*ids, step, candidate)
+            assert cache.lacks(row, len(ids))
+            put(cache, row, len(ids))
+        assert len(met) <= sum(range(8))  # only its own siblings
+        met.clear()
+        ids = (*ids, step, 3)
+        assert spelt(cache.match(ids).segments) == ids
+        assert met == []
 
 
 def test_threads() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import operator
 from collections.abc import Callable
+from threading import Thread
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -19,7 +20,7 @@ from langgraph.graph.message import add_messages
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Send
 
-from gsi_node import MathSolver
+from gsi_node import MathSolver, cancel
 from gsi_node.graph.build import create_gsi
 from gsi_node.graph.compiled import CompiledWholeRun
 from gsi_node.graph.state import GSIState
@@ -150,6 +151,19 @@ def test_every_way_of_calling_is_equal_to_invoke(way: str, make: Callable[[], An
     assert len(want["steps"]) == LENGTH + 1 and want["stop_reason"] == "eos"
     out = WAYS[way](graph, 3)
     assert {key: bare(out)[key] for key in want if key != "messages"} == bare(want)
+
+
+def test_invoke_from_the_main_thread_is_one_thread_and_not_one_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+
+    class Counted(Thread):
+        def start(self) -> None:
+            started.append(self.name)
+            super().start()
+
+    monkeypatch.setattr(cancel, "Thread", Counted)
+    assert len(node().invoke(PROBLEM)["steps"]) == LENGTH + 1
+    assert started == ["gsi-run"]
 
 
 @pytest.mark.parametrize("limit", LIMITS)

@@ -12,15 +12,52 @@ from gsi_node.cli.__main__ import main
 from gsi_node.errors import ConfigError, SpecError
 from gsi_node.specs.load import load_model
 from gsi_node.step.config import GSIConfig
+from gsi_node.tables.rewards import TableReward
+from gsi_node.tools import between
 from gsi_node.tools.bench import graph_microseconds
 from gsi_node.tools.obvious import ObviousGSI
 from gsi_node.tools.timing import covered
-from gsi_node.types import Key, Prefix, SamplingLaw
+from gsi_node.types import Ends, Key, Prefix, SamplingLaw, Step
 
 
 def test_union_counts_overlaps_once() -> None:
     assert covered([]) == 0.0
     assert covered([(3.0, 4.0), (0.0, 1.0), (0.5, 2.0), (0.6, 0.7)]) == pytest.approx(3.0)
+
+
+def test_forwards_are_counted_by_their_shapes() -> None:
+    model: Any = load_model("pocket:draft")
+    law = SamplingLaw(max_step_tokens=4, ends=Ends(()), eos_ids=())
+    prefix = Prefix("What is 12 * (7 + 5)?")
+    with between.metered([model]) as meters:
+        model.sample(prefix, 1, Key(0, "b", 0, "draft"), law)
+    [(module, meter)] = meters.items()
+    prompt = len(model.prefix_ids(prefix)) - 1
+    assert meter.shapes == {(prompt, 1): 1, (1, 1): 4}
+    assert 0.0 < between.products_seconds(meters) < 10 * meter.seconds
+    model.sample(prefix, 1, Key(1, "b", 0, "draft"), law)
+    assert meter.shapes.total() == 5  # the context is over
+    config: Any = module.config
+    layers: list[Any] = [layer for layer in module.modules() if between.is_linear(layer)]
+    own = config.hidden_size * (4 * config.hidden_size + 3 * config.intermediate_size)
+    products = config.num_hidden_layers * own + config.hidden_size * config.vocab_size
+    assert sum(layer.weight.numel() for layer in layers) == products
+
+
+def test_the_table_tells_what_stands_between_forwards(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--quick", "--repeats", "1", "--n", "2"]) == 0
+    told = " ".join(re.sub("[│┃]", " ", capsys.readouterr().out).split())
+    rates = re.findall(r"tokens a CPU second, (1|16) at a.*? (\d+) \((\d+) tokens, [\d.]+ s\)", told)
+    assert [at_once for at_once, _, _ in rates] == ["1", "16"]
+    assert rates[0][2] == rates[1][2]  # the same runs
+    [(early, late)] = re.findall(r"CPU ms of step 5.*?([\d.]+), .*?CPU ms of step 30.*?([\d.]+), ", told)
+    [ratio] = re.findall(r"ratio of step 30 to step 5 ([\d.]+)", told)
+    assert float(ratio) == pytest.approx(float(late) / float(early), rel=0.02)
+
+
+def test_a_step_that_ends_the_response_has_no_reward_there() -> None:
+    steps = [Step("a", (1,), 0.0, False), Step("b", (2,), 0.0, True)]
+    assert between.GoesOn(TableReward({"a": 0.5, "b": 0.9}))(Prefix("p"), steps) == [0.5, 0.0]
 
 
 def test_the_graph_is_timed_in_microseconds() -> None:
