@@ -19,6 +19,7 @@ from gsi_node.step.methods import METHODS
 from gsi_node.tables.models import TableModel
 from gsi_node.tables.rewards import TableReward
 from gsi_node.text.counted import CountedText
+from gsi_node.text.tokens import Tokens
 from gsi_node.types import PARAGRAPH, Ends, Key, Prefix, SamplingLaw, Turn
 from tests.miniature import miniature_tokenizer
 from tests.models.chatting import story
@@ -207,6 +208,8 @@ def test_steps_are_counted_in_a_tokenizer_that_is_given(server: Server, tmp_path
         cut = model.sample(Prefix("1+2"), 1, KEY, SamplingLaw(max_step_tokens=4))[0]
         assert step.text.startswith(cut.text) and model.encode(cut.text) == cut.token_ids and len(cut.token_ids) <= 4
         assert "tokens of ?tokenizer" in model.findings[0]
+        ids = Tokens.of_folder(str(tmp_path), "own").vocabulary  # what it sampled is not known to be these ids
+        assert model.vocabulary != ids and ids in model.vocabulary
         other = load_model(spec(server))
         assert other.vocabulary != model.vocabulary and other.fingerprint != model.fingerprint
 
