@@ -18,6 +18,7 @@ import torch
 
 from gsi_node.bases import RewardBase, StepModelBase
 from gsi_node.cli.__main__ import main
+from gsi_node.engine.packing import PackedLinear
 from gsi_node.errors import ConfigError, SpecError, VocabularyMismatch
 from gsi_node.tools import machine, shapes
 from gsi_node.tools.bench_sizes import SizesRecord, measure_sizes, read_sizes, tables
@@ -168,6 +169,15 @@ def test_bounds_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     # four forwards read weights and prefix; rows of 1, 2, 3 and 4 own tokens
     assert drawn.memory == 12e6 / (4 * (size.weights + 100 * 256) + 3 * 256 * (1 + 2 + 3 + 4))
     assert read.memory == 12e6 / (size.weights + 256 * 112)
+
+
+def test_packed_layers_are_of_the_same_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the specs of these models have them; a head packed beside the table that it shares is counted once."""
+    plain = NetworkSize.of(shapes.language_model("tiny", "cpu", "float32").engine)
+    monkeypatch.setattr("gsi_node.engine.packing.LEAST", 1)
+    engine = shapes.language_model("tiny", "cpu", "float32").engine
+    assert any(isinstance(part, PackedLinear) for part in engine.model.modules())
+    assert NetworkSize.of(engine) == plain
 
 
 def test_the_machine_is_measured() -> None:
