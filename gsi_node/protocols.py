@@ -17,6 +17,7 @@ protocol of this file and nowhere else:
     continues                   False where it cannot go on from steps (continues)
     findings                    what the doctor prints of it, a line each (findings_of)
     close()                     frees what it holds (close)
+    shares_positions            whether candidates of a call are one row until they differ (shares_positions)
     prefix_ids(prefix)          the token ids it reads, which are counted (prompt_length)
     written(prefix, step)       what a reward wrote to judge a candidate: plain dicts, each with its number of "tokens",
                                 for the records of candidates and the usage (written_of)
@@ -258,6 +259,11 @@ def other_dates(draft: object, base: object) -> str | None:
         f"the chat templates of draft and base write different dates: {days[0]} in {name_of(draft)}, {days[1]} in "
         f"{name_of(base)}; give both the same ?date=YYYY-MM-DD, or load them on one day"
     )
+
+
+def shares_positions(model: object) -> bool:
+    """Whether candidates that one call samples are one row of the forward while their tokens are equal."""
+    return bool(getattr(model, "shares_positions", False))
 
 
 def close(model: object) -> None:

@@ -156,12 +156,14 @@ class Score(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one model was asked for: tokens, calls, wall seconds."""
+    """What one model was asked for: tokens, calls, wall seconds. generated_positions: forward positions that the
+    generated tokens took; of a model in process, candidates of a call share those of their common beginnings."""
 
     generated_tokens: int = 0
     scored_tokens: int = 0
     calls: int = 0
     seconds: float = 0.0
+    generated_positions: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -169,6 +171,7 @@ class Usage:
             self.scored_tokens + other.scored_tokens,
             self.calls + other.calls,
             self.seconds + other.seconds,
+            self.generated_positions + other.generated_positions,
         )
 
 

@@ -37,19 +37,22 @@ class RowError(_Value):
 
 
 class RoleBill(_OpenValue):
-    """What a model was asked for a row."""
+    """What a model was asked for a row. generated_positions: None in rows of before 2026-11-30."""
 
     generated_tokens: Count
     scored_tokens: Count
     calls: Count
     seconds: Number
+    generated_positions: Count | None = None
 
     def __add__(self, other: RoleBill) -> RoleBill:
+        fed = (self.generated_positions, other.generated_positions)
         return RoleBill(
             generated_tokens=self.generated_tokens + other.generated_tokens,
             scored_tokens=self.scored_tokens + other.scored_tokens,
             calls=self.calls + other.calls,
             seconds=self.seconds + other.seconds,
+            generated_positions=None if None in fed else sum(count for count in fed if count is not None),
         )
 
 

@@ -5,7 +5,8 @@ also where it shares the embedding's table. T: tokens fed. R: tokens at which th
 the keys each attends to, itself included. width: heads × head size; 4 = two products (QKᵀ, AV), a multiply and an add.
 
 Counted is what an engine with a prefix cache must run: the prompt once a response; each token that a model generates,
-and of equal candidates one that it scores or judges; a committed step that it has not fed as a candidate, once.
+once where candidates of a call have begun alike and it shares that (gsi_node/positions.py), and of equal candidates one
+that it scores or judges; a committed step that it has not fed as a candidate, once.
 So the figure depends on the response alone, not on batches, padding, what an earlier row left in the cache, or the
 machine. The engine's own work differs a little: padded and finished rows ride along.
 Experts of a mixture count as if all were active.
@@ -18,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from gsi_node.positions import apart
 from gsi_node.posix import resource
 from gsi_node.rewards.verifier.reward import VerifierReward
 from gsi_node.rewards.wrappers.wrapped import Wrapped
@@ -136,13 +138,20 @@ class Work:
         The last token of the prefix is fed with each candidate, whose own last token is not: a row of L tokens costs
         L positions, at P, P+1 … keys. judged: by a reward, which reads at the last token: L + 1 positions, one read.
         """
+        self._feed(prompt, before, [(row, 0) for row in rows], judged=judged)
+
+    def draw(self, prompt: int, before: tuple[Ids, ...], rows: Sequence[Ids]) -> None:
+        """Sample candidates `rows`, which share the positions of their common beginnings."""
+        self._feed(prompt, before, apart(rows), judged=False)
+
+    def _feed(self, prompt: int, before: tuple[Ids, ...], rows: Sequence[tuple[Ids, int]], *, judged: bool) -> None:
         total = self._prefix(prompt, before)
-        for row in rows:
+        for row, shared in rows:
             width = len(row) + judged
-            self.fed += width
-            self.read += 1 if judged else width
-            self.contexts += width * (total - 1) + _triangle(width)
-        self.paths.update((*before, row) for row in rows)
+            self.fed += width - shared
+            self.read += 1 if judged else width - shared
+            self.contexts += (width - shared) * (total - 1) + _triangle(width) - _triangle(shared)
+        self.paths.update((*before, row) for row, _ in rows)
 
     def look_on(self, prompt: int, before: tuple[Ids, ...], row: Ids, start: int) -> None:
         """Read the laws after row[:start], row[:start + 1] … row: of token-level speculation, whose calls grow a row.

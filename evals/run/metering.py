@@ -13,7 +13,7 @@ from contextvars import ContextVar
 
 from evals.run.cost import Size, Work, sizes_of
 from gsi_node.ends import StepEnds
-from gsi_node.protocols import Reward, StepModel, TokenModel, aask, ask, name_of, prompt_length
+from gsi_node.protocols import Reward, StepModel, TokenModel, aask, ask, name_of, prompt_length, shares_positions
 from gsi_node.tools.timing import Span
 from gsi_node.types import Array, Ids, Key, Prefix, SamplingLaw, Score, Step
 
@@ -65,7 +65,13 @@ class _Metered:
         return getattr(self.inner, name)
 
     def count(
-        self, prefix: Prefix, rows: Sequence[Ids], *, judged: bool = False, fed_already: int | None = None
+        self,
+        prefix: Prefix,
+        rows: Sequence[Ids],
+        *,
+        judged: bool = False,
+        tree: bool = False,
+        fed_already: int | None = None,
     ) -> None:
         """Add a request to the row's meter, where there is one and the model's size is known."""
         meter = METER.get()
@@ -74,7 +80,9 @@ class _Metered:
         before = tuple(step.token_ids for step in prefix.steps)
         work = meter.setdefault(self.role, Work())
         prompt = prompt_length(self.inner, prefix)
-        if fed_already is None:
+        if tree:
+            work.draw(prompt, before, rows)
+        elif fed_already is None:
             work.add(prompt, before, rows, judged=judged)
         else:
             work.look_on(prompt, before, rows[0], fed_already)
@@ -102,7 +110,7 @@ class MeteredModel(_Metered):
     def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
         with timed():
             steps: list[Step] = ask(self.inner, "sample", prefix, n, key, law)
-        self.count(prefix, ids_of(steps))
+        self.count(prefix, ids_of(steps), tree=shares_positions(self.inner))
         return steps
 
     def score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
@@ -114,7 +122,7 @@ class MeteredModel(_Metered):
     async def asample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
         with timed():
             steps: list[Step] = await aask(self.inner, "sample", prefix, n, key, law)
-        self.count(prefix, ids_of(steps))
+        self.count(prefix, ids_of(steps), tree=shares_positions(self.inner))
         return steps
 
     async def ascore(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:

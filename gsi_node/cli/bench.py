@@ -2,7 +2,8 @@
 share of it inside forwards, tokens a CPU second alone and in company beside what
 products alone would take, a step early and late in a response, and what the graph
 itself costs. One of --models, --shape, --problems, --clip, --flips, --draws,
---engines, --endpoint, --forwards and --rewards measures something else instead.
+--tree, --engines, --endpoint, --forwards and --rewards measures something else
+instead.
 
 --models and --shape: seconds of drafting, scoring, rewarding and falling back at
 fixed lengths, gsi against sbon-base, and what the machine would allow. --shape
@@ -87,6 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--clip", type=positive, metavar="N", help="log_ratio_clip for expgsi, on N validation problems")
     what.add_argument("--flips", type=positive, metavar="N", help="warm against cold caches on N test problems")
     what.add_argument("--draws", action="store_true", help="what drawing a token costs beside the draft's forward")
+    what.add_argument("--tree", type=positive, metavar="N", help="drawing as a tree or a row each, on N test problems")
     what.add_argument("--engines", action="store_true", help="what sharing forwards and keeping prefixes is worth")
     what.add_argument("--endpoint", action="store_true", help="what OpenAI's API around the node costs a run")
     what.add_argument("--forwards", action="store_true", help="the draft with packed layers, beside them as they are")
@@ -165,12 +167,14 @@ def _measured(options: argparse.Namespace) -> RenderableType:
         except ModuleNotFoundError as error:
             raise ConfigError(f"--endpoint needs the package {error.name}: {install_extra('serve')}") from error
         return bench_endpoint.table(20, options.repeats or 30)
-    if options.draws:
-        from gsi_node.tools import bench_draw  # it imports torch
+    if options.draws or options.tree:
+        from gsi_node.tools import bench_draw, bench_tree  # they import torch
 
         with loading():
-            parts = load_parts({"draft": options.draft})
-        return bench_draw.table(parts["draft"], options.repeats or 5)
+            draft = load_parts({"draft": options.draft})["draft"]
+        if options.tree:
+            return bench_tree.table(draft, options.tree)
+        return bench_draw.table(draft, options.repeats or 5)
     specs = {"draft": options.draft, "base": options.base, "reward": options.reward}
     fields = {"method": options.method, "n": n, "max_step_tokens": 64, "max_steps": 12}
     config = validated(gathered([("option", fields), ("--set", dict(options.set))]))

@@ -92,6 +92,16 @@ class Batch:
             self.groups.pop()
         self.changed()
 
+    def split(self, group: Group, row: int) -> int:
+        """A new row of the group, fed what `row` has been, in the first slot that no row lives in. Call `changed` after
+        the last."""
+        new = next(slot for slot in range(len(group.live) + 1) if slot not in group.live)
+        self._reserve(0, new + 1, 0, 0)
+        own = self._suffix[:, :, self.groups.index(group)]
+        own[:, :, new, :, : self.end] = own[:, :, row, :, : self.end]
+        group.live = sorted((*group.live, new))
+        return new
+
     def changed(self) -> None:
         """Rebuild what depends on who is here. Call it after changing a group's `live`."""
         if self.groups:

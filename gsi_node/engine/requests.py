@@ -1,7 +1,8 @@
 """What is asked of an engine: to run given rows and read the outputs, or to sample rows. Each request has a future.
 
-A request is cut into parts of at most WIDTH rows, the units that forwards are made of; it is done when all its parts
-are. A request that was cancelled, or whose caller stopped waiting, is `gone`.
+A request is cut into parts, the units that forwards are made of: given rows by WIDTH, rows to be sampled where not all
+fit into memory together. It is done when all its parts are. A request that was cancelled, or whose caller stopped
+waiting, is `gone`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from gsi_node.errors import BackendError, Cancelled
 from gsi_node.types import Ids, Key, SamplingLaw
 
 WIDTH = 16
-"""Rows a part may have."""
+"""Given rows that a part may have; rows to be sampled are not cut below it for want of memory foreseen."""
 ResultT = TypeVar("ResultT")
 RequestT = TypeVar("RequestT", "FeedRequest", "SampleRequest")
 DrawnRows: TypeAlias = list[tuple[list[int], list[float]]]
@@ -104,15 +105,15 @@ class SampleRequest(Request[DrawnRows]):
         self._ended: dict[int, SampledRow] = {}
 
     def parts(self) -> Iterator[Part[SampleRequest]]:
-        """The rows, WIDTH at most together."""
-        return _cut(self, range(self.n), WIDTH)
+        """All rows together: they begin as one row of the forward."""
+        return _cut(self, range(self.n), self.n)
 
-    def row(self, candidate: int) -> SampledRow:
-        """A row at its beginning."""
-        return SampledRow(Stream(self.key, candidate))
+    def stream(self, candidate: int) -> Stream:
+        """What a candidate draws from."""
+        return Stream(self.key, candidate)
 
     def ended(self, candidate: int, row: SampledRow) -> None:
-        """A row is complete."""
+        """A candidate is complete."""
         self._ended[candidate] = row
         if len(self._ended) == self.n and not self.future.done():
             rows = (self._ended[i] for i in range(self.n))
@@ -121,7 +122,7 @@ class SampleRequest(Request[DrawnRows]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part(Generic[RequestT]):
-    """Rows `which` of a request: at most WIDTH."""
+    """Rows `which` of a request."""
 
     request: RequestT
     which: range

@@ -82,29 +82,30 @@ class Softmax(NamedTuple):
         sums = by_block.sum(-1).double()
         return cls(law.temperature, kept, peaks, by_block, sums if blocks == 1 else sums.cumsum(-1))
 
-    def log_probs(self, ids: Tensor) -> Tensor:
-        """log π of some ids, (R, any number)."""
-        return self._of(self.logits.gather(-1, ids))
-
-    def all_log_probs(self) -> Tensor:
+    def log_probs(self) -> Tensor:
         """log π of every id, (R, V)."""
-        return self._of(self.logits)
+        return (self.logits.double() - self.peaks.double()) / self.temperature - self.sums[:, -1:].log()
 
-    def _of(self, logits: Tensor) -> Tensor:
-        return (logits.double() - self.peaks.double()) / self.temperature - self.sums[:, -1:].log()
+    def at(self, rows: Tensor, ids: Tensor) -> Tensor:
+        """log π of one id each of some rows, shape (U,) all three."""
+        above = self.logits[rows, ids].double() - self.peaks[rows, 0].double()
+        return above / self.temperature - self.sums[rows, -1].log()
 
-    def draw(self, uniforms: Tensor) -> Tensor:
-        """Of each row the first id whose cumulative probability passes u, so never one of weight zero: its block by the
-        sums, then the id inside by a sum in float64. uniforms: (R,), float64 on [0, 1). Returns ids, (R,)."""
-        rows, blocks, width = self.weights.shape
+    def draw(self, rows: Tensor, uniforms: Tensor) -> Tensor:
+        """The first id of a row whose cumulative probability passes u, so never one of weight zero: its block by the
+        sums, then the id inside by a sum in float64.
+
+        rows: (U,), a row may be drawn from several times. uniforms: (U,), float64 on [0, 1). Returns ids, (U,).
+        """
+        shares, (_, blocks, width) = uniforms[:, None], self.weights.shape
         if blocks == 1:
-            return _passed(self.weights[:, 0].double().cumsum(-1), uniforms[:, None])[:, 0]
-        block = _passed(self.sums, uniforms[:, None])
-        ends = torch.nn.functional.pad(self.sums, (1, 0))
+            return _passed(self.weights[:, 0].double().cumsum(-1).index_select(0, rows), shares)[:, 0]
+        sums = self.sums.index_select(0, rows)
+        block = _passed(sums, shares)
+        ends = torch.nn.functional.pad(sums, (1, 0))
         before, after = ends.gather(-1, block), ends.gather(-1, block + 1)
-        rest = (uniforms[:, None] * self.sums[:, -1:] - before) / (after - before)
-        place = torch.arange(0, rows * blocks, blocks, device=block.device) + block[:, 0]
-        inside = self.weights.view(-1, width).index_select(0, place).double().cumsum(-1)
+        rest = (shares * sums[:, -1:] - before) / (after - before)
+        inside = self.weights.view(-1, width).index_select(0, rows * blocks + block[:, 0]).double().cumsum(-1)
         return (block * width + _passed(inside, rest))[:, 0].clamp_(max=self.logits.shape[1] - 1)
 
 
@@ -133,6 +134,6 @@ def target_log_probs(logits: Tensor, rows: Sequence[Sequence[int]], law: Samplin
     lengths = [len(row) for row in rows]
     flat = torch.tensor([token for row in rows for token in row], device=logits.device)
     where = torch.tensor([(b, j) for b, length in enumerate(lengths) for j in range(length)], device=logits.device)
-    found = Softmax.of(logits[where[:, 0], where[:, 1]], law).log_probs(flat[:, None])
-    picked = iter(found[:, 0].tolist())
+    softmax = Softmax.of(logits[where[:, 0], where[:, 1]], law)
+    picked = iter(softmax.at(torch.arange(len(flat), device=flat.device), flat).tolist())
     return [fsum(islice(picked, length)) for length in lengths]

@@ -14,7 +14,7 @@ import torch
 
 from gsi_node.engine.budget import Extent
 from gsi_node.engine.decode import Decoder
-from gsi_node.engine.requests import AnyRequest, FeedRequest, Part, RequestT, SampleRequest
+from gsi_node.engine.requests import WIDTH, AnyRequest, FeedRequest, Part, RequestT, SampleRequest
 from gsi_node.engine.runner import Runner
 
 
@@ -81,6 +81,10 @@ class Scheduler:
             here = [*self.decoder.parts, *joining]
             if part.request.gone:
                 self._pending.popleft()
+                continue
+            if not here and len(part.which) > WIDTH and not self._runner.budget.fits([_sampled(part)], at_once=1):
+                self._pending.popleft()
+                self._pending.extendleft(reversed(part.halves()))
                 continue
             if here and (
                 any(p.request is not part.request and (p.request.alone or part.request.alone) for p in here)

@@ -36,6 +36,8 @@ class TransformersModel(Tokenized, AsyncTwins):
     forward.
     """
 
+    shares_positions = True
+
     def __init__(
         self,
         model: PreTrainedModel,
@@ -185,7 +187,7 @@ class TransformersModel(Tokenized, AsyncTwins):
         def read(logits: Tensor, which: range) -> None:
             for row, i in enumerate(which):
                 wanted = logits[row, starts[i] : len(rows[i]) + 1, : self.tokens.size]
-                found[i] = Softmax.of(wanted, law).all_log_probs().cpu().numpy()
+                found[i] = Softmax.of(wanted, law).log_probs().cpu().numpy()
 
         self.engine.continuations(ids, [(ids[-1], *row) for row in rows], read, most=self._positions)
         return [found[i] for i in range(len(rows))]

@@ -36,6 +36,7 @@ class ModelBill(TypedDict):
     scored_tokens: int
     calls: int
     seconds: float
+    generated_positions: int
 
 
 class RunSummary(TypedDict):

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 from gsi_node.cancel import check_cancelled
 from gsi_node.errors import BackendUnavailable
-from gsi_node.protocols import Question, aask, ask, written_of
+from gsi_node.positions import positions
+from gsi_node.protocols import Question, aask, ask, shares_positions, written_of
 from gsi_node.types import Step, Usage
 
 T = TypeVar("T")
@@ -42,14 +43,16 @@ class Call:
         return await aask(self.backend, self.method, *self.args)
 
     def usage(self, result: Any, seconds: float) -> Usage:
-        """Tokens generated or scored, one call, and the wall seconds it took. A reward that writes generates, too."""
+        """Tokens generated (by a reward that writes, too) or scored, positions, one call, and its wall seconds."""
         if self.tokens is not None:
-            return Usage(*self.tokens, calls=1, seconds=seconds)
+            return Usage(*self.tokens, calls=1, seconds=seconds, generated_positions=self.tokens[0])
         if self.scored is None:
             tokens = sum(len(step.token_ids) + step.beyond for step in result)
-            return Usage(generated_tokens=tokens, calls=1, seconds=seconds)
+            fed = positions(step.token_ids for step in result) if shares_positions(self.backend) else tokens
+            return Usage(generated_tokens=tokens, calls=1, seconds=seconds, generated_positions=fed)
         scored = sum(len(step.token_ids) for step in self.scored)
-        return Usage(self._written() if self.method == "__call__" else 0, scored, 1, seconds)
+        written = self._written() if self.method == "__call__" else 0
+        return Usage(written, scored, 1, seconds, written)
 
     def _written(self) -> int:
         """Tokens that a reward wrote: equal texts are written about once, and blank ones never."""

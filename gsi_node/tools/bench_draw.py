@@ -45,11 +45,12 @@ def _timed(draft: Any, rows: int, repeats: int) -> tuple[float, float]:
     batch, memory = Batch(runner.shape, runner.context_length), Memory()
     batch.join(runner.contexts([ids]), [rows], own.shape[1] + repeats + 1)
     logits = runner.feed(batch, own, last=True)[:, 0, :size]
+    every = torch.arange(rows, device=runner.device)
     uniforms = torch.linspace(0, 1, rows + 1, dtype=torch.float64, device=runner.device)[:-1]
 
     def drawn() -> None:
         softmax = Softmax.of(logits, LAW, memory)
-        softmax.log_probs(softmax.draw(uniforms)[:, None])
+        softmax.at(every, softmax.draw(every, uniforms))
 
     ways: tuple[Callable[[], object], ...] = (lambda: runner.feed(batch, own[:, :1], last=True), drawn)
     times: tuple[list[float], list[float]] = ([], [])

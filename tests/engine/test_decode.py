@@ -93,7 +93,7 @@ class Transfers(TorchDispatchMode):
 
 
 def cost(model: TransformersModel, n: int) -> tuple[int, int]:
-    """Bytecodes of the decoder, and transfers, of one tick of n rows in which none ends."""
+    """Bytecodes of the decoder, and transfers, of one tick of n rows in which none ends or splits."""
     ids, law = model.prefix_ids(Prefix("1+1")), SamplingLaw(ends=Ends(()), eos_ids=())
     request = SampleRequest(
         ids, n, Key(1, "p", 0, "draft"), law, limit=60, ends=model.step_ends(law), size=model.tokens.size
@@ -102,7 +102,8 @@ def cost(model: TransformersModel, n: int) -> tuple[int, int]:
     with torch.inference_mode():
         parts = list(request.parts())
         decoder.join(parts, model.engine.runner.contexts([ids[:-1]] * len(parts)))
-        decoder.tick()
+        while len(decoder.batch.groups[0].live) < n:  # candidates that are one row so far
+            decoder.tick()
 
         def count(frame: FrameType, event: str, _: Any) -> Any:
             nonlocal executed

@@ -63,7 +63,7 @@ def test_prefixes_kept_are_given_up_where_memory_ran_out(
     drawn(model, 1)
     kept = model.prefix_ids(Prefix("1+1"))[:-1]
     assert model.engine.cache.match(kept).length == len(kept)
-    memory_of(monkeypatch, 5)
+    memory_of(monkeypatch, 4)
     drawn(model, 2)
     assert model.engine.cache.match(kept).length < len(kept)
 

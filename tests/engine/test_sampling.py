@@ -43,9 +43,15 @@ def uniforms(rows: int, seed: int = 1) -> Tensor:
     return torch.rand(rows, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
+def drawn_of(softmax: Softmax, us: Tensor) -> Tensor:
+    """One id of each row."""
+    return softmax.draw(torch.arange(len(us)), us)
+
+
 def repeated(row: Tensor, us: list[float], law: SamplingLaw = LAWS[0]) -> list[int]:
     """What `us` draw from the law of one row."""
-    return Softmax.of(row.expand(len(us), -1), law).draw(torch.tensor(us, dtype=torch.float64)).tolist()
+    draws = torch.zeros(len(us), dtype=torch.long)
+    return Softmax.of(row[None], law).draw(draws, torch.tensor(us, dtype=torch.float64)).tolist()
 
 
 def test_draws_are_those_of_a_loop() -> None:
@@ -66,7 +72,7 @@ def test_draws_are_those_of_a_loop() -> None:
 def test_each_row_has_its_own_law() -> None:
     logp = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.5, 0.0, 0.5]]).log()
     softmax = Softmax.of(logp, LAWS[0])
-    assert softmax.draw(torch.tensor([LAST, 0.0, 0.5], dtype=torch.float64)).tolist() == [0, 2, 2]
+    assert drawn_of(softmax, torch.tensor([LAST, 0.0, 0.5], dtype=torch.float64)).tolist() == [0, 2, 2]
 
 
 @pytest.fixture(params=[1, 2])
@@ -90,10 +96,10 @@ def test_a_row_is_the_same_bit_for_bit_in_any_company(
         some = slice(first, first + rows)
         found = Softmax.of(z[some], law, memory)
         assert torch.equal(found.sums, torch.cat([each.sums for each in alone[some]]))
-        chosen = found.draw(u[some])
-        assert torch.equal(chosen, torch.cat([s.draw(v[None]) for s, v in zip(alone[some], u[some], strict=True)]))
-        values = [s.log_probs(c[None, None]) for s, c in zip(alone[some], chosen, strict=True)]
-        assert torch.equal(found.log_probs(chosen[:, None]), torch.cat(values))
+        chosen = drawn_of(found, u[some])
+        assert torch.equal(chosen, torch.cat([drawn_of(s, v[None]) for s, v in zip(alone[some], u[some], strict=True)]))
+        values = [s.at(torch.tensor([0]), c[None]) for s, c in zip(alone[some], chosen, strict=True)]
+        assert torch.equal(found.at(torch.arange(rows), chosen), torch.cat(values))
 
 
 def test_rows_are_the_same_with_more_threads() -> None:
@@ -117,7 +123,7 @@ def test_ids_are_those_of_a_running_sum_in_float64(dtype: torch.dtype, near: flo
         target = u[:, None] * cumulative[:, -1:]
         wanted = torch.searchsorted(cumulative, target, right=True)
         to_border = (cumulative - target).abs().amin(-1) / cumulative[:, -1]
-        off = softmax.draw(u) != wanted[:, 0]
+        off = drawn_of(softmax, u) != wanted[:, 0]
         apart += int((off & (to_border > near)).sum())
         beside += int((to_border <= near).sum())
     assert apart == 0
@@ -138,7 +144,7 @@ def test_no_id_of_probability_zero_is_drawn(dtype: torch.dtype, law: SamplingLaw
     found = Softmax.of(row[None], law)
     assert bool((found.weights.flatten()[chosen] > 0).all())
     assert max(chosen) < 4100
-    assert bool(found.log_probs(torch.tensor([chosen])).isfinite().all())
+    assert bool(found.log_probs()[0, chosen].isfinite().all())
 
 
 @pytest.mark.parametrize("law", LAWS, ids=["plain", "tempered", "nucleus"])
@@ -152,9 +158,9 @@ def test_what_is_drawn_is_scored_the_same_to_the_last_bit(ids: int, dtype: torch
     sums: list[list[float]] = [[] for _ in range(rows)]
     for j in range(length):
         softmax = Softmax.of(z[:, j], law)
-        chosen = softmax.draw(uniforms(rows, j))
-        values = softmax.log_probs(chosen[:, None])[:, 0]
-        assert torch.equal(values, softmax.all_log_probs().gather(-1, chosen[:, None])[:, 0])
+        chosen = drawn_of(softmax, uniforms(rows, j))
+        values = softmax.at(torch.arange(rows), chosen)
+        assert torch.equal(values, softmax.log_probs().gather(-1, chosen[:, None])[:, 0])
         for i, (token, value) in enumerate(zip(chosen.tolist(), values.tolist(), strict=True)):
             drawn[i].append(token)
             sums[i].append(value)
@@ -172,7 +178,7 @@ def test_the_normaliser_of_many_ids_is_exact_to_1e_6_nats() -> None:
     """Where float32's own log_softmax is not."""
     z = logits(4, 60_000, torch.float32)
     exact = z.double().log_softmax(-1)
-    assert float((Softmax.of(z, LAWS[0]).all_log_probs() - exact).abs().max()) < 1e-6
+    assert float((Softmax.of(z, LAWS[0]).log_probs() - exact).abs().max()) < 1e-6
     assert float((z.log_softmax(-1).double() - exact).abs().max()) > 2e-6
 
 
@@ -183,18 +189,18 @@ def test_logits_that_are_no_numbers_give_nan_and_an_id(bad: float, dtype: torch.
     z = logits(3, MANY, dtype)
     z[1, 700] = bad
     softmax = Softmax.of(z, LAWS[1])
-    chosen = softmax.draw(uniforms(3))
+    chosen = drawn_of(softmax, uniforms(3))
     assert bool(((chosen >= 0) & (chosen < MANY)).all())
-    assert softmax.log_probs(chosen[:, None])[:, 0].isnan().tolist() == [False, True, False]
+    assert softmax.at(torch.arange(3), chosen).isnan().tolist() == [False, True, False]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_nucleus_is_the_smallest_likely_set(dtype: torch.dtype) -> None:
     p = torch.tensor([[0.1, 0.4, 0.1, 0.3, 0.1], [0.2, 0.2, 0.2, 0.2, 0.2]], dtype=dtype)
-    kept = Softmax.of(p.log(), SamplingLaw(temperature=1.0, top_p=0.75)).all_log_probs().exp().to(dtype)
+    kept = Softmax.of(p.log(), SamplingLaw(temperature=1.0, top_p=0.75)).log_probs().exp().to(dtype)
     wanted = torch.tensor([[0.125, 0.5, 0, 0.375, 0], [0.25, 0.25, 0.25, 0.25, 0]], dtype=dtype)
     assert torch.allclose(kept, wanted, atol=1e-6)
-    alone = Softmax.of(p.log(), SamplingLaw(temperature=1.0, top_p=1e-9)).all_log_probs()
+    alone = Softmax.of(p.log(), SamplingLaw(temperature=1.0, top_p=1e-9)).log_probs()
     assert alone.max() == 0.0
     assert (alone > float("-inf")).sum() == 2
 
@@ -203,4 +209,4 @@ def test_temperature_and_width() -> None:
     found = Softmax.of(torch.tensor([[0.0, 1.0, 2.0]], dtype=torch.bfloat16), SamplingLaw(temperature=0.5))
     assert found.weights.dtype == torch.float32
     weights = [math.exp(2 * x) for x in (0, 1, 2)]
-    assert found.all_log_probs().exp()[0].tolist() == pytest.approx([w / sum(weights) for w in weights], rel=1e-6)
+    assert found.log_probs().exp()[0].tolist() == pytest.approx([w / sum(weights) for w in weights], rel=1e-6)

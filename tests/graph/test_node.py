@@ -98,7 +98,7 @@ def test_only_the_models_a_method_uses_are_asked(method: str) -> None:
     out = graph.invoke({"problem": "p"})
     assert set(out["usage"]) == rule.models
     for bill in out["usage"].values():
-        assert bill.keys() == {"generated_tokens", "scored_tokens", "calls", "seconds"}
+        assert bill.keys() == {"generated_tokens", "scored_tokens", "calls", "seconds", "generated_positions"}
 
 
 def test_usage_counts_tokens_and_calls() -> None:
@@ -110,9 +110,24 @@ def test_usage_counts_tokens_and_calls() -> None:
         fallen += 0 if step["accepted"] else sum(len(c["token_ids"]) for c in step["candidates"])
     refused = sum(not step["accepted"] for step in out["steps"])
     usage = plain(out)["usage"]
-    assert usage["draft"] == {"generated_tokens": drafted, "scored_tokens": 0, "calls": 6}
-    assert usage["base"] == {"generated_tokens": fallen, "scored_tokens": drafted, "calls": 6 + refused}
-    assert usage["reward"] == {"generated_tokens": 0, "scored_tokens": drafted + fallen, "calls": 6 + refused}
+    assert usage["draft"] == {
+        "generated_tokens": drafted,
+        "generated_positions": drafted,
+        "scored_tokens": 0,
+        "calls": 6,
+    }
+    assert usage["base"] == {
+        "generated_tokens": fallen,
+        "generated_positions": fallen,
+        "scored_tokens": drafted,
+        "calls": 6 + refused,
+    }
+    assert usage["reward"] == {
+        "generated_tokens": 0,
+        "generated_positions": 0,
+        "scored_tokens": drafted + fallen,
+        "calls": 6 + refused,
+    }
 
 
 def test_record_candidates_keeps_each_of_them() -> None:

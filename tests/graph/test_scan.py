@@ -61,9 +61,24 @@ def test_only_what_was_judged_is_recorded_and_paid_for() -> None:
             fallen += sum(len(candidate["token_ids"]) for candidate in step["candidates"])
     assert any(scan["n_clipped"] for scan in scans(out)) and any(scan["n_scored"] < 6 for scan in scans(out))
     usage = plain(out)["usage"]
-    assert usage["draft"] == {"generated_tokens": drafted, "scored_tokens": 0, "calls": 13}
-    assert usage["base"] == {"generated_tokens": fallen, "scored_tokens": judged, "calls": chunks + fallbacks}
-    assert usage["reward"] == {"generated_tokens": 0, "scored_tokens": judged + fallen, "calls": chunks + fallbacks}
+    assert usage["draft"] == {
+        "generated_tokens": drafted,
+        "generated_positions": drafted,
+        "scored_tokens": 0,
+        "calls": 13,
+    }
+    assert usage["base"] == {
+        "generated_tokens": fallen,
+        "generated_positions": fallen,
+        "scored_tokens": judged,
+        "calls": chunks + fallbacks,
+    }
+    assert usage["reward"] == {
+        "generated_tokens": 0,
+        "generated_positions": 0,
+        "scored_tokens": judged + fallen,
+        "calls": chunks + fallbacks,
+    }
 
 
 def test_the_graphs_steps_follow_the_exact_law() -> None:

@@ -34,9 +34,9 @@ _FLOOR = ("ground", "host", "core")
 ROOMS = (
     Room(
         "ground",
-        _inside("gsi_node", "types errors ends protocols bases answer cancel identity spans needs posix"),
+        _inside("gsi_node", "types errors ends protocols bases answer cancel identity spans positions needs posix"),
         "plain data, the exception tree, step ends, the two protocols, answers, cancellation, fingerprints, spans, "
-        "what must be installed",
+        "shared positions, what must be installed",
         (),
     ),
     Room(

@@ -13,7 +13,7 @@ from gsi_node.errors import ConfigError, SpecError
 from gsi_node.specs.load import load_model
 from gsi_node.step.config import GSIConfig
 from gsi_node.tables.rewards import TableReward
-from gsi_node.tools import between
+from gsi_node.tools import bench_draw, bench_tree, between
 from gsi_node.tools.bench import graph_microseconds
 from gsi_node.tools.obvious import ObviousGSI
 from gsi_node.tools.timing import covered
@@ -87,7 +87,19 @@ def test_a_draw_is_timed_beside_its_forward(capsys: pytest.CaptureFixture[str]) 
     rows = re.findall(r"^. (\d+) +. [\d.]+ +. [\d.]+ +. [\d.]+ ", told, re.MULTILINE)
     assert rows == ["16", "32", "64", "96"]
     with pytest.raises(SpecError, match="only a model in process can be timed"):
-        main(["bench", "--draws", "--draft", "vllm:http://127.0.0.1:9#m"])
+        bench_draw.table(object(), 1)
+
+
+def test_a_tree_is_compared_with_a_row_each(capsys: pytest.CaptureFixture[str]) -> None:
+    """In float64 without a flip."""
+    assert main(["bench", "--tree", "1", "--draft", "pocket:draft?dtype=float64"]) == 0
+    told = capsys.readouterr().out
+    row = r"^. (\d+) +. (\d+) +. (\d+) +. [\d.]+ +. [\d.]+ +. [\d.]+ +. 0 of \d+ +. \d+e-1\d "
+    found = [tuple(map(int, cells)) for cells in re.findall(row, told, re.MULTILINE)]
+    assert [n for n, _, _ in found] == [4, 16, 64]
+    assert all(fed < tokens for _, tokens, fed in found)
+    with pytest.raises(SpecError, match="only a model in process draws a tree"):
+        bench_tree.table(object(), 1)
 
 
 def test_mistakes_are_typed() -> None:

@@ -38,6 +38,9 @@ def test_the_formula_by_hand() -> None:
     assert (work.fed, work.read, work.contexts) == (5 + 2, 5, 13 + (5 + 6))
     work.add(3, ((1, 2),), [(5,)], judged=False)  # another model's step: its tokens but the last, and x_P before them
     assert (work.fed, work.read, work.contexts) == (7 + 2 + 1, 6, 24 + (3 + 4) + 5)
+    tree = Work()  # 7 is fed once for two candidates, the prefix's last token for all three
+    tree.draw(3, (), [(7, 9), (5, 6, 1), (7, 8)])
+    assert (tree.fed, tree.read, tree.contexts) == (2 + 3 + 1, 4, (1 + 2) + (3 + 4 + 5) + 4)
     judged = Work()
     judged.add(3, (), [(7, 8)], judged=True)
     assert (judged.fed, judged.read, judged.contexts) == (2 + 3, 1, (1 + 2) + (3 + 4 + 5))
