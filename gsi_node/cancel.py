@@ -18,6 +18,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _flag: ContextVar[Event | None] = ContextVar("gsi_cancel", default=None)
 _END: Final = object()
+LOOK = 0.1
+"""Seconds between two looks of a waiting thread at whether its run is gone."""
 _new_pool = partial(ThreadPoolExecutor, 128, thread_name_prefix="gsi")
 _POOL = _new_pool()
 """Threads that wait for models, made as needed. The own pool of asyncio has few more than there are cores: with it, no
@@ -56,6 +58,20 @@ async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     finally:
         for task in tasks:
             task.cancel()
+
+
+def begin_apart(function: Callable[[], object], flag: Event, name: str) -> None:
+    """Run `function` in a thread of its own, under `flag` alone; nobody waits for its end."""
+    context = copy_context()
+    context.run(_flag.set, flag)
+    Thread(target=context.run, args=(function,), name=name, daemon=True).start()
+
+
+def result_of(future: Future[T]) -> T:
+    """A future's result, for threads. Raises Cancelled once the caller's run is gone."""
+    while not wait((future,), LOOK).done:
+        check_cancelled()
+    return future.result()
 
 
 def run_interruptible(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -100,7 +100,11 @@ class StorageError(GSIError, OSError):
 
 
 class Cancelled(GSIError):
-    pass
+    """tokens: that had been drawn for it, where the model tells."""
+
+    def __init__(self, told: str, tokens: int = 0) -> None:
+        super().__init__(told)
+        self.tokens = tokens
 
 
 def shown(value: object, most: int = 80) -> str:

@@ -120,6 +120,7 @@ class Reward(Protocol):
 
 
 Question = Literal["sample", "score", "next_log_probs", "encode", "__call__"]
+Role = str  # "draft", "base", "reward"; of several drafts "draft/0", "draft/1" …
 
 
 def ask(backend: object, method: Question, *args: Any) -> Any:

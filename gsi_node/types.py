@@ -164,6 +164,7 @@ class Usage:
     calls: int = 0
     seconds: float = 0.0
     generated_positions: int = 0
+    discarded_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -172,6 +173,7 @@ class Usage:
             self.calls + other.calls,
             self.seconds + other.seconds,
             self.generated_positions + other.generated_positions,
+            self.discarded_tokens + other.discarded_tokens,
         )
 
 

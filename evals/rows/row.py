@@ -44,6 +44,7 @@ class RoleBill(_OpenValue):
     calls: Count
     seconds: Number
     generated_positions: Count | None = None
+    discarded_tokens: Count = 0
 
     def __add__(self, other: RoleBill) -> RoleBill:
         fed = (self.generated_positions, other.generated_positions)
@@ -53,6 +54,7 @@ class RoleBill(_OpenValue):
             calls=self.calls + other.calls,
             seconds=self.seconds + other.seconds,
             generated_positions=None if None in fed else sum(count for count in fed if count is not None),
+            discarded_tokens=self.discarded_tokens + other.discarded_tokens,
         )
 
 

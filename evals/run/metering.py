@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from evals.run.cost import Size, Work, sizes_of
 from gsi_node.ends import StepEnds
 from gsi_node.protocols import Reward, StepModel, TokenModel, aask, ask, name_of, prompt_length, shares_positions
+from gsi_node.step.guess import when_used
 from gsi_node.tools.timing import Span
 from gsi_node.types import Array, Ids, Key, Prefix, SamplingLaw, Score, Step
 
@@ -73,19 +74,24 @@ class _Metered:
         tree: bool = False,
         fed_already: int | None = None,
     ) -> None:
-        """Add a request to the row's meter, where there is one and the model's size is known."""
+        """Add a request to the row's meter, where there is one and the model's size is known; of a guess, once it is
+        used."""
         meter = METER.get()
         if meter is None or not self.sizes or not any(size.layers for size in self.sizes):
             return
         before = tuple(step.token_ids for step in prefix.steps)
-        work = meter.setdefault(self.role, Work())
         prompt = prompt_length(self.inner, prefix)
-        if tree:
-            work.draw(prompt, before, rows)
-        elif fed_already is None:
-            work.add(prompt, before, rows, judged=judged)
-        else:
-            work.look_on(prompt, before, rows[0], fed_already)
+
+        def add() -> None:
+            work = meter.setdefault(self.role, Work())
+            if tree:
+                work.draw(prompt, before, rows)
+            elif fed_already is None:
+                work.add(prompt, before, rows, judged=judged)
+            else:
+                work.look_on(prompt, before, rows[0], fed_already)
+
+        when_used(add)
 
 
 class MeteredModel(_Metered):

@@ -117,8 +117,11 @@ class Decoder:
 
     def leave(self, gone: list[Part[SampleRequest]]) -> None:
         """Stop sampling these."""
-        self._drop([sampling for sampling in self._samplings.values() if sampling.part in gone])
+        samplings = [sampling for sampling in self._samplings.values() if sampling.part in gone]
+        self._drop(samplings)
         self._arrange()
+        for sampling in samplings:  # whose rows know by now what was drawn
+            sampling.part.request.drawn += sum(len(row.ids) * len(row.candidates) for row in sampling.rows)
 
     def clear(self) -> None:
         """Forget all rows, whatever was being done with them. Allocates nothing."""

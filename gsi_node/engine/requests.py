@@ -32,20 +32,31 @@ AnyRequest: TypeAlias = "FeedRequest | SampleRequest"
 
 
 class Request(Generic[ResultT]):
-    """ids: the prefix x_1..x_P. alone: shares no forward, after one that it was part of has failed."""
+    """ids: the prefix x_1..x_P. drawn: tokens of its rows that were given up. alone: shares no forward, after one that
+    it was part of has failed."""
 
     def __init__(self, ids: Ids) -> None:
         self.ids = ids
         self.future: Future[ResultT] = Future()
         self.alone = self.left = False
+        self.drawn = 0
         self._flag = current_flag()
+
+    @property
+    def given_up(self) -> bool:
+        """Whether nobody wants it any more."""
+        return self.left or (self._flag is not None and self._flag.is_set())
 
     @property
     def gone(self) -> bool:
         """Whether there is nothing to do for it any more; a cancelled one is told so."""
-        if not self.future.done() and (self.left or (self._flag is not None and self._flag.is_set())):
-            self.fail(Cancelled("the run that asked for this generation was cancelled"))
+        self.tell()
         return self.future.done()
+
+    def tell(self) -> None:
+        """Tell a cancelled one that it is."""
+        if not self.future.done() and self.given_up:
+            self.fail(Cancelled("the run that asked for this generation was cancelled", self.drawn))
 
     def fail(self, error: BaseException) -> None:
         """Hand an error to the caller."""

@@ -39,8 +39,10 @@ class Scheduler:
                 self._pending.extend(request.parts())
         for some in self._runner.budget.portions(fed, _fed, lambda part: part.request.most):
             self._run(some)
-        if gone := [part for part in self.decoder.parts if part.request.gone]:
-            self.decoder.leave(gone)
+        if leaving := [part for part in self.decoder.parts if part.request.given_up or part.request.gone]:
+            self.decoder.leave(leaving)
+            for part in leaving:
+                part.request.tell()
         self._admit()
         if self.decoder.parts:
             self._tick()

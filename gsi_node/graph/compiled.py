@@ -18,6 +18,7 @@ from gsi_node.graph.inputs import read_input
 from gsi_node.graph.rewinds import Past, acheck_rewind, check_rewind, left_behind
 from gsi_node.graph.state import add_given_messages
 from gsi_node.step.config import DEFAULT, GSIConfig
+from gsi_node.step.guesses import aiterate_guessing, iterate_guessing
 from gsi_node.step.problem import read_problem_id
 from gsi_node.types import Prefix, default_id
 
@@ -59,8 +60,8 @@ class CompiledWholeRun(CompiledStateGraph[Any, Any, Any, Any]):
     """
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
-        items = super().stream(input, _unlimited(config), **self._read(kwargs))
-        chunks = iterate_interruptible(cast("Generator[Any, None, None]", items))
+        items = cast("Generator[Any, None, None]", super().stream(input, _unlimited(config), **self._read(kwargs)))
+        chunks = iterate_interruptible(iterate_guessing(items, self._guesses) if self._guesses else items)
         call = self._call(input, config)
         return chunks if call is None else _compared(chunks, call)
 
@@ -73,8 +74,14 @@ class CompiledWholeRun(CompiledStateGraph[Any, Any, Any, Any]):
 
     def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
         chunks = super().astream(input, _unlimited(config), **self._read(kwargs))
+        if self._guesses:
+            chunks = aiterate_guessing(cast("AsyncGenerator[Any, None]", chunks), self._guesses)
         call = self._call(input, config)
         return chunks if call is None else _acompared(chunks, call)
+
+    @property
+    def _guesses(self) -> int:
+        return cast("WholeRunGraph", self.builder).config.lookahead
 
     def _call(self, input: object, config: RunnableConfig | None) -> _Call | None:
         """What a call inside a node of a parent asks for; None of other calls, and of unreadable input."""

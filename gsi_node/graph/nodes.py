@@ -30,7 +30,8 @@ from gsi_node.step.calls import Stage
 from gsi_node.step.check import check_drafts, check_thinking
 from gsi_node.step.config import GSIConfig, completed
 from gsi_node.step.context import Models, StepContext
-from gsi_node.step.decide import Decision, fall_back, propose
+from gsi_node.step.decide import Decision, fall_back, look_ahead, propose
+from gsi_node.step.guesses import drop_guesses
 from gsi_node.step.judging import Continue, Judging, NoDraft, Refuse
 from gsi_node.step.problem import pack_asked, read_initial_steps, read_problem_id, unpack_asked
 from gsi_node.step.records import (
@@ -54,7 +55,7 @@ class GSINodes:
         self.models = models
         self.name = name
         self.config = config
-        self.identity = {"config": config.model_dump(), "models": models.fingerprints()}
+        self.identity = {"config": config.identity(), "models": models.fingerprints()}
 
     def begin(self, state: State) -> Plain:
         """Read the input, and overwrite whatever an earlier problem left on the thread."""
@@ -96,8 +97,10 @@ class GSINodes:
     def reward(self, state: State) -> Stage[Plain]:
         """r_i of the next candidates."""
         context, known = self._context(state), state["gsi_rewards"] or []
-        steps = _judging(context, state, len(known)).next_chunk()
-        return {"gsi_rewards": known + (yield from stages.reward(context.reward, context.prefix, steps))}
+        judging = _judging(context, state, len(known))
+        rewards = known + (yield from stages.reward(context.reward, context.prefix, judging.next_chunk()))
+        look_ahead(context, judging.steps, rewards)
+        return {"gsi_rewards": rewards}
 
     def score_base(self, state: State) -> Stage[Plain]:
         """log π_B(y_i | x) of the next candidates."""
@@ -140,6 +143,7 @@ class GSINodes:
         """The result, from the committed steps."""
         records = state["steps"]
         refuse_edits(state)
+        drop_guesses()
         if self.forked(state):
             raise ResumeMismatch("context: fork: the run is over, and no step is left to decide; fork at one before it")
         whole, degraded = response(records), lost_draft(records)

@@ -12,7 +12,7 @@ from langgraph.constants import TAG_HIDDEN
 from gsi_node.graph.state import plain_bill
 from gsi_node.graph.telling import Saying
 from gsi_node.spans import span
-from gsi_node.step.calls import Bill, Stage, arun, run
+from gsi_node.step.calls import Bill, Stage, arun, discarded, run
 from gsi_node.types import Plain
 
 State = Mapping[str, Any]
@@ -41,7 +41,7 @@ class StageNode(Runnable[Any, Plain]):
         fork = self.forked(input)
         stage = self.body({**input, **fork})
         if isinstance(stage, dict):
-            update = {**stage, **fork}
+            update = {**stage, **fork, **_unbilled()}
         else:
             with span(f"gsi.{self.name}") as tell:
                 update, bill = run(stage)
@@ -56,7 +56,7 @@ class StageNode(Runnable[Any, Plain]):
         fork = self.forked(input)
         stage = self.body({**input, **fork})
         if isinstance(stage, dict):
-            update = {**stage, **fork}
+            update = {**stage, **fork, **_unbilled()}
         else:
             with span(f"gsi.{self.name}") as tell:
                 update, bill = await arun(stage)
@@ -73,6 +73,12 @@ class StageNode(Runnable[Any, Plain]):
         config = config or {}
         heard = get_callback_manager_for_config(config).handlers and TAG_HIDDEN not in (config.get("tags") or ())
         return self.sayings(state, update) if heard else (None, [])
+
+
+def _unbilled() -> Plain:
+    """What a body that asks no model adds to `usage`: guesses may have been dropped meanwhile."""
+    bill = discarded()
+    return {"usage": plain_bill(bill)} if bill else {}
 
 
 def _costs(bill: Bill) -> dict[str, int]:

@@ -30,13 +30,14 @@ class TokenUsage(TypedDict):
 
 
 class ModelBill(TypedDict):
-    """seconds: wall seconds of its calls."""
+    """seconds: wall seconds of its calls. discarded_tokens: drawn for guesses that proved wrong."""
 
     generated_tokens: int
     scored_tokens: int
     calls: int
     seconds: float
     generated_positions: int
+    discarded_tokens: int
 
 
 class RunSummary(TypedDict):

@@ -6,19 +6,21 @@ serves sync and async graphs and the exact enumeration, and the driver alone cou
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from gsi_node.cancel import check_cancelled
+from gsi_node.cancel import check_cancelled, result_of
 from gsi_node.errors import BackendUnavailable
 from gsi_node.positions import positions
-from gsi_node.protocols import Question, aask, ask, shares_positions, written_of
+from gsi_node.protocols import Question, Role, aask, ask, shares_positions, written_of
+from gsi_node.step.guess import asking
+from gsi_node.step.guesses import current_guesses
 from gsi_node.types import Step, Usage
 
 T = TypeVar("T")
-Role = str  # "draft", "base", "reward"; of several drafts "draft/0", "draft/1" …
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +39,20 @@ class Call:
 
     def now(self) -> Any:
         check_cancelled()
-        return ask(self.backend, self.method, *self.args)
+        guesses = current_guesses()
+        guessed = None if guesses is None else guesses.taken(self)
+        with asking(self.backend):
+            if guessed is not None and result_of(guessed) is not None:
+                return guessed.take()
+            return ask(self.backend, self.method, *self.args)
 
     async def later(self) -> Any:
-        return await aask(self.backend, self.method, *self.args)
+        guesses = current_guesses()
+        guessed = None if guesses is None else guesses.taken(self)
+        with asking(self.backend):
+            if guessed is not None and await asyncio.wrap_future(guessed) is not None:
+                return guessed.take()
+            return await aask(self.backend, self.method, *self.args)
 
     def usage(self, result: Any, seconds: float) -> Usage:
         """Tokens generated (by a reward that writes, too) or scored, positions, one call, and its wall seconds."""
@@ -116,4 +128,13 @@ def _billed(stage: Stage[T]) -> Stage[tuple[T, Bill]]:
                 bill[call.role] = bill.get(call.role, Usage()) + usage
             call = stage.send(result)
     except StopIteration as stop:
+        for role, usage in discarded().items():
+            bill[role] = bill.get(role, Usage()) + usage
         return stop.value, bill
+
+
+def discarded() -> Bill:
+    """The tokens of guesses that were dropped, and have not been billed yet."""
+    guesses = current_guesses()
+    spent = {} if guesses is None else guesses.spent()
+    return {role: Usage(discarded_tokens=tokens) for role, tokens in spent.items()}

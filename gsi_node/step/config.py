@@ -9,7 +9,7 @@ from typing import Any, Self
 from pydantic import field_serializer, field_validator, model_validator
 
 from gsi_node.step.endings import StepEndRule, read_rule, step_ends
-from gsi_node.step.fields import Settings
+from gsi_node.step.fields import Settings, about
 from gsi_node.step.methods import METHODS, Method
 from gsi_node.types import SamplingLaw
 
@@ -62,6 +62,10 @@ class GSIConfig(Settings):
         """Where a step ends: step_end, or the method's own where it is not set, which `law` cuts at max_step_tokens."""
         return self.rule.step_end if self.step_end is None else read_rule(self.step_end)
 
+    def identity(self) -> dict[str, Any]:
+        """The settings that a run goes on under, and no others."""
+        return self.model_dump(exclude={name for name in type(self).model_fields if not about(name).told})
+
     def law(
         self,
         *,
@@ -89,4 +93,4 @@ DEFAULT = GSIConfig()
 def completed(stored: Mapping[str, Any], here: GSIConfig) -> dict[str, Any]:
     """A run's configuration as it is compared with that of here: fields that an earlier version did not know have their
     defaults, and `earlier_messages` is no matter any more, since the run has read its input."""
-    return {**DEFAULT.model_dump(), **stored, "earlier_messages": here.earlier_messages}
+    return {**DEFAULT.identity(), **stored, "earlier_messages": here.earlier_messages}

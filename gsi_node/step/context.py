@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
@@ -13,7 +13,7 @@ from gsi_node.protocols import Reward, StepModel, name_of, thinking_of
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.drafts import Drafts, GivenDrafts
 from gsi_node.step.methods import Method
-from gsi_node.types import Ids, Key, Prefix, SamplingLaw, Thinking
+from gsi_node.types import Ids, Key, Plain, Prefix, SamplingLaw, Thinking
 
 Part = TypeVar("Part")
 
@@ -93,6 +93,7 @@ class StepContext:
     prefix: Prefix
     law: SamplingLaw
     _: KW_ONLY
+    done: Sequence[Plain] = ()
     lost: str | None = None
     falls_back: bool = False
     choosers: Callable[[Key, int], Chooser] = KeyedChooser

@@ -6,6 +6,7 @@ The graph's nodes call the same `propose` and `fall_back`, and the exact law the
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,7 +17,9 @@ from gsi_node.step import stages
 from gsi_node.step.calls import Stage, run
 from gsi_node.step.context import StepContext
 from gsi_node.step.drafts import draft_together, drawn_labels, fixed_labels
+from gsi_node.step.guesses import current_guesses
 from gsi_node.step.judging import Commit, Continue, Judging, NoDraft, Refuse
+from gsi_node.step.lookahead import likely, refusal_is_certain
 from gsi_node.step.records import step_record
 from gsi_node.step.speculate import speculate
 from gsi_node.types import Plain, Step
@@ -64,6 +67,7 @@ def propose(context: StepContext) -> Stage[Judging | NoDraft]:
             raise
         _log.warning("the draft is lost, the base goes on alone: %s", error)
         return NoDraft(str(error))
+    look_ahead(context, steps)
     return Judging.of(context, machine.scan_order(context.method, steps, context.chooser("order")))
 
 
@@ -93,6 +97,19 @@ def _labels(context: StepContext, counts: list[int]) -> list[int]:
     return drawn_labels(counts, [context.chooser("label", i) for i in range(sum(counts))])
 
 
+def look_ahead(context: StepContext, steps: Sequence[Step], rewards: Sequence[float] | None = None) -> None:
+    """Let the models begin with what they will be asked next, where a run guesses: behind candidates of which the first
+    are rewarded, or none yet. Nothing is guessed where nothing is judged, nor of specdec, which leaves no model idle.
+    """
+    guesses, method = current_guesses(), context.method
+    if guesses is None or method.propose == "specdec" or not (method.uses_reward or method.uses_score):
+        return
+    if rewards is not None and refusal_is_certain(context, steps, rewards):
+        guesses.hold([_drawn(context.fallback())], wanted=True)
+    else:
+        guesses.hold(map(_drawn, likely(context, steps, rewards)))
+
+
 def settle(context: StepContext, judging: Judging) -> Stage[tuple[Judging, Commit | Refuse]]:
     """Ask for rewards and scores until the candidates have their verdict."""
     while True:
@@ -100,6 +117,7 @@ def settle(context: StepContext, judging: Judging) -> Stage[tuple[Judging, Commi
         rewards, scores = judging.rewards, judging.scores
         if judging.method.uses_reward:
             rewards = [*(rewards or ()), *(yield from stages.reward(context.reward, context.prefix, chunk))]
+            look_ahead(context, judging.steps, rewards)
         if judging.method.uses_score:
             scores = [*(scores or ()), *(yield from stages.score(context.base, context.prefix, chunk, context.law))]
         judging = judging.judged(rewards, scores)

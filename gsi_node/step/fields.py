@@ -20,12 +20,15 @@ AtLeastOne = Annotated[int, Field(ge=1)]
 @dataclass(frozen=True, slots=True)
 class About:
     """What a setting says of itself: one line of help; the symbol that tables of methods write for it; whether commands
-    have an option of its name; whether one run may override it (not where the graph or the law is made of it)."""
+    have an option of its name; whether one run may override it (not where the graph or the law is made of it); told:
+    whether it belongs to what a run is, which goes on under no other value.
+    """
 
     help: str
     symbol: str = ""
     option: bool = False
     override: bool = True
+    told: bool = True
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, object]:
         """The line of help is what LangGraph's tools show of a field."""
@@ -89,6 +92,11 @@ class Settings(BaseModel):
         Literal["carry", "ignore", "refuse"],
         About("messages before the last human one: carry them to the models, ignore or refuse them", override=False),
     ] = "carry"
+    lookahead: Annotated[
+        int,
+        Field(ge=0),
+        About("likely choices behind which the idle draft begins the next step; 0: none", override=False, told=False),
+    ] = 0
 
     @property
     def resolved_log_c(self) -> float:

@@ -66,7 +66,7 @@ def next_context(
         inside, tokens = thinking.after(step.token_ids for step in prefix.steps)
         thought = tokens if inside or not done else None  # the first step may open the block itself
         law = config.law(tokens_so_far=tokens_so_far, eos_ids=models.eos_ids, thinks=True, thought=thought)
-    return StepContext(models, config, problem_id, prefix, law, lost=lost_draft(done))
+    return StepContext(models, config, problem_id, prefix, law, done=done, lost=lost_draft(done))
 
 
 def unmeasured_record(step: Step, source: str) -> Plain:

@@ -12,6 +12,7 @@ from gsi_node.step.check import check_models
 from gsi_node.step.config import DEFAULT, GSIConfig
 from gsi_node.step.context import Models
 from gsi_node.step.decide import deciding
+from gsi_node.step.guesses import drop_guesses, guessing
 from gsi_node.step.problem import read_asked, read_initial_steps, read_problem_id
 from gsi_node.step.records import acceptance_rate, answering, lost_draft, next_context, response, standing
 from gsi_node.types import Plain, Prefix, Turn, Usage
@@ -44,7 +45,8 @@ def solve(
     """Steps until the response ends or a budget is spent. earlier: the turns of the conversation before the problem.
     problem_id, initial_steps: as in GSIInput. Raises GSIError."""
     asked = read_asked(problem, earlier, config)
-    return _solution(models, config, *run(_solving(asked, models, config, problem_id, initial_steps)))
+    with guessing(config.lookahead):
+        return _solution(models, config, *run(_solving(asked, models, config, problem_id, initial_steps)))
 
 
 async def asolve(
@@ -58,7 +60,8 @@ async def asolve(
 ) -> Solution:
     """The same, with the models awaited."""
     asked = read_asked(problem, earlier, config)
-    return _solution(models, config, *await arun(_solving(asked, models, config, problem_id, initial_steps)))
+    with guessing(config.lookahead):
+        return _solution(models, config, *await arun(_solving(asked, models, config, problem_id, initial_steps)))
 
 
 def _solving(
@@ -71,6 +74,7 @@ def _solving(
         given, reason = standing(models, config, records, finished)
         records = [*records, *given]
         if reason is not None:
+            drop_guesses()
             return records, reason
         decision = yield from deciding(next_context(models, config, asked, name, records))
         records, finished = [*records, decision.record], decision.step.finished

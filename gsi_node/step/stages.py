@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gsi_node.errors import BackendError, InvalidLogProb
-from gsi_node.protocols import Reward, StepModel, name_of
-from gsi_node.step.calls import Call, Role, Stage
+from gsi_node.protocols import Reward, Role, StepModel, name_of
+from gsi_node.step.calls import Call, Stage
 from gsi_node.types import Ids, Key, Prefix, SamplingLaw, Score, Step
 
+POSITIVE_TOLERANCE = 1e-3  # nats a step: what float32 rounding may put above log 1
 _KNOWN = 4096  # encoded steps that are kept
-_POSITIVE_TOLERANCE = 1e-3  # nats a step: what float32 rounding may put above log 1
 
 
 def draft(model: StepModel, role: Role, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> Stage[list[Step]]:
@@ -78,5 +78,5 @@ def _expect(found: int, wanted: int, what: str, role: str, model: object, prefix
 
 
 def _check_log_prob(value: float, candidate: int, role: str, model: object) -> None:
-    if math.isnan(value) or value > _POSITIVE_TOLERANCE:
+    if math.isnan(value) or value > POSITIVE_TOLERANCE:
         raise InvalidLogProb(f"{role} model {name_of(model)} gave log-probability {value} for candidate {candidate}")

@@ -111,3 +111,19 @@ def test_mistakes_are_typed() -> None:
             main(["bench", "--set", field])
     with pytest.raises(SpecError, match="only a model in process can be timed"):
         main(["bench", "--reward", "verifier"])
+
+
+def test_what_looking_ahead_is_worth(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every draft is counted, guessed or not; with a reward that takes long, most of the likely choices are right."""
+    sets = ["--set", "max_steps=4", "--set", "max_step_tokens=16", "--set", "threshold=-9"]
+    assert main(["bench", "--lookahead", "2", "--size", "1", "--delay", "0.2", "--n", "2", *sets]) == 0
+    still, ahead = (
+        [cell.strip() for cell in line.split("│")[1:-1]]
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("│")
+    )
+    assert still[0] == "0" and ahead[0] == "2" and still[1] == ahead[1]
+    steps = int(still[1])
+    assert still[4] == f"0.00 of {steps} drafts" and still[5] == "0" and still[6] == "0.0"
+    assert ahead[4] == f"{(steps - 1) / steps:.2f} of {steps} drafts", "the two choices are all there are"
+    assert steps - 1 <= int(ahead[5]) <= 2 * (steps - 1)

@@ -62,7 +62,7 @@ class MathSolver:
         objects = {role: None if isinstance(item, str) else item for role, item in self._given.items()}
         known = Models(**objects).fingerprints()
         named = {role: item if isinstance(item, str) else known[role] for role, item in names.items()}
-        return {"config": self.config.model_dump(), "models": named}
+        return {"config": self.config.identity(), "models": named}
 
     @property
     def loaded(self) -> bool:

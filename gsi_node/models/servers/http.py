@@ -12,7 +12,6 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from concurrent.futures import wait as wait_for
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -30,7 +29,7 @@ from tenacity import (
     wait_random,
 )
 
-from gsi_node.cancel import check_cancelled
+from gsi_node.cancel import result_of
 from gsi_node.errors import BackendUnavailable, ConfigError, GSIError
 from gsi_node.models.servers import answers
 from gsi_node.models.servers.answers import Illegible
@@ -47,7 +46,6 @@ T = TypeVar("T")
 Exchange = Callable[[Replica], Awaitable[tuple[float, Callable[[], T]]]]  # when its connection was opened, and a reader
 _log = logging.getLogger("gsi_node.server")
 _LONG = 600  # characters of what went wrong, a server's words among them
-_LOOK = 0.1  # seconds between two looks of a waiting thread at whether its run is gone
 
 
 class Transport:
@@ -83,9 +81,7 @@ class Transport:
         and ends the request then."""
         future = asyncio.run_coroutine_threadsafe(work, background_loop())
         try:
-            while not wait_for((future,), _LOOK).done:
-                check_cancelled()
-            return future.result()
+            return result_of(future)
         except BaseException:
             future.cancel()
             raise
