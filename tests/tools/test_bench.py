@@ -113,8 +113,9 @@ def test_mistakes_are_typed() -> None:
         main(["bench", "--reward", "verifier"])
 
 
-def test_what_looking_ahead_is_worth(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_looking_ahead_is_worth(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Every draft is counted, guessed or not; with a reward that takes long, most of the likely choices are right."""
+    monkeypatch.setenv("COLUMNS", "160")
     sets = ["--set", "max_steps=4", "--set", "max_step_tokens=16", "--set", "threshold=-9"]
     assert main(["bench", "--lookahead", "2", "--size", "1", "--delay", "0.2", "--n", "2", *sets]) == 0
     still, ahead = (
