@@ -1,5 +1,6 @@
-"""How many committed tokens a second servers of draft, base and reward make together,
-and where calls heap up: a simulation from seconds that were measured (docs/scale.md).
+"""How many committed tokens a second servers of draft, base and reward make
+together, and where calls heap up: a simulation from measured seconds
+(docs/scale.md).
 
   gsi bench --models DRAFT,BASE,REWARD --company 4 --json sizes.json
   gsi scale sizes.json --acceptance 0.5,0.82,0.95 --callers 1,16

@@ -13,7 +13,8 @@ ELSEWHERE = (  # written out: the table of kinds imports numpy, and --help answe
 )
 JUDGES = (
     "verifier, prm:NAME_OR_PATH, server:http://HOST:8000/v1#MODEL@FAMILY?tokenizer=NAME_OR_PATH, "
-    "remote:http://HOST:8100, judge:http://HOST:8000/v1#MODEL; "
+    "remote:http://HOST:8100, judge:http://HOST:8000/v1#MODEL, "
+    "generative:SPEC@FORMAT (a model that writes before it judges); "
     "around others: ensemble:A|B, calibrated:A, cached:A, noisy:A"
 )
 SEVERAL = "given again: several drafts, by counts SPEC*3 and SPEC*1 (methods with a ratio)"
