@@ -43,12 +43,13 @@ def read(
     for step in steps:
         if step.vocabulary not in ("", model.vocabulary):
             place = (model.vocabulary, step.text)
-            if place not in known:
-                ids = yield Call(role, model, "encode", (step.text,))
+            ids = known.get(place)  # runs share it: what stands there now may be forgotten by the next line
+            if ids is None:
+                ids = tuple((yield Call(role, model, "encode", (step.text,))))
                 if len(known) >= _KNOWN:
                     known.clear()
-                known[place] = tuple(ids)
-            step = replace(step, token_ids=known[place], vocabulary=model.vocabulary)
+                known[place] = ids
+            step = replace(step, token_ids=ids, vocabulary=model.vocabulary)
         mine.append(step)
     return tuple(mine)
 

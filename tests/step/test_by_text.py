@@ -125,6 +125,20 @@ def test_a_step_is_encoded_once_and_alone() -> None:
     assert len(encoded) == len(set(encoded)) and {"ba\n\n"} <= set(encoded) <= drafted
 
 
+class Forgotten(dict[tuple[str, str], tuple[int, ...]]):
+    """What was encoded, of which another run forgets everything as soon as something is added."""
+
+    def __setitem__(self, place: tuple[str, str], ids: tuple[int, ...]) -> None:
+        super().__setitem__(place, ids)
+        self.clear()
+
+
+def test_what_another_run_forgets_meanwhile_is_read_all_the_same() -> None:
+    steps = [Step("ab", (97, 98), 0.0, False, vocabulary="unicode code points")]
+    (far,), _ = run(stages.read(parts(TableModel, Far)["base"], "base", steps, Forgotten()))
+    assert far.token_ids == (FAR + 97, FAR + 98)
+
+
 def test_records_say_whose_ids_they_are_and_both_faces_agree() -> None:
     models = parts(TableModel, Far)
     result = solve("2 + 3", Models(**models), CONFIG)
