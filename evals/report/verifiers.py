@@ -28,6 +28,7 @@ from evals.run.guard import guarded
 from evals.run.progress import RunMeter
 from gsi_node import load_reward
 from gsi_node.errors import ConfigError, NoVerdict
+from gsi_node.host.options import named_path
 from gsi_node.protocols import Reward, ask, close, written_of
 from gsi_node.types import Prefix, Step
 
@@ -40,7 +41,7 @@ NOTE = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `verifiers`."""
-    parser.add_argument("folder", type=Path, help="a run's folder, as given to `evals run --out`")
+    parser.add_argument("folder", type=named_path, help="a run's folder, as given to `evals run --out`")
     parser.add_argument("--reward", action="append", required=True, metavar="SPEC", help="give it once for each reward")
     parser.add_argument(
         "--concurrency", type=positive, default=8, metavar="C", help="responses asked about at a time (default 8)"

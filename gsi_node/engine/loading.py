@@ -18,6 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as hf_logging
 
 from gsi_node.engine.gguf import find_gguf, load_gguf
+from gsi_node.engine.packing import is_packed
 from gsi_node.errors import BackendUnavailable, ConfigError
 from gsi_node.host.paths import expanded
 from gsi_node.text.folders import find_source, hint
@@ -167,8 +168,14 @@ def model_digest(model: PreTrainedModel, extra: tuple[object, ...]) -> str:
     """A digest of config, dtype, `extra` and weights.
 
     Of each tensor: name, shape, dtype and its bytes; of a tensor above 1 MiB 4096 evenly spaced elements, its first
-    and last among them, stand for the bytes: an edit that misses all of them goes unseen.
+    and last among them, stand for the bytes: an edit that misses all of them goes unseen. Raises ConfigError for a
+    model whose layers are packed.
     """
+    if is_packed(model):
+        raise ConfigError(
+            f"the weights of {type(model).__name__} were packed by another backend and cannot be read: load the model "
+            "anew, or with pack=false there"
+        )
     config = model.config.to_dict()
     for key in ("_name_or_path", "transformers_version", "dtype", "torch_dtype"):
         config.pop(key, None)

@@ -111,6 +111,11 @@ def _settle(part: nn.Module, tables: set[int], remarks: list[str]) -> None:
             remarks.append(f"its head, packed beside the embeddings, takes {size:.0f} MB more: pack=false saves them")
 
 
+def is_packed(model: nn.Module) -> bool:
+    """Whether `pack` was here: weights that it moved cannot be read, those that it joined have other names."""
+    return any(isinstance(part, PackedLinear | _Joint) for part in model.modules())
+
+
 def _plain(layer: object) -> TypeGuard[nn.Linear]:
     """Whether it is a linear layer as torch has it, of a kind that is packed, on the CPU."""
     return type(layer) is nn.Linear and layer.weight.dtype in KINDS and layer.weight.device.type == "cpu"

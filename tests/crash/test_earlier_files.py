@@ -37,6 +37,14 @@ def unpacked(name: str, folder: Path) -> Path:
     return folder
 
 
+def without_newer_counts(told: Any) -> Any:
+    """As these files tell it: positions, and tokens of guesses, were not counted then."""
+    if isinstance(told, dict):
+        newer = ("generated_positions", "discarded_tokens")
+        return {name: without_newer_counts(value) for name, value in told.items() if name not in newer}
+    return [without_newer_counts(value) for value in told] if isinstance(told, list) else told
+
+
 @pytest.mark.parametrize("name", ["finished", "finished-d9f3aab"])
 def test_what_the_solver_finished_is_shown_again(name: str, tmp_path: Path, capsys: Capture) -> None:
     file = unpacked(f"solver-{name}", tmp_path) / "run.sqlite"
@@ -44,7 +52,7 @@ def test_what_the_solver_finished_is_shown_again(name: str, tmp_path: Path, caps
     assert whole["answer"] == "7"
     found, said = solved(capsys, file)
     assert "is finished" in said
-    assert found == whole
+    assert found == without_newer_counts(whole)
     assert command(asked(file, "--set", "gamma=3")) == 2
     assert "gamma: 4 there, 3 here" in capsys.readouterr().err
 

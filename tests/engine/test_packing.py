@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from gsi_node.engine import packing
 from gsi_node.engine.packing import PackedLinear, pack
+from gsi_node.errors import ConfigError
 from gsi_node.models.transformers import TransformersModel
 from gsi_node.rewards.prm.in_process import TransformersPRM
 from gsi_node.specs.load import load_model, load_reward
@@ -137,11 +138,15 @@ def test_who_loads_a_model_packs_it(load: Callable[[str], Any], spec: str, monke
         assert kinds(other.engine.model) == kinds(plain.engine.model)
 
 
-def test_a_model_of_the_callers_own_is_not_touched(miniatures: Miniatures) -> None:
-    for made in (miniatures.language(), miniatures.reward()):
+def test_a_model_of_the_callers_own_is_not_touched(tmp_path: Path) -> None:
+    own = Miniatures(tmp_path)  # whose models no other test has
+    for made, again in ((own.language(), own.language), (own.reward(), own.reward)):
         assert PackedLinear not in kinds(made.engine.model)
         made.pack()
         assert PackedLinear in kinds(made.engine.model)
+        assert made.fingerprint
+        with pytest.raises(ConfigError, match="were packed by another backend and cannot be read: load the model anew"):
+            _ = again().fingerprint
 
 
 def test_requests_in_company_are_those_alone(miniatures: Miniatures) -> None:

@@ -98,7 +98,8 @@ def test_only_the_models_a_method_uses_are_asked(method: str) -> None:
     out = graph.invoke({"problem": "p"})
     assert set(out["usage"]) == rule.models
     for bill in out["usage"].values():
-        assert bill.keys() == {"generated_tokens", "scored_tokens", "calls", "seconds", "generated_positions"}
+        tokens = {"generated_tokens", "scored_tokens", "generated_positions", "discarded_tokens"}
+        assert bill.keys() == tokens | {"calls", "seconds"}
 
 
 def test_usage_counts_tokens_and_calls() -> None:
@@ -113,18 +114,21 @@ def test_usage_counts_tokens_and_calls() -> None:
     assert usage["draft"] == {
         "generated_tokens": drafted,
         "generated_positions": drafted,
+        "discarded_tokens": 0,
         "scored_tokens": 0,
         "calls": 6,
     }
     assert usage["base"] == {
         "generated_tokens": fallen,
         "generated_positions": fallen,
+        "discarded_tokens": 0,
         "scored_tokens": drafted,
         "calls": 6 + refused,
     }
     assert usage["reward"] == {
         "generated_tokens": 0,
         "generated_positions": 0,
+        "discarded_tokens": 0,
         "scored_tokens": drafted + fallen,
         "calls": 6 + refused,
     }

@@ -64,18 +64,21 @@ def test_only_what_was_judged_is_recorded_and_paid_for() -> None:
     assert usage["draft"] == {
         "generated_tokens": drafted,
         "generated_positions": drafted,
+        "discarded_tokens": 0,
         "scored_tokens": 0,
         "calls": 13,
     }
     assert usage["base"] == {
         "generated_tokens": fallen,
         "generated_positions": fallen,
+        "discarded_tokens": 0,
         "scored_tokens": judged,
         "calls": chunks + fallbacks,
     }
     assert usage["reward"] == {
         "generated_tokens": 0,
         "generated_positions": 0,
+        "discarded_tokens": 0,
         "scored_tokens": judged + fallen,
         "calls": chunks + fallbacks,
     }

@@ -163,7 +163,7 @@ def test_the_separator_defaults_to_a_newline(miniatures: Miniatures, tmp_path: P
 
 
 def test_refusals(miniatures: Miniatures) -> None:
-    with pytest.raises(ConfigError, match="family 'gwen' is unknown; known: qwen, skywork"):
+    with pytest.raises(ConfigError, match="family 'gwen' is unknown; known: reasonflux, qwen, skywork"):
         TransformersPRM.from_pretrained(miniatures.folder(reward=True), family="gwen")
     with pytest.raises(BackendUnavailable, match="no weights for score"):
         TransformersPRM.from_pretrained(miniatures.folder(), family="trl")

@@ -93,12 +93,14 @@ def test_a_runs_own_budget_does_not_undercut_it() -> None:
 def test_a_method_says_where_its_own_steps_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(METHODS, "lines", Method("lines", "draft", single=True, step_end="line"))
     monkeypatch.setitem(METHODS, "short", Method("short", "draft", single=True, step_end="tokens:3"))
-    assert {rule.step_end for name, rule in METHODS.items() if name not in ("lines", "short")} == {"paragraph"}
+    other = {name: rule.step_end for name, rule in METHODS.items() if rule.step_end != "paragraph"}
+    assert other == {"lines": "line", "short": "tokens:3", "cgs": "tokens:16", "lgs": "tokens:16"}
     assert GSIConfig(method="lines").law().ends == LINE
     assert GSIConfig(method="lines", step_end="paragraph").law().ends == PARAGRAPH
     assert GSIConfig(method="short").law().max_step_tokens == 3
     with pytest.raises(ValidationError, match="step_end: tokens:3 goes beyond max_step_tokens, 2"):
-        GSIConfig(method="short", max_step_tokens=2)
+        GSIConfig(method="short", step_end="tokens:3", max_step_tokens=2)
+    assert GSIConfig(method="short", max_step_tokens=2).law().max_step_tokens == 2  # its own end is cut
     with pytest.raises(ConfigError, match="step_end: .*did you mean"):
         Method("wrong", "draft", step_end="lines")
     written = [0, 2, 1, 3, 0, 2, 0, 4]  # "\\n a.\\n#\\n a\\n", EOS
