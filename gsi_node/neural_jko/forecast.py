@@ -54,8 +54,8 @@ class Course(NamedTuple):
     slower: float
 
 
-# Rounds and layers as they were counted (docs/log.md). A flow of ESS ½ has Var w = 1, which h comes up to.
-LIKELY = Course(rounds=0.25, layers=3.0, doublings=0, ess=1.0, variance=1.0, slower=1.0)
+# The most rounds that were counted, and layers (docs/log.md). A flow of ESS ½ has Var w = 1, which h comes up to.
+LIKELY = Course(rounds=0.4, layers=3.0, doublings=0, ess=1.0, variance=1.0, slower=1.0)
 # More doublings than one have not been seen.
 MOST = Course(rounds=math.inf, layers=math.inf, doublings=1, ess=0.0, variance=math.inf, slower=1.5)
 

@@ -100,19 +100,27 @@ def current_guesses() -> Guesses | None:
     return _current.get()
 
 
+@contextmanager
+def _working_for(guesses: Guesses | None) -> Iterator[None]:
+    """What runs within takes these up; another run's, which goes on between, are as they were."""
+    before = _current.get()
+    _current.set(guesses)
+    try:
+        yield
+    finally:
+        _current.set(before)
+
+
 def iterate_guessing(items: Generator[T, None, None], most: int) -> Generator[T, None, None]:
     """`items`, each made with guesses, which end with them."""
     guesses = Guesses(most)
     try:
         while True:
-            before = _current.get()
-            _current.set(guesses)
-            try:
-                item = next(items)
-            except StopIteration:
-                return
-            finally:
-                _current.set(before)
+            with _working_for(guesses):
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
             yield item
     finally:
         guesses.end()
@@ -124,14 +132,11 @@ async def aiterate_guessing(items: AsyncGenerator[T, None], most: int) -> AsyncG
     guesses = Guesses(most)
     try:
         while True:
-            before = _current.get()
-            _current.set(guesses)
-            try:
-                item = await anext(items)
-            except StopAsyncIteration:
-                return
-            finally:
-                _current.set(before)
+            with _working_for(guesses):
+                try:
+                    item = await anext(items)
+                except StopAsyncIteration:
+                    return
             yield item
     finally:
         guesses.end()
@@ -147,11 +152,10 @@ def drop_guesses() -> None:
 @contextmanager
 def guessing(most: int) -> Iterator[None]:
     """Guesses for what runs within; none where `most` is 0."""
-    before, guesses = _current.get(), Guesses(most) if most else None
-    _current.set(guesses)
+    guesses = Guesses(most) if most else None
     try:
-        yield
+        with _working_for(guesses):
+            yield
     finally:
-        _current.set(before)
         if guesses is not None:
             guesses.end()

@@ -54,7 +54,7 @@ def test_the_likely_course_has_no_conditional_block_and_rounds_by_the_dimension(
         run = Run(two_modes(dim), JKOConfig(**{**PLAN, "wanted_ess": 0.5, **changes}), tmp_path / f"{name}-{dim}")
         return seconds_left(run, 2000, UNIT, LIKELY)
 
-    for dim, rounds in ((2, 0.5), (8, 2.0)):
+    for dim, rounds in ((2, 0.8), (8, 3.2)):
         none, one, four = (likely(f"rounds-{n}", dim, rounds=n) for n in (0, 1, 4))
         assert four - none == pytest.approx(rounds * (one - none) / min(1.0, rounds))
         assert likely("blocks", dim, blocks=3) == likely("block", dim, blocks=0)
