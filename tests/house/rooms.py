@@ -132,6 +132,13 @@ ROOMS = (
     Room("evals.run", ("evals.run",), "plans, workers, execute"),
     Room("evals.report", ("evals.report",), "tallies, tables, plots, the page", None, ("matplotlib",)),
     Room("evals.tune", ("evals.tune",), "settings searched over runs"),
+    Room(
+        "evals.train_reward",
+        ("evals.train_reward",),
+        "a reward of one's own, from problems with checkable answers",
+        None,
+        ("torch", "transformers", "matplotlib"),
+    ),
     Room("evals.jko", ("evals.jko",), "neural JKO compared with MCMC", None, ("torch", "matplotlib")),
     Room("evals", ("evals", "evals.__main__"), "the command"),
 )
