@@ -12,7 +12,6 @@ from typing import Any
 from docutils import nodes
 from latex2mathml.converter import convert
 from pydantic import BaseModel
-from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
 
 import gsi_node
@@ -80,7 +79,6 @@ def mathml(self: Any, node: nodes.math | nodes.math_block) -> None:
 def setup(app: Sphinx) -> None:
     """What the site needs beside its settings."""
     app.add_html_math_renderer("mathml", (mathml, None), (mathml, None))
-    app.add_lexer("mermaid", TextLexer)
     app.connect("autodoc-process-docstring", plain_words)
     app.connect("autodoc-process-signature", no_fields)
 

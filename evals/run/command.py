@@ -31,8 +31,9 @@ from evals.run.how import DEFAULT_LOAD, How
 from evals.run.plan import Plan, Task, other_fields, remaining
 from evals.run.progress import RunMeter, span
 from evals.run.workers import warm_up
+from gsi_node.cli.shared import add_models
 from gsi_node.errors import ConfigError
-from gsi_node.host.options import Joined, named_path, path_text, set_field
+from gsi_node.host.options import named_path, path_text, set_field
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.layers import gathered, read_fields
 
@@ -54,11 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--methods", type=names, help="with commas between (default gsi); majority-draft, -base too")
     what.add_argument("--n", type=integers, help="candidates a step, with commas between (default 16)")
     what.add_argument("--seeds", type=integers, help="with commas between (default 0)")
-    what.add_argument(
-        "--draft", action=Joined, default="pocket:draft", metavar="SPEC", help="given again: several (A*3, B*1)"
-    )
-    what.add_argument("--base", default="pocket:base", metavar="SPEC")
-    what.add_argument("--reward", default="pocket", metavar="SPEC")
+    add_models(what)
     what.add_argument(
         "--config", type=path_text, metavar="FILE", help="fields of GSIConfig (JSON, TOML); options above win"
     )

@@ -25,8 +25,9 @@ from evals.run.guard import guarded
 from evals.tune import trials
 from evals.tune.thresholds import knobs
 from evals.tune.trials import Search, Trial
+from gsi_node.cli.shared import add_models
 from gsi_node.host.files import write
-from gsi_node.host.options import Joined, named_path, set_field
+from gsi_node.host.options import named_path, set_field
 from gsi_node.host.shell import complain
 from gsi_node.host.strict_json import finite
 
@@ -48,11 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--data-dir", type=named_path)
     what.add_argument("--limit", type=positive, default=100, metavar="N", help="problems of each split (default 100)")
     what.add_argument("--seeds", type=integers, default=[0])
-    what.add_argument(
-        "--draft", action=Joined, default="pocket:draft", metavar="SPEC", help="given again: several (A*3, B*1)"
-    )
-    what.add_argument("--base", default="pocket:base", metavar="SPEC")
-    what.add_argument("--reward", default="pocket", metavar="SPEC")
+    add_models(what)
     what.add_argument(
         "--set", type=set_field, action="append", default=[], metavar="FIELD=VALUE", help="any other GSIConfig field"
     )

@@ -6,7 +6,7 @@ import argparse
 import math
 from typing import Any
 
-from gsi_node.cli.shared import SEVERAL
+from gsi_node.cli.shared import ELSEWHERE, HELP, SEVERAL
 from gsi_node.cli.solver_options import SolverArguments, add_settings, solver_fields
 from gsi_node.errors import ConfigError, shown
 from gsi_node.host.options import Joined, named_path, positive
@@ -64,17 +64,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     what = parser.add_argument_group("what is served")
     one = what.add_mutually_exclusive_group()
-    one.add_argument("--model", metavar="SPEC", help="a language model, e.g. pocket:base or hf:/models/base")
+    one.add_argument("--model", metavar="SPEC", help=f"a language model: pocket:draft, pocket:base, {ELSEWHERE}")
     one.add_argument("--openai", action="store_true", help="a solver, as OpenAI's clients ask for one")
     one.add_argument("--mcp", action="store_true", help="a solver, as a tool of the Model Context Protocol")
-    what.add_argument(
-        "--reward", metavar="SPEC", help="a reward model, e.g. pocket or prm:/models/prm; of a solver: pocket (default)"
-    )
+    what.add_argument("--reward", metavar="SPEC", help=f"a reward model; of a solver: {HELP['reward']}")
     solver = parser.add_argument_group("the solver")
     solver.add_argument(
-        "--draft", action=Joined, metavar="SPEC", help=f"pocket:draft (default) or hf:NAME_OR_PATH; {SEVERAL}"
+        "--draft", action=Joined, metavar="SPEC", help=f"pocket:draft (default), or as --model; {SEVERAL}"
     )
-    solver.add_argument("--base", metavar="SPEC", help="pocket:base (default) or hf:NAME_OR_PATH")
+    solver.add_argument("--base", metavar="SPEC", help="pocket:base (default), or as --model")
     solver.add_argument("--name", help="the model that clients ask for (default: gsi)")
     solver.add_argument("--max-running", type=positive, metavar="N", help="runs at a time (default: 16)")
     solver.add_argument(

@@ -19,19 +19,18 @@ JUDGES = (
 )
 SEVERAL = "given again: several drafts, by counts SPEC*3 and SPEC*1 (methods with a ratio)"
 SPECS = {"draft": "pocket:draft", "base": "pocket:base", "reward": "pocket"}
+HELP = {
+    "draft": f"pocket:draft (default), {ELSEWHERE}; {SEVERAL}",
+    "base": f"pocket:base (default), {ELSEWHERE}",
+    "reward": f"pocket (default), {JUDGES}",
+}
 
 
 def add_models(parser: argparse._ActionsContainer) -> None:
     """--draft, --base and --reward."""
-    parser.add_argument(
-        "--draft",
-        action=Joined,
-        default=SPECS["draft"],
-        metavar="SPEC",
-        help=f"pocket:draft (default), {ELSEWHERE}; {SEVERAL}",
-    )
-    parser.add_argument("--base", default=SPECS["base"], metavar="SPEC", help="pocket:base (default), " + ELSEWHERE)
-    parser.add_argument("--reward", default=SPECS["reward"], metavar="SPEC", help="pocket (default), " + JUDGES)
+    parser.add_argument("--draft", action=Joined, default=SPECS["draft"], metavar="SPEC", help=HELP["draft"])
+    for role in ("base", "reward"):
+        parser.add_argument(f"--{role}", default=SPECS[role], metavar="SPEC", help=HELP[role])
 
 
 def add_set(parser: argparse._ActionsContainer) -> None:

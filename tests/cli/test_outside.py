@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from evals.__main__ import main as evals
 from gsi_node.cli.__main__ import main
 from gsi_node.pocket.world.reading import recognised
 from gsi_node.specs.kinds import MODELS, REWARDS
@@ -91,9 +93,12 @@ def test_a_spec_that_cannot_be_is_refused_before_anything_loads(option: str, spe
     assert named in ended.stderr
 
 
-def test_help_names_every_kind_of_spec(capsys: Capture) -> None:
+@pytest.mark.parametrize("command", ["gsi solve", "gsi serve", "gsi doctor", "gsi bench", "evals run", "evals tune"])
+def test_help_names_every_kind_of_spec(command: str, capsys: Capture) -> None:
+    """Of every command that takes the three models."""
+    program, name = command.split()
     with pytest.raises(SystemExit, match="0"):
-        main(["solve", "--help"])
+        {"gsi": main, "evals": evals}[program]([name, "--help"])
     told = "".join(capsys.readouterr().out.split())
     for kind in {*MODELS, *REWARDS}:
-        assert kind in told
+        assert re.search(f"{kind}[:,(]", told), kind

@@ -8,26 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from gsi_node import GSIConfig, create_gsi
+from gsi_node import GSIConfig
 from gsi_node.step.fields import about
 from gsi_node.step.methods import HEADINGS, METHODS
-from gsi_node.tables.models import TokenTable
-from gsi_node.tables.rewards import TableReward
+from tests.docs import node_picture
 from tests.docs.memory import memory
 from tests.docs.walks import reward_walk, row_walk
 from tests.house.rooms import ROOMS
 from tests.house.walls import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def node(method: str = "expgsi", *, allow_degraded: bool = True) -> str:
-    """The node's graph, as LangGraph draws it of what is compiled."""
-    model, reward = TokenTable(["a\n\n"], lambda prefix, ids: [1.0]), TableReward({"a\n\n": 1.0})
-    config = GSIConfig(method=method, allow_degraded=allow_degraded)
-    graph = create_gsi(draft=model, base=model, reward=reward, config=config).compile().get_graph()
-    lines = (line.rstrip().expandtabs(4) for line in graph.draw_mermaid(with_styles=False).splitlines())
-    return "\n".join(["```mermaid", *filter(None, lines), "```\n"])
 
 
 def rooms() -> str:
@@ -62,7 +52,6 @@ PASSAGES: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/methods.md", "methods"): methods,
     ("docs/math.md", "methods"): methods,
     ("docs/reference/settings.md", "settings"): settings,
-    ("docs/architecture.md", "node"): node,
     ("docs/architecture.md", "rooms"): rooms,
     ("docs/architecture.md", "reward's way"): reward_walk,
     ("docs/architecture.md", "row's way"): row_walk,
@@ -83,7 +72,8 @@ def written(page: str, text: str) -> str:
 
 
 def main() -> None:
-    """Writes every page."""
+    """Writes every page, and the picture of the node."""
+    node_picture.PICTURE.write_text(node_picture.drawn(node_picture.node()), "utf-8")
     for page in dict.fromkeys(page for page, _ in PASSAGES):
         path = ROOT / page
         path.write_text(written(page, path.read_text("utf-8")), "utf-8")

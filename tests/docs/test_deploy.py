@@ -25,10 +25,14 @@ SERVERS = ("draft", "base", "reward")
 UNTRIED = {"--gpu-memory-utilization", "--logprobs-mode", "--api-key"}
 
 
+DEPLOYED: dict[str, Any] = {
+    one["metadata"]["name"]: one["spec"]["template"] for one in CLUSTER if one["kind"] == "Deployment"
+}
+
+
 def pod(name: str) -> Any:
     """The one container of a deployment."""
-    (found,) = (one for one in CLUSTER if (one["kind"], one["metadata"]["name"]) == ("Deployment", name))
-    (container,) = found["spec"]["template"]["spec"]["containers"]
+    (container,) = DEPLOYED[name]["spec"]["containers"]
     return container
 
 
@@ -105,6 +109,38 @@ def test_prometheus_asks_where_the_services_are_with_the_key_that_they_take() ->
     key = ours["authorization"]["credentials_file"]
     assert f"--metrics-key-file={key}" in SOLVERS["compose"]
     assert {"name": "keys", "mountPath": str(Path(key).parent), "readOnly": True} in pod("prometheus")["volumeMounts"]
+
+
+def test_the_keys_lie_where_the_solver_looks_for_them() -> None:
+    """Under the names of the files that docs/deploy.md makes."""
+    made = set(re.findall(r"> deploy/secrets/(\S+)", PAGES["docs/deploy.md"]))
+    files = {
+        where: [Path(word.partition("=")[2]) for word in SOLVERS[where] if "key-file=" in word] for where in SOLVERS
+    }
+    assert [{file.name for file in found} for found in files.values()] == [made, made] and len(made) == 2
+    assert {str(file.parent) for file in files["compose"]} == {"/run/secrets"}  # where compose mounts each
+    assert set(COMPOSE["services"]["solver"]["secrets"]) == made == set(COMPOSE["secrets"])
+    assert {name: secret["file"] for name, secret in COMPOSE["secrets"].items()} == {
+        name: f"./secrets/{name}" for name in made
+    }
+    mounted = {mount["mountPath"]: mount["name"] for mount in pod("solver")["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in DEPLOYED["solver"]["spec"]["volumes"]}
+    secrets = {volumes[mounted[str(file.parent)]]["secret"]["secretName"] for file in files["kubernetes"]}
+    (create,) = re.findall(r"create secret generic (\S+) (.+)", PAGES["docs/deploy.md"])
+    assert secrets == {create[0]} and {word.rpartition("/")[2] for word in create[1].split()} == made
+
+
+def test_only_the_solver_and_prometheus_reach_the_models() -> None:
+    labels = {name: template["metadata"]["labels"] for name, template in DEPLOYED.items()}
+    assert {name: label["app"] for name, label in labels.items()} == {name: name for name in labels}
+    assert [name for name, label in labels.items() if label.get("part") == "model"] == list(SERVERS)
+    (policy,) = (one["spec"] for one in CLUSTER if one["kind"] == "NetworkPolicy")
+    assert policy["podSelector"] == {"matchLabels": {"part": "model"}} and policy["policyTypes"] == ["Ingress"]
+    (rule,) = policy["ingress"]
+    callers = {"key": "app", "operator": "In", "values": ["solver", "prometheus"]}
+    assert rule["from"] == [{"podSelector": {"matchExpressions": [callers]}}]
+    services = {one["metadata"]["name"]: one["spec"]["selector"] for one in CLUSTER if one["kind"] == "Service"}
+    assert services == {name: {"app": name} for name in labels}
 
 
 def test_probes_ask_the_route_that_is_open() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from gsi_node.step.methods import METHODS
-from tests.docs.generated import PASSAGES, ROOT, node, written
+from tests.docs.generated import PASSAGES, ROOT, written
+from tests.docs.node_picture import PICTURE, drawn, node
 from tests.docs.walks import reward_walk, row_walk
 
 
@@ -30,19 +33,65 @@ def test_a_changed_passage_is_found() -> None:
 def test_every_method_is_a_part_of_the_graph_on_the_page(method: str) -> None:
     """An edge that always leads on may be one of several in the whole graph; who judges nothing goes straight on."""
     whole, part = (
-        {line.replace("-.->", "-->") for line in graph.splitlines()}
-        for graph in (node(), node(method, allow_degraded=False))
+        {(edge.source, edge.target) for edge in graph.edges} for graph in (node(), node(method, allow_degraded=False))
     )
     rule = METHODS[method]
     judges = rule.uses_reward or rule.uses_score
-    assert part - whole == (set() if judges else {"    draft --> tilt_and_accept;"})
+    assert part - whole == (set() if judges else {("draft", "tilt_and_accept")})
     assert len(part) > 8
+
+
+def test_the_picture_of_the_node_is_that_of_what_is_compiled() -> None:
+    """Every node and edge once; an edge that is new is drawn without a change."""
+    graph, picture = node(), PICTURE.read_text("utf-8")
+    assert drawn(graph) == picture, "`make readme` draws it anew"
+    told = re.findall(r"<title>(\w+) → (\w+)</title>", picture)
+    assert Counter(told) == Counter((edge.source, edge.target) for edge in graph.edges)
+    assert re.findall(r">(\w+)</text>", picture) == list(graph.nodes)
+    dashed = re.findall(r'class="may"><title>(\w+) → (\w+)<', picture)
+    assert Counter(dashed) == Counter((edge.source, edge.target) for edge in graph.edges if edge.conditional)
+    whole = drawn(node("draft", allow_degraded=False))
+    assert "<title>draft → tilt_and_accept</title>" in whole and '"M260 195L260 365"' in whole
+    assert "(figures/node.svg)" in (ROOT / "docs" / "architecture.md").read_text("utf-8")
+
+
+def test_no_edge_of_the_picture_runs_through_another_node() -> None:
+    picture = PICTURE.read_text("utf-8")
+    box = r'<rect class="node" x="(.+?)" y="(.+?)" width="(.+?)" height="(.+?)" rx="5"/><text.*?>(\w+)</text>'
+    boxes = {name: tuple(map(float, sides)) for *sides, name in re.findall(box, picture)}
+    paths = re.findall(r'<path d="(.+?)".*?<title>(\w+) → (\w+)</title>', picture)
+    assert len(boxes) == 10 and len(paths) > 20
+    for path, *own in paths:
+        corners = [float(number) for number in re.findall(r"-?[\d.]+", path)]
+        points = list(zip(corners[::2], corners[1::2], strict=True))
+        for x, y in (bezier(points, i / 64) for i in range(65)):
+            inside = {name for name, (left, top, w, h) in boxes.items() if 0 < x - left < w and 0 < y - top < h}
+            assert inside <= set(own), (path, inside)
+
+
+def bezier(points: list[tuple[float, float]], t: float) -> tuple[float, float]:
+    """A point of the curve, by de Casteljau."""
+    while len(points) > 1:
+        points = [((1 - t) * a + t * c, (1 - t) * b + t * d) for (a, b), (c, d) in itertools.pairwise(points)]
+    return points[0]
 
 
 def test_the_reward_is_followed_from_its_call_to_the_commit() -> None:
     names = re.findall(r"`(.+?)`", reward_walk())
     assert (names[0], names[-1]) == ("TableReward.__call__", "GSINodes._commit")
     assert {"tilt", "Judging.verdict", "accept"} < set(names)
+
+
+def test_the_table_of_plugs_has_the_versions_that_are_pinned() -> None:
+    files = [ROOT / name for name in ("constraints.txt", "locks/studio.txt", "locks/plugs.txt")]
+    locks = "\n".join(file.read_text("utf-8") for file in files)
+    pinned = dict(re.findall(r"^([\w-]+)(?:\[\w+\])?==(\S+)", locks, re.MULTILINE))
+    (table,) = re.findall(r"^## Plugs\n(.*?)^### ", (ROOT / "docs" / "results.md").read_text("utf-8"), re.DOTALL | re.M)
+    rows = re.findall(r"^\| [^|]+ \| ([^|]+) \| (\d[\w.]+) \|", table, re.MULTILINE)
+    named = [
+        (re.split(r"[, (']", client.replace("`create_agent`", "langchain"))[0], version) for client, version in rows
+    ]
+    assert len(named) >= 14 and [(name, pinned[name]) for name, _ in named] == named
 
 
 def test_the_row_is_followed_from_its_making_to_a_plotted_point() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -73,27 +74,37 @@ def test_a_link_that_leads_nowhere_is_found() -> None:
     assert list(broken(FRONT, text)) == ["math.md#no", "none.md", "math.md#7-speculative-decoding-of-tokens"]
 
 
-def errors() -> set[str]:
-    """The classes of the package and of evals that are a GSIError."""
+def exceptions(*sources: str) -> set[str]:
+    """The exception classes that these sources define, private ones too; whose base is an exception, ours or not."""
     bases = {
         node.name: {ast.unparse(base).rpartition(".")[2] for base in node.bases}
-        for room in ("gsi_node", "evals", "graphs")
-        for file in (ROOT / room).rglob("*.py")
-        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        for source in sources
+        for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.ClassDef)
     }
-    found = {"GSIError"}
+    found = {base for above in bases.values() for base in above if base.endswith(("Error", "Exception"))}
+    found |= {
+        name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, BaseException)
+    }
     while more := {name for name, above in bases.items() if above & found} - found:
         found |= more
-    return found - {"GSIError"}
+    return found & bases.keys()
 
 
-def test_every_error_has_its_usual_cause() -> None:
+def test_every_exception_class_has_its_usual_cause() -> None:
     rows = re.findall(
         r"^\| `(\w+)`.*?\| (.+?) \|", (ROOT / "docs" / "troubleshooting.md").read_text("utf-8"), re.MULTILINE
     )
-    assert sorted(name for name, _ in rows) == sorted(errors())
-    assert {"InUse", "Ungraded", "StorageError"} < errors() and all(len(cause) > 15 for _, cause in rows)
+    files = (file for room in ("gsi_node", "evals", "graphs") for file in (ROOT / room).rglob("*.py"))
+    there = exceptions(*(file.read_text("utf-8") for file in files))
+    assert sorted(name for name, _ in rows) == sorted(there - {"GSIError"})
+    assert {"InUse", "Ungraded", "TooLarge", "NotReal", "_Unchecked"} < there
+    assert all(len(cause) > 15 for _, cause in rows)
+
+
+def test_an_exception_class_of_any_base_is_found() -> None:
+    one, other = "class A(Exception): ...", "class B(A): ...\nclass C(httpx.TimeoutException): ...\nclass D(int): ..."
+    assert exceptions(one, other) == {"A", "B", "C"}
 
 
 NAMES = (

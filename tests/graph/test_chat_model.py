@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from langchain_core.caches import InMemoryCache
-from langchain_core.callbacks import get_usage_metadata_callback
+from langchain_core.callbacks import BaseCallbackHandler, get_usage_metadata_callback
 from langchain_core.globals import set_llm_cache
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
@@ -140,6 +140,7 @@ async def test_settings_of_a_call_are_those_of_the_context() -> None:
         model().invoke("p", seed=5, max_tokens=30),
         await model().bind(seed=5, max_tokens=30).ainvoke("p"),
         GSIChatModel(node=compiled(), max_tokens=30).invoke("p", seed=5),
+        GSIChatModel(node=compiled(), max_tokens=9).invoke("p", seed=5, max_tokens=30),
         model().invoke("p", seed=5, max_tokens=30, stream=True),
     ):
         assert told.content == want["response"]
@@ -211,6 +212,23 @@ def test_a_stream_that_is_left_ends_the_run() -> None:
     next(stream)
     stream.close()
     assert len(calls) <= 2
+
+
+class Began(BaseCallbackHandler):
+    """What is told where a model is first asked."""
+
+    def on_chat_model_start(self, *told: Any, metadata: dict[str, Any] | None = None, **more: Any) -> None:
+        self.metadata = metadata or {}
+
+
+def test_a_trace_is_told_what_model_it_is_and_how_it_was_asked() -> None:
+    began = Began()
+    GSIChatModel(node=compiled(temperature=0.5), max_tokens=30, stop=["zz"]).invoke("p", {"callbacks": [began]})
+    wanted = {"provider": "gsi", "model_name": "gsi", "model_type": "chat", "temperature": 0.5, "max_tokens": 30}
+    assert {f"ls_{name}": value for name, value in wanted.items()}.items() <= began.metadata.items()
+    assert began.metadata["ls_stop"] == ["zz"]
+    model().invoke("p", {"callbacks": [began]})
+    assert began.metadata["ls_max_tokens"] == compiled().builder.config.max_tokens
 
 
 @pytest.fixture

@@ -10,10 +10,13 @@ import pytest
 
 from gsi_node.errors import ConfigError
 from gsi_node.rewards.callables import CallableReward
+from gsi_node.service.app import ModelService
 from gsi_node.service.door import Door, host_name, read_key
+from gsi_node.service.endpoint import SolverService
 from gsi_node.specs.load import load_model
 from gsi_node.tables.models import TableModel
-from tests.service.running import command, ended, running
+from tests.graph.world import compiled
+from tests.service.running import OPEN, command, ended, running
 from tests.service.solvers import solver
 
 MODEL: Any = TableModel({"a\n\n": 1.0})
@@ -48,6 +51,15 @@ def test_a_host_can_be_allowed() -> None:
     with running(model=MODEL, door=Door(None, frozenset({"gpu.example", "10.0.0.5"}))) as url:
         assert {post(url, Host=host).status_code for host in ("GPU.example:8100", "10.0.0.5")} == {200}
         assert post(url, Host="gpu.example.evil").status_code == 421
+
+
+async def test_the_address_at_which_a_request_arrives_is_a_name_of_the_service() -> None:
+    """So the probes of a cluster call it: by its pod's address, which nobody knows beforehand."""
+    for service in (ModelService(model=MODEL, door=OPEN), SolverService(compiled(), name="gsi", names=[], door=OPEN)):
+        arriving = httpx.ASGITransport(service.app)
+        async with httpx.AsyncClient(transport=arriving, base_url="http://10.1.2.3:8000") as client:
+            for host, status in (("10.1.2.3:8000", 200), ("10.1.2.4:8000", 421)):
+                assert (await client.get("/health", headers={"Host": host})).status_code == status
 
 
 def test_web_pages_are_not_answered() -> None:

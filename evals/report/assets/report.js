@@ -67,8 +67,7 @@
   const about = (row) => ({ ...data.arms[row.s], id: data.problems[row.p].id });
   const address = (row) => `#${[about(row).id, about(row).method, about(row).n, row.seed].map(part).join("/")}`;
   const byProblem = data.problems.map(() => []);
-  for (const row of data.rows) byProblem[row.p].push(row);
-  for (const rows of byProblem) rows.sort((a, b) => a.s - b.s || a.seed - b.seed);
+  for (const row of data.rows) byProblem[row.p].push(row); // they come by arm and seed
   const byAddress = new Map(data.rows.map((row) => [address(row), row]));
 
   const kinds = {

@@ -9,10 +9,8 @@ import pytest
 
 from evals.report.writing import report
 from gsi_node.types import Plain
-from tests.evals.report.browser import CHROMIUM, Browser
+from tests.evals.report.browser import Browser
 from tests.evals.synthetic import campaign, write
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
 
 FORMULAS = (
     r"Let $x^2 + \frac{1}{2}$ be; a ticket is $5 and two are $10, three $15. \[ \sum_{k=1}^n k \] and \(\alpha\)."
@@ -48,12 +46,6 @@ def rows() -> Iterator[Plain]:
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = write(tmp_path_factory.mktemp("run"), list(rows()))
     return (report(folder, plots=True) / "report.html").as_uri()
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with Browser(tmp_path_factory.mktemp("profile")) as browser:
-        yield browser
 
 
 def heading(browser: Browser) -> str:
