@@ -123,6 +123,15 @@ def test_the_read_out_is_the_published_one(root: Path, family: str) -> None:
 
 
 @ALL
+def test_half_precision_says_nearly_the_same(root: Path, family: str) -> None:
+    """As on a GPU; the engine's check of a model in half precision asks more of it than that of one in float32."""
+    folder = build_family(root, family)
+    whole, half = (TransformersPRM.from_pretrained(folder, family=family, dtype=one) for one in ("float32", "bfloat16"))
+    prefix, steps = Prefix(PROBLEM), [Step(text, (), 0.0, False) for text in STEPS]
+    assert half(prefix, steps) == pytest.approx(whole(prefix, steps), abs=0.05)
+
+
+@ALL
 def test_later_steps_change_no_earlier_read_out(root: Path, family: str) -> None:
     """Appending steps leaves every id up to a step's read position as it was, and the model is causal."""
     prm = reward_model(root, family)

@@ -53,7 +53,10 @@ class Outputs:
 
 
 class DecoderWithHead(nn.Module):
-    """A decoder without its language-model head, and `head` on every hidden state."""
+    """A decoder without its language-model head, and `head` on every hidden state; with what the engine, and who counts
+    FLOPs, ask of a model of transformers."""
+
+    base_model_prefix = "backbone"
 
     def __init__(self, backbone: PreTrainedModel, head: nn.Module) -> None:
         super().__init__()
@@ -71,9 +74,16 @@ class DecoderWithHead(nn.Module):
         """The type of the weights."""
         return self.backbone.dtype
 
+    @property
+    def _supports_sdpa(self) -> bool:
+        return self.backbone._supports_sdpa
+
     def get_input_embeddings(self) -> nn.Module:
         """The table of the tokens' vectors."""
         return self.backbone.get_input_embeddings()
+
+    def get_output_embeddings(self) -> None:
+        """None: it has no language-model head."""
 
     def forward(self, input_ids: Tensor, **settings: Any) -> Outputs:
         """Outputs at every token of input_ids, shape (B, L). settings: what the backbone takes beside them."""

@@ -17,6 +17,7 @@ from evals.run.metering import METER, WorkByRole
 from evals.run.plan import Plan, Task, Workplace
 from evals.run.solve import Solver
 from gsi_node.engine.runner import Runner
+from gsi_node.rewards.prm.families import FAMILIES
 from gsi_node.rewards.verifier.reward import VerifierReward
 from gsi_node.specs.load import load_model, load_reward
 from gsi_node.tables.models import TableModel
@@ -25,6 +26,7 @@ from gsi_node.tools.timing import covered
 from gsi_node.types import Prefix, Step
 from tests.graph.world import models, reward_of
 from tests.miniature import build_miniature
+from tests.rewards.family_models import build_family
 
 SPECS = {"draft": "pocket:draft", "base": "pocket:base", "reward": "pocket"}
 
@@ -61,6 +63,17 @@ def test_parameters_leave_out_the_table_and_count_the_head(tmp_path: Path) -> No
     assert sizes_of(load_reward("ensemble:verifier|verifier")) == (NOTHING, NOTHING)
     assert sizes_of(TableModel({"a": 1.0})) == sizes_of(VerifierReward()) == (NOTHING,)
     assert sizes_of(object()) is None
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_reward_with_a_head_of_its_own_counts_it(family: str, tmp_path: Path) -> None:
+    reward = load_reward(f"prm:{build_family(tmp_path, family)}@{family}")
+    network: Any = reward.engine.model  # type: ignore[attr-defined]
+    (size,) = sizes_of(reward) or ()
+    head = network.head if hasattr(network, "head") else network.score
+    table = network.get_input_embeddings().weight
+    assert size.head == sum(parameter.numel() for parameter in head.parameters()) > 0
+    assert size.body == sum(parameter.numel() for parameter in network.parameters()) - size.head - table.numel()
 
 
 @pytest.mark.parametrize(
