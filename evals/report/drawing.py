@@ -18,7 +18,7 @@ def draw(summary: Summary, folder: Path) -> list[PlotFiles]:
     folder.mkdir(parents=True, exist_ok=True)
     several = len(summary.sets) > 1
     drawn = []
-    with _look():
+    with look_of_plots():
         for place, found in enumerate(summary.sets):
             for plot in every():
                 name = plot.name + (_suffix(found.data, place) if several else "")
@@ -27,7 +27,7 @@ def draw(summary: Summary, folder: Path) -> list[PlotFiles]:
     return drawn
 
 
-def _look() -> AbstractContextManager[None]:
+def look_of_plots() -> AbstractContextManager[None]:
     """Sizes, grids and legends of every plot."""
     return mpl.rc_context(
         {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evals.report import stats
 from evals.report.arms import decided
@@ -15,6 +17,7 @@ from evals.report.stats import Estimate
 from evals.rows.row import Row
 from gsi_node.pocket.world.check import normal
 from gsi_node.pocket.world.problems import problems
+from gsi_node.types import Array
 
 BINS = 10
 
@@ -103,15 +106,13 @@ def reliability(rows: Sequence[Row], data_seed: int = 0) -> list[Curve]:
         kind = "answers" if path is None else "steps"
         for one in judged_answer(row) if path is None else judged_steps(row, path):
             found[row.data, kind, one.source].append(one)
-    return [_curve(*about, judged) for about, judged in sorted(found.items())]
+    return [curve(*about, judged) for about, judged in sorted(found.items())]
 
 
-def _curve(data: str, kind: str, source: str, judged: Sequence[LabelledReward]) -> Curve:
-    rewards = np.asarray([one.reward for one in judged], dtype=np.float64)
-    good = np.asarray([one.good for one in judged], dtype=np.float64)
-    low, high = min(0.0, float(rewards.min())), max(1.0, float(rewards.max()))
-    edges = np.linspace(low, high, BINS + 1)
-    places = np.clip(np.searchsorted(edges, rewards, side="right") - 1, 0, BINS - 1)
+def curve(data: str, kind: str, source: str, judged: Sequence[LabelledReward]) -> Curve:
+    """That of one source's rewards; there must be some."""
+    rewards, good = _arrays(judged)
+    edges, places = _binned(rewards)
     bins = []
     for b in np.unique(places):
         inside = np.flatnonzero(places == b)
@@ -129,6 +130,44 @@ def _curve(data: str, kind: str, source: str, judged: Sequence[LabelledReward]) 
         ece=sum(one.count * abs(one.mean_reward - one.good.value) for one in bins) / len(judged),
         bins=bins,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationError:
+    """ece: Σ_b (n_b/N) |mean r − share good| with its interval. chance: what a calibrated reward would show on as many
+    problems, since an absolute value is never below 0: the interval holds the true ECE only where it is well above."""
+
+    ece: Estimate
+    chance: float
+
+
+def calibration_error(judged: Sequence[LabelledReward]) -> CalibrationError:
+    """ECE as the mean of s_b (r − y), s_b the sign of the gap of the step's bin, so that its interval is that of a mean
+    over problems; chance: √(2/π) Σ_b (n_b/N) se_b, se_b the standard error of the bin's gap, as of normal gaps."""
+    rewards, good = _arrays(judged)
+    _, places = _binned(rewards)
+    gaps, chance = rewards - good, 0.0
+    _, problems = np.unique([one.problem for one in judged], return_inverse=True)
+    counts = np.bincount(problems)
+    for b in np.unique(places):
+        inside = places == b
+        sums, here = (np.bincount(problems[inside], some, len(counts)) for some in (gaps[inside], None))
+        mean = stats.mean(sums, here)
+        chance += math.sqrt(2 / math.pi) * mean.se * mean.rows / len(judged)
+        gaps[inside] *= math.copysign(1.0, mean.value)
+    found = stats.mean(np.bincount(problems, gaps), counts)
+    return CalibrationError(replace(found, low=max(0.0, found.low)), chance)
+
+
+def _arrays(judged: Sequence[LabelledReward]) -> tuple[Array, Array]:
+    """Rewards, and 1 for each good one."""
+    return np.asarray([one.reward for one in judged]), np.asarray([one.good for one in judged], dtype=np.float64)
+
+
+def _binned(rewards: Array) -> tuple[Array, NDArray[np.intp]]:
+    """The edges of the bins, and the place of each reward among them."""
+    edges = np.linspace(min(0.0, float(rewards.min())), max(1.0, float(rewards.max())), BINS + 1)
+    return edges, np.clip(np.searchsorted(edges, rewards, side="right") - 1, 0, BINS - 1)
 
 
 def _by_problem(judged: Iterable[LabelledReward]) -> tuple[list[int], list[int]]:

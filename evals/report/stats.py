@@ -124,24 +124,32 @@ def mean(sums: ArrayLike, counts: ArrayLike) -> Estimate:
     return Estimate(value, value - half, value + half, se, len(d), int(d.sum()))
 
 
-def paired_difference(differences: ArrayLike, pairs: ArrayLike) -> Difference:
-    """δ = Σ D_i / Σ m_i with D_i = Σ_j (x_ij − y_ij) over the m_i seeds that both have for problem i.
+def paired_interval(differences: ArrayLike, pairs: ArrayLike) -> tuple[float, float]:
+    """The 95 % interval of δ = Σ D_i / Σ m_i, D_i the sum of m_i differences in [−1, 1] on problem i.
 
-    Interval (Bonett and Price 2012, here with clusters): two imagined problems with one pair each are added, one won
-    and one lost; then δ' ± q √(Σ (D_i − δ' m_i)²) / Σ m_i over G + 2 problems, q normal where every m_i = 1 (their
-    interval exactly), else Student's t with G − 1 degrees of freedom. So no interval has length 0.
+    Bonett and Price 2012, here with clusters: two imagined problems with one pair each are added, one won and one lost;
+    then δ' ± q √(Σ (D_i − δ' m_i)²) / Σ m_i over G + 2 problems, q normal where every m_i = 1 (their interval
+    exactly), else Student's t with G − 1 degrees of freedom. So no interval has length 0.
     """
     d, m = np.asarray(differences, dtype=np.float64), np.asarray(pairs, dtype=np.float64)
-    d, m = d[m > 0], m[m > 0]
     more_d, more_m = np.append(d, [1.0, -1.0]), np.append(m, [1.0, 1.0])
     total = float(more_m.sum())
     centre = float(more_d.sum()) / total
     quantile = _quantile(None if bool((m == 1).all()) else max(1, len(d) - 1))
     half = quantile * float(np.sqrt(np.square(more_d - centre * more_m).sum())) / total
+    return max(-1.0, centre - half), min(1.0, centre + half)
+
+
+def paired_difference(differences: ArrayLike, pairs: ArrayLike) -> Difference:
+    """δ = Σ D_i / Σ m_i with D_i = Σ_j (x_ij − y_ij) over the m_i seeds that both have for problem i, its
+    `paired_interval` and its exact p."""
+    d, m = np.asarray(differences, dtype=np.float64), np.asarray(pairs, dtype=np.float64)
+    d, m = d[m > 0], m[m > 0]
+    low, high = paired_interval(d, m)
     return Difference(
         float(d.sum() / m.sum()),
-        max(-1.0, centre - half),
-        min(1.0, centre + half),
+        low,
+        high,
         sign_flip_p(d),
         len(d),
         int(m.sum()),
@@ -192,10 +200,10 @@ def clustered_auroc(scores: ArrayLike, labels: ArrayLike, clusters: Sequence[str
     value = auroc(values, good)
     if value is None:
         return None
-    above, below = values[good][:, None], values[~good][None, :]
-    wins = (above > below) + 0.5 * (above == below)
+    ranks, m, n = scipy_stats.rankdata(values), int(good.sum()), int((~good).sum())
     part = np.empty(len(values))
-    part[good], part[~good] = (wins.mean(1) - value) / good.sum(), (wins.mean(0) - value) / (~good).sum()
+    part[good] = ((ranks[good] - scipy_stats.rankdata(values[good])) / n - value) / m  # V by ranks: Sun and Xu 2014
+    part[~good] = (1 - (ranks[~good] - scipy_stats.rankdata(values[~good])) / m - value) / n
     names, places = np.unique(np.asarray(clusters), return_inverse=True)
     g = len(names)
     se = float(np.sqrt(g / (g - 1) * np.square(np.bincount(places, part)).sum())) if g > 1 else 0.0

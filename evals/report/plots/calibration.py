@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -19,18 +21,21 @@ SOURCES = {"draft": (DRAFT, "X"), "base": (BASE, "o")}
 
 def draw(found: DataSummary) -> Figure | None:
     """None where no reward was recorded."""
-    if not found.curves:
-        return None
+    return drawn(found.curves) if found.curves else None
+
+
+def drawn(curves: Sequence[Curve]) -> Figure:
+    """The figure of some curves."""
     figure = Figure(figsize=(4.6, 4.4))
     top, bottom = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3.2, 1), "hspace": 0.08})
-    low = min(one.bins[0].low for one in found.curves)
-    high = max(one.bins[-1].high for one in found.curves)
+    low = min(one.bins[0].low for one in curves)
+    high = max(one.bins[-1].high for one in curves)
     top.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle="--", label="calibrated")
-    width = (high - low) / 10 / (len(found.curves) + 0.4)
-    for place, one in enumerate(found.curves):
+    width = (high - low) / 10 / (len(curves) + 0.4)
+    for place, one in enumerate(curves):
         colour, marker = SOURCES.get(one.source, (OTHER.colour, "d"))
         _line(top, one, colour, marker)
-        shift = (place - (len(found.curves) - 1) / 2) * width
+        shift = (place - (len(curves) - 1) / 2) * width
         middles = [(b.low + b.high) / 2 + shift for b in one.bins]
         bottom.bar(middles, [b.count for b in one.bins], width=width, color=colour)
     top.set_ylabel("share good")
