@@ -89,12 +89,17 @@ def _stored(name: str, data_dir: Path | None, check: Check) -> list[Problem]:
         if path.suffix != ".jsonl" and not os.path.isfile(path):
             raise ConfigError(f"no set {name!r}: use pocket, {', '.join(LAYOUTS)}, rg:NAME, or a file of JSON lines")
         return _problems(_rows(path), lines.read, str(path), check)
-    folder = data_dir if data_dir is not None else Path(os.environ[DATA_DIR]) if os.environ.get(DATA_DIR) else None
-    places = [] if folder is None else [folder / f"{name}.jsonl", folder / name / "test.jsonl"]
+    places = stored_at(name, data_dir)
     for path in places:
         if path.is_file():
             return _problems(_rows(path), layout.read, str(path), check)
     return _problems(_hub_rows(layout, places), layout.read, layout.hub.path, check)
+
+
+def stored_at(name: str, data_dir: Path | None) -> list[Path]:
+    """The files that a named set may be, best first: none where there is no folder of named sets."""
+    folder = data_dir if data_dir is not None else Path(os.environ[DATA_DIR]) if os.environ.get(DATA_DIR) else None
+    return [] if folder is None else [folder / f"{name}.jsonl", folder / name / "test.jsonl"]
 
 
 def _problems(

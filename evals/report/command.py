@@ -9,6 +9,7 @@ import argparse
 import sys
 
 from evals.options import number
+from evals.report.published import PAIRS
 from gsi_node.errors import ConfigError
 from gsi_node.host.options import named_path
 from gsi_node.host.shell import complain
@@ -22,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--page-megabytes", type=number, default=20.0, metavar="MB", help="details in report.html at most (default 20)"
     )
+    parser.add_argument("--published", choices=PAIRS, help="lay the published figures of these models beside the run")
     parser.add_argument("--no-plots", action="store_true", help="tables, summary.json and a page without plots")
 
 
@@ -35,6 +37,7 @@ def main(options: argparse.Namespace) -> int:
             out=options.out,
             reference=options.reference,
             plots=not options.no_plots,
+            published=options.published,
             limit=int(options.page_megabytes * 1e6),
         )
     except ConfigError as error:

@@ -1,8 +1,8 @@
 """python -m evals paper --preset qwen2.5-math: the published comparison as ready commands, its figures beside them.
 
-The settings of arXiv 2506.04118: β = 20, u = 0.5, T = 0.7, n = 1, 4, 16, 64, 500 problems a set, 3 seeds.
-Nothing is run or reached; a device, an address or a name that no command could take is refused before anything is
-printed.
+The settings of arXiv 2506.04118: β = 20, u = 0.5, T = 0.7, n = 1, 4, 16, 64, 500 problems a set, 3 seeds; from its
+authors' code (github.com/j-geuter/GSI): 512 tokens a step, 45 steps, the system prompts. Nothing is run or reached; a
+device, an address or a name that no command could take is refused before anything is printed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from evals.options import positive
+from evals.report.published import figures_of, read_published
 from gsi_node.errors import ConfigError
+from gsi_node.host.options import named_path
 from gsi_node.host.shell import complain
 from gsi_node.models.servers.routes import route_to
 from gsi_node.specs.kinds import MODELS, REWARDS
@@ -24,40 +27,46 @@ ROLES = ("draft", "base", "reward")
 SETS = ("math500", "olympiadbench", "minerva_math", "mmlu_stem", "gsm8k")
 METHODS = "gsi,rsd-n,sbon-draft,sbon-base"
 PROMPT = r"Please reason step by step, and put your final answer within \boxed{}."
+PROMPTS = {
+    "minerva_math": PROMPT + " Do not include units in your final answer. For example, if the answer is `5 m/s`, write "
+    r"`\boxed{5}`."
+}
+"""Of the sets that have one of their own."""
 REWARD = "Qwen/Qwen2.5-Math-PRM-7B"
+LIMIT, SEEDS = 500, (0, 1, 2)
+MEMBERS = {"minerva_math": 272}
+"""Problems of the sets that have fewer than LIMIT."""
+STEPS = 10
+SETTINGS = (
+    "beta=20",
+    "threshold=0.5",
+    "delta=0.7",
+    "temperature=0.7",
+    "top_p=1",
+    "max_step_tokens=512",
+    "max_steps=45",
+)
+"""Steps end at the default of every method there, a blank line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """Two models of one family and what was published about them, all at n = 16.
-
-    acceptance: share of accepted steps. gsi, base: seconds a step of gsi and of sbon-base. device: of those seconds.
-    asked: what the specs of draft and base say beside the system prompt.
-    """
+    """Two models of one family. asked: what the specs of draft and base say beside the system prompt."""
 
     draft: str
     base: str
-    acceptance: float
-    gsi: float
-    base_seconds: float
-    device: str
     caution: str = ""
     asked: str = ""
 
 
 PRESETS = {
-    "qwen2.5-math": Preset(
-        "Qwen/Qwen2.5-Math-1.5B-Instruct", "Qwen/Qwen2.5-Math-7B-Instruct", 0.820, 0.72, 0.94, "H100"
-    ),
+    "qwen2.5-math": Preset("Qwen/Qwen2.5-Math-1.5B-Instruct", "Qwen/Qwen2.5-Math-7B-Instruct"),
     "qwen3": Preset(
         "Qwen/Qwen3-1.7B",
         "Qwen/Qwen3-14B",
-        0.915,
-        1.21,
-        1.82,
-        "A100",
-        "The sizes of the two Qwen3 models are our assumption: the paper's text was not at hand to check them. Look "
-        "them up there, and give --draft and --base where they differ.",
+        "The sizes of the two Qwen3 models, and that they do not think, are those that arXiv 2609.21899 compares "
+        "itself with GSI at; the text of arXiv 2506.04118 was not at hand to check them. Look them up there, and give "
+        "--draft and --base where they differ.",
         "&enable_thinking=false",
     ),
 }
@@ -68,6 +77,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", choices=tuple(PRESETS), default="qwen2.5-math", help="the pair of models")
     parser.add_argument("--draft", metavar="NAME", help="another draft model (hub name or folder)")
     parser.add_argument("--base", metavar="NAME", help="another base model")
+    parser.add_argument("--reward", metavar="NAME", default=REWARD, help="another PRM of Qwen's family")
+    parser.add_argument(
+        "--steps", type=positive, default=STEPS, help="of a response, for GPU hours (default %(default)s)"
+    )
+    parser.add_argument(
+        "--sizes", type=named_path, metavar="FILE", help="of `gsi bench --shape … --json FILE`: GPU hours"
+    )
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--devices",
@@ -85,22 +101,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Print the commands; 2 with one line where one of them could not be run as it stands."""
     preset = PRESETS[options.preset]
-    draft = preset.draft if options.draft is None else options.draft
-    base = preset.base if options.base is None else options.base
+    names = (options.draft or preset.draft, options.base or preset.base, options.reward)
     try:
-        for option, name in (("--draft", draft), ("--base", base)):
-            if not re.fullmatch(r"[^\s:@#?&|]+", name):
-                raise ConfigError(f"{option}: {name!r} is no hub name such as {preset.draft}, and no folder's")
-        if options.servers is not None:
-            models = served(draft, base, three("--servers", options.servers), preset.asked)
-        else:
-            models = in_process(draft, base, three("--devices", options.devices), preset.asked)
-        for role, spec in models.items():
-            check_spec(spec, REWARDS if role == "reward" else MODELS, role)
+        for role, name in zip(ROLES, (options.draft, options.base, options.reward), strict=True):
+            if name is not None and not re.fullmatch(r"[^\s:@#?&|]+", name):
+                raise ConfigError(f"--{role}: {name!r} is no hub name such as {preset.draft}, and no folder's")
+        prompts = [PROMPTS.get(data, PROMPT) for data in SETS]
+        specs = {prompt: _specs(options, names, f"system_prompt={prompt}{preset.asked}") for prompt in prompts}
+        for models in specs.values():
+            for role, spec in models.items():
+                check_spec(spec, REWARDS if role == "reward" else MODELS, role)
+        told = text(options.preset, names, specs)
+        hours = _hours(options)
     except ConfigError as error:
         complain(str(error))
         return 2
-    sys.stdout.write(text(options.preset, preset, draft, base, models))
+    sys.stdout.write(told + hours)
     return 0
 
 
@@ -112,75 +128,96 @@ def three(option: str, given: str) -> list[str]:
     return parts
 
 
-def in_process(draft: str, base: str, devices: Sequence[str], further: str) -> dict[str, str]:
-    """Specs by role, each on its device. further: options of draft and base. Raises ConfigError for no device's name;
+def _specs(options: argparse.Namespace, names: Sequence[str], asked: str) -> dict[str, str]:
+    if options.servers is not None:
+        return served(names, three("--servers", options.servers), asked)
+    return in_process(names, three("--devices", options.devices), asked)
+
+
+def in_process(names: Sequence[str], devices: Sequence[str], asked: str) -> dict[str, str]:
+    """Specs by role, each on its device. asked: options of draft and base. Raises ConfigError for no device's name;
     whether it is there is known on the machine of the run alone."""
     for device in devices:
         if not re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", device):
             raise ConfigError(f"--devices: {device!r} is no device; use cuda:0, cuda:1 … or cpu")
     where = [f"?device={device}&dtype=bfloat16" for device in devices]
-    asked = _asked(further)
-    specs = [f"hf:{draft}{where[0]}&{asked}", f"hf:{base}{where[1]}&{asked}", f"prm:{REWARD}@qwen{where[2]}"]
+    draft, base, reward = names
+    specs = [f"hf:{draft}{where[0]}&{asked}", f"hf:{base}{where[1]}&{asked}", f"prm:{reward}@qwen{where[2]}"]
     return dict(zip(ROLES, specs, strict=True))
 
 
-def served(draft: str, base: str, addresses: Sequence[str], further: str) -> dict[str, str]:
+def served(names: Sequence[str], addresses: Sequence[str], asked: str) -> dict[str, str]:
     """Specs by role, each behind its server. Raises SpecError for no server's address."""
     for address in addresses:
         route_to(address)
-    specs = [
-        f"server:{address}#{name}?tokenizer={name}&{_asked(further)}"
-        for address, name in zip(addresses, (draft, base), strict=False)
-    ]
-    return dict(zip(ROLES, [*specs, f"server:{addresses[2]}#{REWARD}@qwen?tokenizer={REWARD}"], strict=True))
+    specs = [f"server:{address}#{name}" for address, name in zip(addresses, names, strict=True)]
+    read = [f"?tokenizer={name}&{asked}" for name in names[:2]] + [f"@qwen?tokenizer={names[2]}"]
+    return {role: spec + options for role, spec, options in zip(ROLES, specs, read, strict=True)}
 
 
-def _asked(further: str) -> str:
-    return f"system_prompt={PROMPT}{further}"
+def text(preset: str, names: Sequence[str], specs: Mapping[str, Mapping[str, str]]) -> str:
+    """Everything that is printed but for GPU hours: a command a data set, one for latencies, the published figures.
 
-
-def text(name: str, preset: Preset, draft: str, base: str, specs: Mapping[str, str]) -> str:
-    """Everything that is printed: a command a data set, one for latencies, the published figures."""
-    models = [part for role, spec in specs.items() for part in (f"--{role}", spec)]
-    settings = ["--set", "beta=20", "--set", "threshold=0.5", "--set", "delta=0.7", "--set", "temperature=0.7"]
-    settings += ["--set", "max_step_tokens=512"]
-    folder = f"runs/paper-{name}"
+    names: of the models, by role. specs: of draft, base and reward, by system prompt.
+    """
+    settings = [part for setting in SETTINGS for part in ("--set", setting)]
+    folder, seeds = f"runs/paper-{preset}", ",".join(map(str, SEEDS))
 
     def command(data: str, methods: str, n: str, seeds: str, *, limit: int, out: str, concurrency: int) -> str:
+        models = [[f"--{role}", spec] for role, spec in specs[PROMPTS.get(data, PROMPT)].items()]
         what = ["python", "-m", "evals", "run", "--data", data, "--limit", str(limit), "--methods", methods]
         what += ["--n", n, "--seeds", seeds]
         how = ["--record", "summary", "--concurrency", str(concurrency), "--out", f"{folder}/{out}"]
-        return " \\\n    ".join(shlex.join(part) for part in (what, models[:2], models[2:4], models[4:], settings, how))
+        return " \\\n    ".join(shlex.join(part) for part in (what, *models, settings, how))
 
-    caution = f"NOTE: {preset.caution}\n" if preset.caution and (draft, base) == (preset.draft, preset.base) else ""
+    known = PRESETS[preset]
+    caution = f"NOTE: {known.caution}\n" if known.caution and tuple(names[:2]) == (known.draft, known.base) else ""
     latency = command("math500", "gsi,sbon-base", "16", "0", limit=50, out="latency", concurrency=1)
     runs = "\n\n".join(
-        command(data, METHODS, "1,4,16,64", "0,1,2", limit=500, out=data, concurrency=16) for data in SETS
+        command(data, METHODS, "1,4,16,64", seeds, limit=LIMIT, out=data, concurrency=16) for data in SETS
     )
+    doctor = shlex.join(part for role, spec in specs[PROMPT].items() for part in (f"--{role}", spec))
     return f"""\
-The comparison of arXiv 2506.04118 with {draft} (draft), {base} (base) and {REWARD} (reward).
+The comparison of arXiv 2506.04118 with {names[0]} (draft), {names[1]} (base) and {names[2]} (reward).
 {caution}
 Check the models first:
 
-gsi doctor {shlex.join(models)}
+gsi doctor {doctor}
 
-Accuracies: 500 problems a set (sets with fewer: all), 3 seeds; resumable, rerun the same command after a stop.
+Accuracies: {LIMIT} problems a set (sets with fewer: all), {len(SEEDS)} seeds; rerun the same command after a stop.
 
 {runs}
 
-for data in {" ".join(SETS)}; do python -m evals report {folder}/$data; done
+for data in {" ".join(SETS)}; do python -m evals report {folder}/$data --published {preset}; done
 
 Latencies: n = 16, one problem in flight.
 
 {latency}
 
-python -m evals report {folder}/latency
+python -m evals report {folder}/latency --published {preset}
 
-Published, n = 16 (compare "acceptance" of the first report and "wall s a step" of the last):
+Where the authors' code differs: it takes the first {LIMIT} problems of a set, --limit draws them by seed and keeps the
+set's order; it accepts where β·r̃ is above 10, here at 10, too; it gives a response up where all rewards of a batch are
+below 0.1; on Minerva Math its base writes under the prompt above, and scores under the general one.
 
-| | acceptance of gsi | seconds a step, gsi | seconds a step, sbon-base | device |
-| --- | --- | --- | --- | --- |
-| {name} | {100 * preset.acceptance:.1f} % | {preset.gsi:.2f} | {preset.base_seconds:.2f} | {preset.device} |
+Published ({folder}/…/report lays them beside the run):
 
-Here --limit draws 500 problems by seed and keeps the set's order; the authors' code takes the first ones.
-"""
+{figures_of(preset).markdown()}"""
+
+
+def _hours(options: argparse.Namespace) -> str:
+    """The table of GPU hours. Raises ConfigError."""
+    from evals.report import hours  # with langgraph, which --help and the commands do without
+    from gsi_node.tools.bench_sizes import read_sizes
+
+    figures = read_published()[options.preset]
+    if options.sizes is None:
+        seconds, told = hours.of_figures(figures), "at the published seconds a step (n = 16 alone)"
+    else:
+        acceptance = next(one.value for one in figures if one.quantity == "acceptance")
+        seconds = hours.of_sizes(read_sizes(options.sizes), acceptance)
+        told = f"at the seconds of {options.sizes}, {acceptance:g} of the steps accepted"
+    problems = sum(MEMBERS.get(data, LIMIT) for data in SETS)
+    gpus = len(set(options.devices.split(","))) if options.servers is None else len(ROLES)
+    found = hours.table("GPU hours", seconds, problems=problems, seeds=len(SEEDS), steps=options.steps, gpus=gpus)
+    return f"\nGPU hours of the accuracies {told}:\n\n{found.markdown()}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from evals.report.about import about
 from evals.report.arms import by_arm
+from evals.report.beside import beside
 from evals.report.document import PlotFiles, Report
 from evals.report.page import page
 from evals.report.summary import Summary, summarise
@@ -20,9 +21,16 @@ from gsi_node.host.strict_json import finite
 
 
 def report(
-    folder: Path, *, out: Path | None = None, reference: str | None = None, plots: bool = True, limit: int = 20_000_000
+    folder: Path,
+    *,
+    out: Path | None = None,
+    reference: str | None = None,
+    plots: bool = True,
+    published: str | None = None,
+    limit: int = 20_000_000,
 ) -> Path:
-    """Write the report of a run's folder; returns where. limit: bytes of details in the page.
+    """Write the report of a run's folder; returns where. published: a pair of published.json to lay beside it. limit:
+    bytes of details in the page.
 
     Raises ConfigError where there is nothing to report on, or where it cannot be written.
     """
@@ -42,7 +50,10 @@ def report(
             about=about(config),
             arms=arms,
             summary=summary,
-            tables={found.data: tables(found) for found in summary.sets},
+            tables={
+                found.data: [*tables(found), *([] if published is None else [beside(published, found)])]
+                for found in summary.sets
+            },
             drawn=draw(summary, out / "plots"),
         )
         (out / "report.md").write_text(found.markdown(), "utf-8", "replace")

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from evals.data.dropped import without
 from evals.graders.gradable import load_gradable
 from evals.options import above_zero, integer, integers, names, number, positive, shard
 from evals.rows.lines import read_rows, results_in
@@ -52,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--split", default="test", help="part of the set (default test)")
     what.add_argument("--data-seed", type=integer, default=0, help="seed of pocket and of --limit's draw (default 0)")
     what.add_argument("--data-dir", type=named_path, help="of the named sets (default $GSI_DATA_DIR, then the hub)")
+    what.add_argument(
+        "--without", type=named_path, metavar="FILE", help="leave out what a reward was trained on: its overlap.json"
+    )
     what.add_argument("--methods", type=names, help="with commas between (default gsi); majority-draft, -base too")
     what.add_argument("--n", type=integers, help="candidates a step, with commas between (default 16)")
     what.add_argument("--seeds", type=integers, help="with commas between (default 0)")
@@ -115,6 +119,8 @@ def plan_of(options: argparse.Namespace) -> Plan:
     problems = load_gradable(
         options.data, data_dir=options.data_dir, size=options.limit, seed=options.data_seed, split=options.split
     )
+    if options.without is not None:
+        problems = without(problems, options.data, options.without)
     plan = Plan(
         data=options.data,
         problems=tuple(problems),
