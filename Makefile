@@ -183,7 +183,7 @@ $(LOWEST_VENV)/.installed $(NEWEST_VENV)/.installed: locks/bounds.txt $(REQUIREM
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-BOUNDED := tests/graph tests/graphs/test_solver.py tests/graphs/test_solver_by_hand.py tests/service tests/cli tests/models \
+BOUNDED := tests/graph tests/graphs/test_resume.py tests/graphs/test_solver.py tests/graphs/test_solver_by_hand.py tests/service tests/cli tests/models \
     tests/engine --ignore tests/graph/test_langchain_suite.py --ignore tests/service/test_openai_bounds.py \
     --ignore tests/engine/test_gguf.py --ignore tests/engine/test_selfcheck.py -p no:anyio
 test-lowest: $(LOWEST_VENV)/.installed

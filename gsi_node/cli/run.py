@@ -194,11 +194,12 @@ class SolverRun:
     async def _solve(self, graph: Any, saver: Any, before: Any, config: Plain, problem: MathProblem) -> Plain:
         """Solve or resume, showing each step as it is decided."""
         given: Plain | None = None
+        kept: dict[int, int] = {}
         if before is None:
             samples = self.job.arguments.samples
             given = {"problem": problem.text, "problem_id": problem.problem_id, "n_samples": samples}
         else:
-            await self._show_what_was_kept(saver, before, config)
+            kept = await self._show_what_was_kept(graph, before, config)
         ids = {problem.problem_id + (f"/{j}" if j else ""): j for j in range(self.job.arguments.samples)}
         outcome: Plain = {}
         # sync: each superstep is on disk before the next begins, so that a kill loses at most the one in hand, which is
@@ -215,17 +216,22 @@ class SolverRun:
                         waiting.hear(event)
                     elif mode == "custom" and "gsi_step" in event:
                         record = event["gsi_step"]
-                        self._steps([record], ids[record["problem_id"]], record["index"])
+                        sample = ids[record["problem_id"]]
+                        # LangGraph tells a step again whose writes were saved, and their checkpoint was not (1.2.15).
+                        if record["index"] >= kept.get(sample, 0):
+                            self._steps([record], sample, record["index"])
         return outcome
 
-    async def _show_what_was_kept(self, saver: Any, before: Any, config: Plain) -> None:
-        """The steps that an interrupted run had decided, from the checkpoints of its samples."""
+    async def _show_what_was_kept(self, graph: Any, before: Any, config: Plain) -> dict[int, int]:
+        """The steps that an interrupted run had decided, from the checkpoints of its samples: how many of each."""
         self._note(f"thread {config['configurable']['thread_id']} is resumed")
-        inner = self.solver.gsi().copy(update={"checkpointer": saver})
+        kept = {}
         for j, task in enumerate(task for task in before.tasks if task.name == "solve"):
             namespace = {**config["configurable"], "checkpoint_ns": f"solve:{task.id}"}
-            state = await inner.aget_state({"configurable": namespace})
-            self._steps(state.values.get("steps") or [], j)
+            steps = (await graph.aget_state({"configurable": namespace})).values.get("steps") or []
+            self._steps(steps, j)
+            kept[j] = len(steps)
+        return kept
 
     def _steps(self, records: list[Plain], sample: int, first: int = 0) -> None:
         if self.page is not None:

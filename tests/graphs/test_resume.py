@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import signal
 import sqlite3
 import subprocess
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from gsi_node.errors import BackendError, ResumeMismatch
 from gsi_node.graph.solver.math_solver import Solve
@@ -75,6 +78,35 @@ def test_other_settings_are_refused_inside_a_sample() -> None:
         compiled(broken(1, 2), saver).invoke(GIVEN, THREAD)
     with pytest.raises(ResumeMismatch, match="beta"):
         compiled(checkpointer=saver, config=SETTINGS.model_copy(update={"beta": 5.0})).invoke(None, THREAD)
+
+
+@pytest.mark.parametrize("write", [60, 110, 126])
+def test_a_step_is_shown_once_wherever_the_file_broke(
+    write: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Saved writes whose checkpoint was not: langgraph 1.2.15 tells their steps again, later ones do not."""
+    again = [*OPTIONS, "--checkpoint", str(tmp_path / "runs.sqlite"), "--thread", "t", "two"]
+    writes = itertools.count(1)
+
+    def breaking(name: str) -> Any:
+        real = getattr(AsyncSqliteSaver, name)
+
+        async def save(self: AsyncSqliteSaver, *given: Any, **more: Any) -> Any:
+            saved = await real(self, *given, **more)
+            if next(writes) >= write:
+                raise BackendError("the file broke")
+            return saved
+
+        return save
+
+    with monkeypatch.context() as patch:
+        for name in ("aput", "aput_writes"):
+            patch.setattr(AsyncSqliteSaver, name, breaking(name))
+        assert command(again, models()) == 1
+    assert "the file broke" in capsys.readouterr().err
+    assert command(again, models()) == 0
+    shown = [line for line in capsys.readouterr().out.splitlines() if re.match(r"[#012 345]*[✓↻]", line)]
+    assert len(shown) == sum(len(sample["steps"]) for sample in WHOLE["samples"])
 
 
 def killed(file: Path, number: int, steps: int) -> tuple[int, str]:
