@@ -1,22 +1,23 @@
 """Stages say what they want from a model; a driver decides how to get it: here, and now, or awaited.
 
-A stage that needs a model is a generator: it yields a `Call`, is sent the result, and returns its value. So one body
-serves sync and async graphs and the exact enumeration, and the driver alone counts tokens, calls and seconds.
+A stage that needs a model is a generator: it yields a `Call`, or several at once, is sent the result, and returns its
+value. So one body serves sync and async graphs and the exact enumeration, and the driver alone counts tokens, calls and
+seconds.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from gsi_node.cancel import check_cancelled, result_of
+from gsi_node.cancel import check_cancelled, result_of, together
 from gsi_node.errors import BackendUnavailable
 from gsi_node.positions import positions
 from gsi_node.protocols import Question, Role, aask, ask, shares_positions, written_of
-from gsi_node.step.guess import asking
+from gsi_node.step.guess import asking, calls_of
 from gsi_node.step.guesses import current_guesses
 from gsi_node.types import Step, Usage
 
@@ -73,60 +74,83 @@ class Call:
         return sum(one["tokens"] for one in notes)
 
 
-Stage = Generator[Call, Any, T]
+Stage = Generator[Call | tuple[Call, ...], Any, T]
+"""Of a tuple of calls none waits for another; it is sent the list of their results."""
 Bill = dict[str, Usage]  # usage by role
+
+
+class Answered(NamedTuple):
+    """The result of one call, and its wall seconds."""
+
+    result: Any
+    seconds: float
+
+
+Outcome = Answered | BackendUnavailable
 
 
 def run(stage: Stage[T]) -> tuple[T, Bill]:
     """Drive a stage to its value, calling the models in this thread."""
     billed = _billed(stage)
     try:
-        call = next(billed)
+        calls = next(billed)
         while True:
-            try:
-                result = call.now()
-            except BackendUnavailable as error:
-                call = billed.throw(error)
-            else:
-                call = billed.send(result)
+            calls = billed.send(list(_outcomes(calls)))
     except StopIteration as stop:
         value: tuple[T, Bill] = stop.value
         return value
 
 
 async def arun(stage: Stage[T]) -> tuple[T, Bill]:
-    """Drive a stage to its value, awaiting the models' async twins (a worker thread where they have none)."""
+    """Drive a stage to its value, awaiting the models' async twins (a worker thread where they have none), of calls
+    that do not wait for one another all at once."""
     billed = _billed(stage)
     try:
-        call = next(billed)
+        calls = next(billed)
         while True:
-            try:
-                result = await call.later()
-            except BackendUnavailable as error:
-                call = billed.throw(error)
-            else:
-                call = billed.send(result)
+            calls = billed.send(await together(map(_outcome, calls)) if calls[1:] else [await _outcome(calls[0])])
     except StopIteration as stop:
         value: tuple[T, Bill] = stop.value
         return value
 
 
-def _billed(stage: Stage[T]) -> Stage[tuple[T, Bill]]:
+def _outcomes(calls: Sequence[Call]) -> Iterator[Outcome]:
+    """Of the calls in order, up to the first that reaches nobody."""
+    for call in calls:
+        started = time.perf_counter()
+        try:
+            yield Answered(call.now(), time.perf_counter() - started)
+        except BackendUnavailable as error:
+            yield error
+            return
+
+
+async def _outcome(call: Call) -> Outcome:
+    started = time.perf_counter()
+    try:
+        return Answered(await call.later(), time.perf_counter() - started)
+    except BackendUnavailable as error:
+        return error
+
+
+def _billed(stage: Stage[T]) -> Generator[tuple[Call, ...], Sequence[Outcome], tuple[T, Bill]]:
     """The same calls, and with the stage's value what they cost."""
     bill: Bill = {}
     try:
-        call = next(stage)
+        asked = next(stage)
         while True:
-            started = time.perf_counter()
-            try:
-                result = yield call
-            except BackendUnavailable as error:
-                call = stage.throw(error)  # a stage may know what to do without it
-                continue
-            if call.method != "encode":  # no work of a model
-                usage = call.usage(result, time.perf_counter() - started)
-                bill[call.role] = bill.get(call.role, Usage()) + usage
-            call = stage.send(result)
+            outcomes = yield calls_of(asked)
+            for call, one in zip(calls_of(asked), outcomes, strict=False):
+                if isinstance(one, Answered) and call.method != "encode":  # no work of a model
+                    bill[call.role] = bill.get(call.role, Usage()) + call.usage(*one)
+            results: list[Any] = []
+            for one in outcomes:
+                if isinstance(one, BackendUnavailable):
+                    asked = stage.throw(one)  # a stage may know what to do without it
+                    break
+                results.append(one.result)
+            else:
+                asked = stage.send(results if isinstance(asked, tuple) else results[0])
     except StopIteration as stop:
         for role, usage in discarded().items():
             bill[role] = bill.get(role, Usage()) + usage

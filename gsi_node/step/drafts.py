@@ -8,7 +8,7 @@ sampling, Veach and Guibas 1995; docs/math.md §10).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import cast
@@ -21,7 +21,7 @@ from gsi_node.errors import ConfigError, shown
 from gsi_node.protocols import StepModel
 from gsi_node.step import stages
 from gsi_node.step.calls import Stage
-from gsi_node.types import Array, Key, Prefix, SamplingLaw, Score, Step
+from gsi_node.types import Array, Key, Prefix, SamplingLaw, Step
 
 GivenDrafts = StepModel | Sequence[StepModel | tuple[StepModel, int]]
 """π_S; or a list of several, each alone or with its count."""
@@ -112,24 +112,26 @@ def draft_together(
 ) -> Stage[list[Step]]:
     """Candidate i from draft labels[i], log_prob: log m(y_i) in nats, of which log_prob_error is a certified bound.
 
-    Draft j has the stream `key` at "draft/j". Raises InvalidLogProb, BackendError.
+    Draft j has the stream `key` at "draft/j". All write at once, then all score at once what the others wrote. Raises
+    InvalidLogProb, BackendError.
     """
-    own: list[Iterator[Step]] = []
-    for j, (model, role) in enumerate(zip(drafts.models, drafts.roles, strict=True)):
-        n = labels.count(j)
-        own.append(iter((yield from stages.draft(model, role, prefix, n, key.at(role), law)) if n else ()))
+    models, numbers = list(zip(drafts.models, drafts.roles, strict=True)), range(len(drafts.models))
+    writers = [j for j in numbers if j in labels]
+    written = yield from stages.together(
+        [stages.draft(*models[j], prefix, labels.count(j), key.at(models[j][1]), law) for j in writers]
+    )
+    own = {j: iter(steps) for j, steps in zip(writers, written, strict=True)}
     steps = [next(own[label]) for label in labels]
-    known = np.empty((len(steps), len(own), 2))
-    for j, (model, role) in enumerate(zip(drafts.models, drafts.roles, strict=True)):
-        others = [i for i, label in enumerate(labels) if label != j]
-        scores: list[Score] = []
-        if others:
-            scores = yield from stages.score(model, prefix, [steps[i] for i in others], law, role)
-        for i, step in enumerate(steps):
-            if labels[i] == j:
-                known[i, j] = step.log_prob, step.log_prob_error
-        for i, score in zip(others, scores, strict=True):
-            known[i, j] = score
+    others = {j: [i for i, label in enumerate(labels) if label != j] for j in numbers}
+    readers = [j for j in numbers if others[j]]
+    scored = yield from stages.together(
+        [stages.score(models[j][0], prefix, [steps[i] for i in others[j]], law, models[j][1]) for j in readers]
+    )
+    known = np.empty((len(steps), len(models), 2))
+    for i, step in enumerate(steps):
+        known[i, labels[i]] = step.log_prob, step.log_prob_error
+    for j, scores in zip(readers, scored, strict=True):
+        known[others[j], j] = scores
     logs = mixture(known[:, :, 0], counts)
     errors = known[:, :, 1].max(axis=1)  # a logsumexp moves by no more than the most that any of its terms does
     return [

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Event, Lock
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from gsi_node.cancel import begin_apart
 from gsi_node.errors import Cancelled
@@ -35,7 +35,14 @@ class Asking(Protocol):
 
 
 CallValue = tuple[Hashable, ...]
-Ahead = Generator[Any, Any, object]  # a stage, which yields what is Asking
+Ahead = Generator[Any, Any, object]  # a stage, which yields what is Asked
+Asked = Asking | tuple[Asking, ...]
+One = TypeVar("One", bound=Asking)
+
+
+def calls_of(asked: One | tuple[One, ...]) -> tuple[One, ...]:
+    """What a stage asks for at once: one call, or several of which none waits for another."""
+    return asked if isinstance(asked, tuple) else (asked,)
 
 
 class Promise(Future[Any]):
@@ -114,6 +121,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_queues.forget)
 
 
+Expected = list[tuple[Asking, Promise]]
+
+
 class Guess:
     """The calls of one stage, made early. most: guesses, whoever's, that one model may have at a time.
 
@@ -122,17 +132,17 @@ class Guess:
     has other work.
     """
 
-    def __init__(self, stage: Ahead, first: Asking, most: int, *, wanted: bool) -> None:
+    def __init__(self, stage: Ahead, first: Asked, most: int, *, wanted: bool) -> None:
         self.answers: dict[CallValue, Promise] = {}
         self.wanted, self.dropped, self.over = wanted, False, False
-        self.role, self.tokens = first.role, 0
+        self.role, self.tokens = calls_of(first)[0].role, 0
         self._flag = Event()
-        self._stage, self._most = stage, most
-        promise = self._expect(first)
+        self._stage, self._most, self._asked = stage, most, first
+        expected = self._expect()
         try:
-            begin_apart(lambda: self._work(first, promise), self._flag, "gsi-guess")
+            begin_apart(lambda: self._work(expected), self._flag, "gsi-guess")
         except BaseException:  # there can be no more threads
-            _queues.leave(self, first.backend)
+            self._leave(expected)
             raise
 
     def drop(self) -> None:
@@ -140,39 +150,64 @@ class Guess:
         self.dropped = True
         self._flag.set()
 
-    def _expect(self, call: Asking) -> Promise:
-        value, promise = value_of(call), Promise()
-        _queues.enter(self, call.backend, self._most)
-        self.answers[value] = promise
-        return promise
+    def _expect(self) -> Expected:
+        """Promises for the calls that the stage asks for now."""
+        expected: Expected = []
+        try:
+            for call in calls_of(self._asked):
+                value, promise = value_of(call), Promise()
+                _queues.enter(self, call.backend, self._most)
+                expected.append((call, promise))
+                self.answers[value] = promise
+        except BaseException:
+            self._leave(expected)
+            for _, promise in expected:
+                promise.set_result(None)
+            raise
+        return expected
 
-    def _work(self, call: Asking, promise: Promise) -> None:
-        going: tuple[Asking, Promise] | None = (call, promise)
-        while going is not None:
-            call, promise = going
-            _promise.set(promise)
-            answer, going = self._answered(call)
-            self.over = going is None
-            promise.set_result(answer)
+    def _leave(self, expected: Expected) -> None:
+        for call, _ in expected:
+            _queues.leave(self, call.backend)
 
-    def _answered(self, call: Asking) -> tuple[Any, tuple[Asking, Promise] | None]:
-        """The answer, and the stage's next call, which is expected before anybody reads the answer."""
+    def _work(self, expected: Expected) -> None:
+        while expected:
+            answers: list[Any] = []
+            for place, (call, promise) in enumerate(expected):
+                _promise.set(promise)
+                answers.append(self._answered(call))
+                if answers[-1] is None:
+                    self._leave(expected[place + 1 :])
+                    break
+            answers += [None] * (len(expected) - len(answers))
+            following = [] if answers[-1] is None else self._following(answers)
+            self.over = not following
+            for (_, promise), answer in zip(expected, answers, strict=True):
+                promise.set_result(answer)
+            expected = following
+
+    def _answered(self, call: Asking) -> Any:
+        """The answer; None where there is none."""
         try:
             answer = ask(call.backend, call.method, *call.args)
         except Cancelled as error:
             self.tokens += error.tokens
-            return None, None
+            return None
         except BaseException:  # noqa: BLE001 (a run that needs the answer asks for itself, and is told what is wrong)
-            return None, None
+            return None
         finally:
             _queues.leave(self, call.backend)
         if call.method == "sample":
             self.tokens += sum(len(step.token_ids) + step.beyond for step in answer)
+        return answer
+
+    def _following(self, answers: list[Any]) -> Expected:
+        """What the stage asks for behind these answers; it is expected before anybody reads them."""
         try:
-            following: Asking = self._stage.send(answer)
-            return answer, (following, self._expect(following))
-        except Exception:  # noqa: BLE001 (there is no other, or the run is told as above)
-            return answer, None
+            self._asked = self._stage.send(answers if isinstance(self._asked, tuple) else answers[0])
+            return self._expect()
+        except Exception:  # noqa: BLE001 (there is nothing more, or the run is told as above)
+            return []
 
 
 def value_of(call: Asking) -> CallValue:

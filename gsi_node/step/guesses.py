@@ -11,7 +11,7 @@ from threading import Lock
 from typing import TypeVar
 
 from gsi_node.protocols import Role
-from gsi_node.step.guess import Ahead, Asking, Guess, Promise, value_of
+from gsi_node.step.guess import Ahead, Asked, Asking, Guess, Promise, calls_of, value_of
 
 T = TypeVar("T")
 
@@ -35,8 +35,8 @@ class Guesses:
             kept: list[Guess] = []
             for stage in () if self._ended else stages:
                 try:
-                    first: Asking = next(stage)
-                    value = value_of(first)
+                    first: Asked = next(stage)
+                    value = value_of(calls_of(first)[0])
                     same = [guess for guess in self._held if value in guess.answers and not guess.dropped]
                     kept.append(same[0] if same else _apart(stage, first, 2 * self.most, wanted))
                 except Exception:  # noqa: BLE001 (as in Guess: the run asks for itself)
@@ -88,7 +88,7 @@ class Guesses:
 _current: ContextVar[Guesses | None] = ContextVar("gsi_guesses", default=None)
 
 
-def _apart(stage: Ahead, first: Asking, most: int, wanted: bool) -> Guess:
+def _apart(stage: Ahead, first: Asked, most: int, wanted: bool) -> Guess:
     """A guess whose own work takes up no guesses."""
     context = copy_context()
     context.run(_current.set, None)

@@ -13,12 +13,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from gsi_node.errors import BackendError, InvalidLogProb
 from gsi_node.protocols import Reward, Role, StepModel, name_of
 from gsi_node.step.calls import Call, Stage
+from gsi_node.step.guess import calls_of
 from gsi_node.types import Ids, Key, Prefix, SamplingLaw, Score, Step
 
+T = TypeVar("T")
 POSITIVE_TOLERANCE = 1e-3  # nats a step: what float32 rounding may put above log 1
 _KNOWN = 4096  # encoded steps that are kept
 
@@ -69,6 +72,23 @@ def score(
     for i, value in enumerate(scores):
         _check_log_prob(value.log_prob, i, role, model)
     return scores
+
+
+def together(parts: Sequence[Stage[T]]) -> Stage[list[T]]:
+    """The values of stages of one call each, of which none waits for another."""
+    if not parts:
+        return []
+    answers = yield tuple(call for part in parts for call in calls_of(next(part)))
+    return [_ended(part, answer) for part, answer in zip(parts, answers, strict=True)]
+
+
+def _ended(part: Stage[T], answer: Any) -> T:
+    try:
+        part.send(answer)
+    except StopIteration as stop:
+        value: T = stop.value
+        return value
+    raise AssertionError("a stage of one call asked for another")
 
 
 def _expect(found: int, wanted: int, what: str, role: str, model: object, prefix: Prefix) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from gsi_node import GSIContext, Models, asolve, compile_gsi, solve
 from gsi_node.errors import BackendUnavailable, ConfigError, LawMismatch, ResumeMismatch, VocabularyMismatch
 from gsi_node.step.methods import METHODS
 from gsi_node.tables.models import TableModel, TokenTable
-from gsi_node.types import Key, Prefix, SamplingLaw, Step
+from gsi_node.types import Key, Prefix, SamplingLaw, Score, Step
 from tests.graph.world import Slow, compiled, config, models, plain, steps_then_answer, thread
 from tests.step.test_solve import same
 
@@ -32,6 +34,49 @@ async def test_node_loop_and_twins_agree(method: str) -> None:
     assert plain(await graph.ainvoke({"problem": "p"})) == plain(out)
     same(solve("p", Models(**own), settings), out)
     same(await asolve("p", Models(**own), settings), out)
+
+
+class Meeting(Slow):
+    """A draft that writes only together with the other, and scores only so: awaited, or in a thread."""
+
+    def __init__(self, meets: threading.Barrier, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self.meets = meets
+
+    def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
+        self.meets.wait(10)
+        return super().sample(prefix, n, key, law)
+
+    def score(self, prefix: Prefix, steps: Any, law: SamplingLaw) -> list[Score]:
+        self.meets.wait(10)
+        return super().score(prefix, steps, law)
+
+
+class AwaitedMeeting(Meeting):
+    async def asample(self, *asked: Any) -> list[Step]:
+        return await asyncio.to_thread(self.sample, *asked)
+
+    async def ascore(self, *asked: Any) -> list[Score]:
+        return await asyncio.to_thread(self.score, *asked)
+
+
+@pytest.mark.parametrize("kind", [Meeting, AwaitedMeeting])
+async def test_awaited_they_write_at_once_and_score_at_once(kind: type[Meeting]) -> None:
+    """One after another, the first would wait for the second until its barrier breaks."""
+    wanted, meets = compiled(parts=parts(), record="candidates").invoke({"problem": "p"}), threading.Barrier(2)
+    drafts = [kind(meets, steps_then_answer(good, 5), name=name) for good, name in ((0.4, "draft"), (0.7, "other"))]
+    own = {**models(), "draft": list(zip(drafts, (2, 1), strict=True))}
+    found = await compiled(parts=own, record="candidates").ainvoke({"problem": "p"})
+    assert plain(found) == plain(wanted)
+    same(await asolve("p", Models(**own), config(record="candidates")), wanted)
+
+
+async def test_each_is_billed_its_own_seconds() -> None:
+    own = parts()
+    own["draft"][0][0].delay = 0.05
+    out = await compiled(parts=own, max_steps=1).ainvoke({"problem": "p"})
+    slow, quick = (out["usage"][f"draft/{j}"]["seconds"] for j in (0, 1))
+    assert slow >= 0.1 > quick  # it writes and scores once each
 
 
 def test_records_say_who_wrote_and_bills_are_by_draft() -> None:
@@ -86,8 +131,10 @@ def test_one_that_is_lost_leaves_the_base_alone() -> None:
     own["draft"] = [own["draft"][0][0], Lost(steps_then_answer(0.5, 5), name="lost")]
     with pytest.raises(BackendUnavailable, match="it is gone"):
         compiled(parts=own).invoke({"problem": "p"})
-    out = compiled(parts=own, allow_degraded=True).invoke({"problem": "p"})
-    assert out["degraded"] == "it is gone" and {step["source"] for step in out["steps"]} == {"base"}
+    graph = compiled(parts=own, allow_degraded=True)
+    for out in (graph.invoke({"problem": "p"}), asyncio.run(graph.ainvoke({"problem": "p"}))):
+        assert out["degraded"] == "it is gone" and {step["source"] for step in out["steps"]} == {"base"}
+        assert out["usage"]["draft/0"]["calls"] == 1 and out["usage"]["draft/1"]["calls"] == 0
 
 
 def test_what_is_refused_before_anything_is_asked() -> None:

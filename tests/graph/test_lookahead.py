@@ -167,15 +167,17 @@ def test_in_company() -> None:
 def test_several_drafts(method: str, threshold: float, source: str) -> None:
     """All their draws and scores are taken up; s_i is −log m, so that what is certain is."""
     found = []
-    for k in (0, 2):
+    for k, awaited in ((0, False), (2, False), (2, True)):
         drafts = [TellingTable(steps_then_answer(good, 5), name=f"draft {good}") for good in (0.4, 0.6)]
         own: dict[str, Any] = {**parts(), "draft": drafts}
         settings = config(method=method, n=4, chunk_size=2, threshold=threshold, lookahead=k)
-        found.append((bare(compile_gsi(**own, config=settings).invoke({"problem": "p"})), drafts))
+        graph = compile_gsi(**own, config=settings)
+        out = asyncio.run(graph.ainvoke({"problem": "p"})) if awaited else graph.invoke({"problem": "p"})
+        found.append((bare(out), drafts))
         assert settled()
-    assert found[0][0] == found[1][0]
-    for still, ahead in zip(found[0][1], found[1][1], strict=True):
-        assert len(ahead.asked) < len(still.asked) and ahead.guessed
+    assert found[0][0] == found[1][0] == found[2][0]
+    for still, *others in zip(*(drafts for _, drafts in found), strict=True):
+        assert all(len(ahead.asked) < len(still.asked) and ahead.guessed for ahead in others)
     assert {step["source"] for step in found[0][0]["steps"]} == {source}
 
 

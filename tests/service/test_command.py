@@ -15,6 +15,7 @@ from gsi_node.graph.build import compile_gsi
 from gsi_node.needs import install_extra
 from gsi_node.specs.load import load_model, load_reward
 from gsi_node.step.config import GSIConfig
+from tests.graphs.tables import Table, models
 from tests.service.running import command, ended, start
 from tests.service.solvers import client
 
@@ -115,6 +116,37 @@ def test_a_solver_by_its_command(tmp_path: Path) -> None:
         '"POST /v1/chat/completions HTTP/1.1" 200',
     ]
     assert (code, seconds < 5.0) == (143, True)
+
+
+TABLES = """
+from tests.graphs.tables import Table, models
+import gsi_node.specs.load as load
+made = {"hf:/a": Table(0.4, "a"), "hf:/b": Table(0.7, "b"), "hf:/base": Table(0.8, "base")}
+load.load_model, load.load_reward = made.__getitem__, lambda spec: models()["reward"]
+"""
+
+
+def test_a_solver_of_two_drafts_by_its_command() -> None:
+    """`--draft A*2 --draft B*1`: the node's answer with both, each with its bill; and what cannot be ends it with 2."""
+    parts_given = ("--openai", "--draft", "hf:/a*2", "--draft", "hf:/b*1", "--base", "hf:/base", "--reward", "verifier")
+    given = (*parts_given, "--n", "3", "--beta", "4", "--threshold", "0.6", "--set", "record=candidates")
+    with command(*given, code=TABLES) as service, client(service.url) as asking:
+        asked: Any = [{"role": "user", "content": "two"}]
+        found: Any = asking.chat.completions.create(model="gsi", messages=asked)
+    named: dict[str, Any] = {name: Table(good, name) for name, good in (("a", 0.4), ("b", 0.7), ("base", 0.8))}
+    parts: dict[str, Any] = {"draft": [(named["a"], 2), (named["b"], 1)], "base": named["base"], **reward()}
+    wanted = compile_gsi(**parts, config=GSIConfig(n=3, beta=4.0, threshold=0.6)).invoke({"problem": "two"})
+    (choice,) = found.choices
+    assert choice.message.content == wanted["response"]
+    assert set(choice.gsi["usage"]) == {"draft/0", "draft/1", "base", "reward"}
+    batches = [step.get("rejected") or step for step in choice.gsi["steps"]]
+    assert all([one["draft"] for one in batch["candidates"]] == [0, 0, 1] for batch in batches)
+    code, said = ended(*given, "--n", "1", "--port", "0", code=TABLES)
+    assert code == 2 and "n: want at least 2, one candidate a draft, got 1" in said and "Traceback" not in said
+
+
+def reward() -> dict[str, Any]:
+    return {"reward": models()["reward"]}
 
 
 def test_no_line_a_request_where_none_is_wanted() -> None:

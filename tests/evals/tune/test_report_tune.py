@@ -6,6 +6,7 @@ import json
 import math
 import os
 from argparse import ArgumentParser
+from functools import partial
 from pathlib import Path
 from signal import SIGINT, SIGTERM
 from unittest.mock import Mock
@@ -25,6 +26,7 @@ from evals.tune.thresholds import batches, clip, knobs, threshold
 from gsi_node.core.accept import calibrate_threshold
 from gsi_node.errors import BackendError, ConfigError
 from tests.evals.synthetic import campaign, typed, write
+from tests.evals.tables import LOAD, problems
 
 finite = st.floats(-5, 5).map(lambda x: round(x, 2))
 
@@ -144,6 +146,29 @@ def test_the_most_accurate_within_the_budget_is_chosen(
     capsys.readouterr()
     assert tuned(tmp_path / "c", "--budget-flops", "1", "--fallbacks", "0.3") == 1
     assert "no setting is within --budget-flops 1" in capsys.readouterr().err
+
+
+def test_two_drafts_are_tuned_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--draft A*2 --draft B*1`, over table models: every run has both, and the threshold is that of their batches."""
+    monkeypatch.setattr(trials, "How", partial(How, load=LOAD))
+    parser = ArgumentParser()
+    tune.add_arguments(parser)
+    argv = ["--data", str(problems(tmp_path, 24)), "--draft", "table*2", "--draft", "other*1", "--n", "3"]
+    argv += ["--betas", "4", "--target-fallback", "0.3", "--tolerance", "0.1", "--rounds", "2", "--limit", "8"]
+    assert tune.main(parser.parse_args([*argv, "--out", str(tmp_path / "out")])) == 0
+    told = json.loads((tmp_path / "out" / "tune.json").read_text("utf-8"))
+    assert told["trials"][0]["fallback"]["value"] == pytest.approx(0.3, abs=0.2)
+    folders = [path.parent for path in (tmp_path / "out").glob("*/config.json")]
+    assert len(folders) >= 2
+    for folder in folders:
+        assert '"draft": "table*2 + other*1"' in (folder / "config.json").read_text("utf-8")
+        for row in read_rows(folder):
+            for step in row.steps:
+                assert [one.draft for one in ((step.rejected or step).candidates or ())] == [0, 0, 1]
+    assert tune.main(parser.parse_args([*argv, "--n", "1", "--out", str(tmp_path / "one")])) == 2
+    assert "n: want at least 2, one candidate a draft, got 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
