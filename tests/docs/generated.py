@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gsi_node import GSIConfig
+from gsi_node.specs.kinds import MODELS, REWARDS
 from gsi_node.step.fields import about
 from gsi_node.step.methods import HEADINGS, METHODS
 from tests.docs import node_picture
@@ -46,10 +47,22 @@ def settings() -> str:
     return "\n".join(lines) + "\n"
 
 
+def specs() -> str:
+    """The kinds of specs of models and rewards, with their options."""
+    lines = ["| kind | example | options |", "| --- | --- | --- |"]
+    for what, kinds in (("model", MODELS), ("reward", REWARDS)):
+        for name, kind in kinds.items():
+            options = [f"`{option}`" for option in kind.options] + ["arguments of the chat template"] * kind.templated
+            example = kind.example.replace("|", "\\|")
+            lines.append(f"| {what} `{name}` | `{example}` | {', '.join(options) or '–'} |")
+    return "\n".join(lines) + "\n"
+
+
 PASSAGES: dict[tuple[str, str], Callable[[], str]] = {
     ("CONTRIBUTING.md", "rooms"): markdown,
     ("README.md", "memory"): memory,
     ("docs/methods.md", "methods"): methods,
+    ("docs/models.md", "specs"): specs,
     ("docs/math.md", "methods"): methods,
     ("docs/reference/settings.md", "settings"): settings,
     ("docs/architecture.md", "rooms"): rooms,

@@ -5,10 +5,14 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from gsi_node.rewards.generative.formats import FORMATS
+from gsi_node.rewards.prm.families import FAMILIES
+from gsi_node.specs.kinds import MODELS, REWARDS
 from gsi_node.step.methods import METHODS
 from tests.docs.generated import PASSAGES, ROOT, written
 from tests.docs.node_picture import PICTURE, drawn, node
@@ -99,6 +103,22 @@ def test_the_row_is_followed_from_its_making_to_a_plotted_point() -> None:
     assert (names[0], names[-1]) == ("solved_row", "errorbars")
     order = [names.index(name) for name in ("Appender.append", "row_of", "tally", "wilson", "over_n")]
     assert order == sorted(order)
+
+
+@pytest.mark.parametrize(
+    ("page", "names", "row"),
+    [
+        ("models.md", MODELS, r"`[^|]*\b{}:"),
+        ("models.md", REWARDS, r"`[^|]*\b{}[:?`]"),
+        ("rewards.md", REWARDS, r"`{}[:?`]"),
+        ("rewards.md", FAMILIES, r"`{}` \|"),
+        ("rewards.md", FORMATS, r"`{}` \|"),
+    ],
+)
+def test_every_kind_family_and_format_has_its_row(page: str, names: Iterable[str], row: str) -> None:
+    """In tables that are written by hand, for what each is must be told."""
+    text = re.sub(r"<!-- specs -->.*<!-- /specs -->", "", (ROOT / "docs" / page).read_text("utf-8"), flags=re.DOTALL)
+    assert [name for name in names if not re.search(rf"^\| {row.format(name)}", text, re.MULTILINE)] == []
 
 
 PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("gsi_node/**/*.md")})

@@ -75,6 +75,28 @@ def test_chains_and_verdicts_have_the_law_that_is_enumerated(root: Path, name: s
     assert value == pytest.approx(sum(p * count for p, count in told.items()) / sum(told.values()), abs=1e-6)
 
 
+def test_a_chain_that_ends_at_an_earlier_wrong_step_is_read_there() -> None:
+    """As ThinkPRM's training chains do: to leave it out would count the chains that found nothing wrong alone."""
+    thinkprm = FORMATS["thinkprm"]
+
+    def end(said: str, *, finished: bool = True) -> str | None:
+        found = thinkprm.slot_end(said, 2, finished)
+        return None if found is None else said[:found]
+
+    first, second = f"1: {SLOT}correct}}", f"\n2: {SLOT}"
+    assert end(f"{first}{second}incorrect}}") == end(f"{first}{second}incorrect}}", finished=False) == first + second
+    wrong = f"1: {SLOT}"
+    assert end(f"{wrong}incorrect}}, so it is over.") == wrong
+    assert end(f"{wrong}incorrect}}, so", finished=False) is None  # it was cut, and might have gone on
+    assert end(first) is None  # it says nothing of the second
+    assert end("1: it is incorrect") is None
+
+
+def test_a_step_that_numbers_itself_is_numbered_anew() -> None:
+    (turn,) = FORMATS["thinkprm"].turns("p", ["Step 1: 2+2=4.", "## Step 9: So\n\nStep 3: 4.", "As in Step 1: 4."])
+    assert "\nStep 1: 2+2=4.\nStep 2: So\nStep 3: 4.\nStep 3: As in Step 1: 4.\n" in turn.content
+
+
 def test_the_verdict_is_that_of_plain_transformers(root: Path) -> None:
     """Of a random model: the chain, the place and the softmax over two ids, all by hand."""
     model = listening(folder_of(root, "random"))

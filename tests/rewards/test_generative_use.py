@@ -271,13 +271,10 @@ def test_a_remote_verifier_says_what_it_says_in_process(root: Path) -> None:
         far.close()
 
 
-def test_the_pages_name_every_format_and_say_which_was_not_confirmed() -> None:
+def test_the_pages_name_every_format_and_say_what_was_confirmed() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "rewards.md").read_text("utf-8")
-    for name, told in {
-        **dict.fromkeys(FORMATS, ""),
-        "thinkprm": " (not confirmed)",
-        "genprm": " (not confirmed)",
-    }.items():
-        (row,) = [line for line in page.splitlines() if line.startswith(f"| `{name}`")]
-        assert row.startswith(f"| `{name}`{told} |") and all(word in row for word in FORMATS[name].words)
-        assert FORMATS[name].slot.replace("\n", "\\n") in row
+    sources = {"thinkprm": "github.com/mukhal/ThinkPRM", "genprm": "github.com/RyanLiu112/GenPRM", "yesno": "ours"}
+    for name, form in FORMATS.items():
+        row, held = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
+        assert all(word in row for word in form.words) and form.slot.replace("\n", "\\n") in row
+        assert sources[name] in held

@@ -178,7 +178,10 @@ def enumerated(name: str, k: int, temperature: float) -> dict[float | None, floa
         if name == "yesno":
             return 0.5 / 0.8 if QUESTION in said or (said and chain[-1] == "<eos>") else None
         slots = [i for i in range(1, len(chain) + 1) if "".join(chain[:i]).endswith(SLOT)]
-        return READ[name][chain[slots[k - 1] - 1]] if len(slots) >= k else None
+        if len(slots) >= k:
+            return READ[name][chain[slots[k - 1] - 1]]
+        ends = bool(slots) and chain[-1] == "<eos>" and chain[slots[-1]] == "incorrect"
+        return READ[name][chain[slots[-1] - 1]] if ends else None
 
     def walk(chain: list[str], p: float) -> None:
         if chain and (chain[-1] in ("<eos>", "</analyze>\n") or len(chain) == MOST):

@@ -1,11 +1,13 @@
 """How verifiers that write are asked, and where their verdicts stand. A format is one record below.
 
-Sources: ThinkPRM (arXiv 2504.16828), GenPRM (arXiv 2504.00891), GenRM (arXiv 2408.15240). docs/rewards.md says which of
-them was held against its publisher's text.
+Sources: ThinkPRM (arXiv 2504.16828, github.com/mukhal/ThinkPRM), GenPRM (arXiv 2504.00891,
+github.com/RyanLiu112/GenPRM), GenRM (arXiv 2408.15240). docs/rewards.md says what of them was held against their
+publishers' code, and where this differs.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
@@ -14,8 +16,10 @@ from gsi_node.rewards.paragraphs import one_paragraph
 from gsi_node.types import Turn
 
 SlotPlace = Literal["each", "last", "behind"]
-"""Where a chain has its verdict's slot: it writes one for each step, of which the last step's counts; the last that it
-writes, or behind a chain that ended by itself without any; behind a chain that came to its stop."""
+"""Where a chain has its verdict's slot: it writes one for each step, of which the last step's counts, or the first that
+it finds wrong, where it ends there; the last that it writes, or behind a chain that ended by itself without any; behind
+a chain that came to its stop."""
+_LABEL = re.compile(r"\A(?:#+ *)?Step \d+: *")
 
 _THINKPRM = """You are given a math problem and a proposed step-by-step solution:
 
@@ -68,11 +72,13 @@ class VerifierFormat:
         rest = tuple(getattr(self, field.name) for field in fields(self) if field.name != "turns")
         return self.turns("1", ["2"]), self.turns("1", ["2", "3\n\n4"]), *rest
 
-    def slot_end(self, said: str, k: int) -> int | None:
-        """Where in a chain the slot of the k-th step ends, in characters; None where the chain has none."""
+    def slot_end(self, said: str, k: int, finished: bool) -> int | None:
+        """Where in a chain the slot of the k-th step ends, in characters; None where the chain has none. finished:
+        whether it ended by itself."""
         if self.place == "each":
             *before, rest = said.split(self.slot, k)
-            return len(said) - len(rest) if len(before) == k else None
+            wrong = before and finished and rest.startswith(self.words[1])
+            return len(said) - len(rest) if len(before) == k or wrong else None
         found = said.rfind(self.slot) if self.place == "last" else -1
         return None if found < 0 else found + len(self.slot)
 
@@ -84,7 +90,8 @@ class VerifierFormat:
 
 
 def _listed(problem: str, steps: Sequence[str]) -> tuple[Turn, ...]:
-    numbered = "\n".join(f"Step {k}: {one_paragraph(step)}" for k, step in enumerate(steps, 1))
+    """One line a step at least, numbered anew where a step numbers itself."""
+    numbered = "\n".join(f"Step {k}: {_LABEL.sub('', one_paragraph(step))}" for k, step in enumerate(steps, 1))
     return (Turn("user", _THINKPRM.format(problem=problem, steps=numbered)),)
 
 

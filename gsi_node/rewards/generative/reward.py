@@ -166,7 +166,7 @@ class GenerativeReward(RewardBase):
     def _slot(self, prefix: Prefix, chain: Step, k: int) -> tuple[Step, ...] | None:
         """The steps that lead to a chain's verdict; None where it has none that a token begins."""
         start = 0 if self._format.place == "each" else chain.thought  # ThinkPRM's verdicts may stand in its thinking
-        end = self._format.slot_end(chain.text[start:], k)
+        end = self._format.slot_end(chain.text[start:], k, chain.finished)
         if end is None:
             behind = self._format.slot_behind(chain.text[start:], chain.finished)
             ids = chain.token_ids[:-1] if chain.finished else chain.token_ids

@@ -1,8 +1,8 @@
 """The families of process reward models: how each is recognised, written and read. A family is one record below.
 
 Sources: the model cards of Qwen2.5-Math-PRM, Skywork-o1-Open-PRM, Math-Shepherd and RLHFlow's PRMs, and TRL's
-PRMTrainer; VersaPRM (arXiv 2502.06737) and ReasonFlux-PRM (arXiv 2506.18896), whose formats were not held against their
-publishers' text. docs/rewards.md shows how to add one.
+PRMTrainer; the code that VersaPRM (arXiv 2502.06737) and ReasonFlux-PRM (arXiv 2506.18896) were published with.
+docs/rewards.md says what of it was confirmed, and shows how to add one.
 """
 
 from __future__ import annotations
