@@ -1,23 +1,27 @@
 """Does a second draft help? Two against each alone, at equal n.
 
 `python -m tests.step.drafts_measured`: closed forms on random finite spaces. `… FOLDER PROBLEMS`: on pocket math, with
-a second draft made in FOLDER: the shipped one with logits × 0.7, which is that model at a temperature 1/0.7 as high.
+the second draft in FOLDER, for which `python -m gsi_node.pocket.training.train --model draft --seed 1 --out OUT` trains
+OUT/draft, the shipped one's recipe at another seed. Intervals and differences are paired, by problem.
 """
 
 from __future__ import annotations
 
-import math
 import random
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import Any, NamedTuple
 
-from tests import oracles
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import multinomial
+
 from tests.oracles import Law
 
-BETA, TEXTS, INSTANCES, SHARE, FLAT = 4.0, "abcd", 100, 0.2, 0.7
+BETA, TEXTS, INSTANCES, SHARE = 4.0, "abcd", 100, 0.2
+BETA_POCKET, POOL, AT_ONCE = 20.0, 64, {"max_concurrency": 16}
 
 
 def say(line: str, numbers: Sequence[float] = ()) -> None:
@@ -47,25 +51,54 @@ def bisected(accepted: Callable[[float], float], low: float = -40.0, high: float
     return low
 
 
-def measured(ps: list[Law], counts: list[int], b: Law, r: Law) -> tuple[float, float, float]:
-    """KL of gsi-no-fallback; KL of gsi-ic with c for a fallback rate of SHARE; the fallback rate of gsi at u = 0.5."""
-    n, target = sum(counts), oracles.step_target(b, r, BETA)
-    numbers = {"m": n, "beta": BETA, "u": 0.5, "delta": 0.0}
+def compositions(n: int, size: int = len(TEXTS)) -> NDArray[np.int64]:
+    """How often each step stands in a batch of n, a row a batch."""
+    if size == 1:
+        return np.array([[n]])
+    rows = (np.insert(compositions(n - k, size - 1), 0, k, axis=1) for k in range(n + 1))
+    return np.concatenate(list(rows))
 
-    def accepted(method: str, log_c: float) -> float:
-        return sum(oracles.several_accepted(method, ps, counts, b, r, log_c=log_c, **numbers).values())
 
-    log_c = bisected(lambda log_c: accepted("gsi-ic", log_c))
-    plain = oracles.several_law("gsi-no-fallback", ps, counts, b, r, log_c=0.0, **numbers)
-    ic = oracles.several_law("gsi-ic", ps, counts, b, r, log_c=log_c, **numbers)
-    return oracles.kl(target, plain), oracles.kl(target, ic), 1.0 - accepted("gsi", 0.0)
+def batches(ps: Any, counts: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """All batches of n_j steps of each draft j, and their probabilities."""
+    found, chance = np.zeros((1, len(TEXTS)), np.int64), np.ones(1)
+    for p, count in zip(ps, counts, strict=True):
+        drawn = compositions(count)
+        chance = np.outer(chance, multinomial.pmf(drawn, count, p)).ravel()
+        found = (found[:, None] + drawn).reshape(-1, len(TEXTS))
+    return found, chance
+
+
+def measured(ps: Sequence[Law], counts: Sequence[int], b: Law, r: Law) -> tuple[float, float, float]:
+    """KL of gsi-no-fallback; KL of gsi-ic with c for a fallback rate of SHARE; the fallback rate of gsi at u = 0.5.
+
+    Over all batches; its own fallback draws n steps of the base. In nats.
+    """
+    laws, base, rewards = (np.array([[law[t] for t in TEXTS] for law in given]) for given in (ps, [b], [r]))
+    n, tilt = sum(counts), np.exp(BETA * rewards[0])
+    mixture = np.array(counts) @ laws / n
+    w, target = tilt * base[0] / mixture, tilt * base[0] / (tilt @ base[0])
+    (found, chance), (own, own_chance) = batches(laws, counts), batches(base, [n])
+    shares = found * w / (found @ w)[:, None]
+    best = own_chance @ (own * tilt / (own @ tilt)[:, None])
+    tilted = rewards[0] + np.log(base[0] / mixture) / BETA
+
+    def kept(log_c: float) -> Any:
+        return chance * np.minimum(1.0, np.exp(np.log(found @ w / n) - log_c))
+
+    def kl(law: NDArray[np.float64]) -> float:
+        return float(target @ np.log(target / law))
+
+    accepted = kept(bisected(lambda log_c: float(kept(log_c).sum())))
+    ic = accepted @ shares + (1.0 - accepted.sum()) * best
+    return kl(chance @ shares), kl(ic), 1.0 - float(chance @ shares @ (tilted >= 0.5))
 
 
 def on_tables() -> None:
     """Means over the spaces; "better", "worse": the draft with the lower and the higher number of each space."""
     say("n | drafts | KL, gsi-no-fallback | KL, gsi-ic at fallback 0.2 | fallback, gsi at u = 0.5")
     say("--- | --- | --- | --- | ---")
-    for n in (2, 4):
+    for n in (2, 4, 8, 16):
         rows = []
         for first, second, b, r in spaces():
             alone = [measured([p], [n], b, r) for p in (first, second)]
@@ -79,46 +112,88 @@ def on_tables() -> None:
             say(f"{n} | spaces where both are {name}", wins)
 
 
-def flattened(folder: Path) -> str:
-    """The spec of the shipped draft with its logits × FLAT: its last norm is scaled."""
-    from safetensors.torch import load_file, save_file
+class Told(NamedTuple):
+    """Of one arm, a row a problem: decided steps, refused ones, whether the answer is right; and KL at one prefix."""
 
-    import gsi_node.pocket
+    steps: NDArray[np.float64]
+    refused: NDArray[np.float64]
+    right: NDArray[np.float64]
+    kl: NDArray[np.float64]
 
-    source, target = Path(gsi_node.pocket.__file__).parent / "weights" / "draft", folder / "flat"
-    if not target.exists():
-        shutil.copytree(source, target)
-        weights = load_file(target / "model.safetensors")
-        weights["model.norm.weight"] = weights["model.norm.weight"] * FLAT
-        save_file(weights, target / "model.safetensors", {"format": "pt"})
-    return f"hf:{target}"
+    def means(self, some: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Fallback rate of the steps of some problems, mean KL, accuracy."""
+        rate = self.refused[some].sum(-1) / self.steps[some].sum(-1)
+        return np.stack([rate, self.kl[some].mean(-1), self.right[some].mean(-1)], -1)
+
+
+def shown(values: NDArray[np.float64], drawn: NDArray[np.float64]) -> list[str]:
+    """Each with its 95 % interval, from the same problems drawn anew."""
+    lows, highs = np.quantile(drawn, (0.025, 0.975), axis=0)
+    return [f"{v:.3f} [{low:.3f}, {high:.3f}]" for v, low, high in zip(values, lows, highs, strict=True)]
+
+
+def selected_kl(laws: Sequence[Any], counts: Sequence[int], b: Any, r: Any, draws: int = 4000) -> float:
+    """KL(t ‖ q_n) in nats of gsi-no-fallback over a finite space (docs/math.md §10); its expectations from `draws`."""
+    rng, n = np.random.default_rng(0), sum(counts)
+    m = sum(count / n * p for count, p in zip(counts, laws, strict=True))
+    w, t = np.exp(BETA_POCKET * (r - r.max())) * b / m, np.exp(BETA_POCKET * (r - r.max())) * b
+    t = t / t.sum()
+    q = np.zeros_like(t)
+    for j, p in enumerate(laws):
+        if counts[j]:
+            rest = [count - (j == k) for k, count in enumerate(counts)]
+            others = sum(rng.multinomial(k, law, draws) @ w for k, law in zip(rest, laws, strict=True) if k)
+            q += counts[j] * p * w * (1.0 / (w + np.broadcast_to(others, (draws,))[:, None])).mean(0)
+    return float(np.sum(t * np.log(t * q.sum() / q), where=t > 0.0))
+
+
+def space(models: Sequence[Any], reward: Any, prefix: Any, law: Any, i: int) -> tuple[list[Any], Any]:
+    """The laws of drafts and base, shape (steps,), over all steps that 64 draws of each gave, and the rewards."""
+    from gsi_node.types import Key
+
+    drawn = [s for k, model in enumerate(models) for s in model.sample(prefix, POOL, Key(0, str(i), k, "pool"), law)]
+    steps = list({step.token_ids: step for step in drawn}.values())
+    laws = [np.exp([score.log_prob for score in model.score(prefix, steps, law)]) for model in models]
+    return [p / p.sum() for p in laws], np.array(reward(prefix, steps))
 
 
 def on_pocket(folder: Path, size: int) -> None:
-    """gsi at the paper's settings, n = 4: fallback rate, effective candidates, mean log w̄, accuracy."""
+    """gsi at the paper's settings, the shipped draft and the one in `folder`, on the same problems: fallback rate,
+    accuracy, and KL of gsi-no-fallback behind the beginning of a response, of which problem i has i mod (its steps)."""
     from gsi_node import GSIConfig, compile_gsi
     from gsi_node.pocket.world.problems import grade, problems
     from gsi_node.specs.load import load_parts
+    from gsi_node.types import Prefix, Step
 
-    flat = flattened(folder)
-    config = GSIConfig(n=4, max_steps=12, max_step_tokens=64)
-    say("drafts | fallback | ess of 4 | log w̄ of a batch | accuracy")
+    parts = load_parts({"base": "pocket:base", "reward": "pocket"})
+    first, second = (load_parts({"draft": spec})["draft"] for spec in ("pocket:draft", f"hf:{folder}"))
+    asked, config = list(problems("test", 0, size)), GSIConfig(n=4, max_steps=12, max_step_tokens=64)
+    spaces: list[Any] = []
+    some = np.random.default_rng(0).integers(size, size=(2000, size))
+    say("n | drafts | fallback | KL, gsi-no-fallback | accuracy")
     say("--- | --- | --- | --- | ---")
-    for name, draft in (
-        ("shipped", "pocket:draft"),
-        ("flat", flat),
-        ("both", f"pocket:draft*2 + {flat}*2"),
-    ):
-        graph = compile_gsi(**load_parts({"draft": draft, "base": "pocket:base", "reward": "pocket"}), config=config)
-        batches, right, refused = [], 0, []
-        for i, problem in enumerate(problems("test", 0, size)):
-            out = graph.invoke({"problem": problem.problem, "problem_id": i})
-            batches += [step.get("rejected") or step for step in out["steps"]]
-            refused += [not step["accepted"] for step in out["steps"]]
-            right += grade(problem, out["response"])
-        means = [fmean(b["log_mean_weight"] for b in batches if b["log_mean_weight"] > -math.inf)]
-        row = [fmean(refused), fmean(b["ess"] for b in batches), *means, right / size]
-        say(name, row)
+    for n in (4, 8, 16):
+        told = {}
+        for name, counts in (("shipped", (n, 0)), ("second", (0, n)), ("both", (n // 2, n // 2))):
+            given = [(model, count) for model, count in zip((first, second), counts, strict=True) if count]
+            graph = compile_gsi(**parts, draft=given, config=config.model_copy(update={"n": n}))
+            outs = graph.batch([{"problem": p.problem, "problem_id": i} for i, p in enumerate(asked)], AT_ONCE)
+            if not spaces:
+                for i, (problem, out) in enumerate(zip(asked, outs, strict=True)):
+                    done = out["steps"][: i % len(out["steps"])]
+                    committed = tuple(Step(s["text"], tuple(s["token_ids"]), 0.0, False) for s in done)
+                    models, prefix = (first, second, parts["base"]), Prefix(problem.problem, committed)
+                    spaces.append(space(models, parts["reward"], prefix, config.law(), i))
+            rows = [[len(out["steps"]), sum(not s["accepted"] for s in out["steps"])] for out in outs]
+            right = [grade(problem, out["response"]) for problem, out in zip(asked, outs, strict=True)]
+            kls = [selected_kl(laws[:2], counts, laws[2], r) for laws, r in spaces]
+            steps, refused = np.array(rows, np.float64).T
+            told[name] = Told(steps, refused, np.array(right, np.float64), np.array(kls))
+            found, drawn = told[name].means(np.arange(size)), told[name].means(some)
+            say(" | ".join([str(n), name, *shown(found, drawn)]))
+        for name in ("shipped", "second"):
+            found, drawn = (told["both"].means(w) - told[name].means(w) for w in (np.arange(size), some))
+            say(" | ".join([str(n), f"both − {name}", *shown(found, drawn)]))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from gsi_node import exact_step_law
@@ -19,6 +20,7 @@ from gsi_node.step.methods import METHODS
 from gsi_node.tables.models import TableModel
 from tests import oracles
 from tests.oracles import Law
+from tests.step import drafts_measured
 from tests.step.test_law import instance
 
 RATIO = [name for name, method in METHODS.items() if method.uses_ratio]
@@ -117,6 +119,29 @@ def test_a_draft_that_is_the_base_bounds_every_ratio() -> None:
         logs = [[math.log(model._table[text]) for model in steps]]  # type: ignore[index]
         log_m = drafts.mixture(logs, found.counts(4))[0]  # type: ignore[arg-type]
         assert logs[0][1] - log_m <= math.log(4) + TOLERANCE
+
+
+def test_what_is_measured_is_the_law() -> None:
+    """tests/step/drafts_measured.py, whose tables stand in docs/results.md, against the closed forms."""
+    beta = drafts_measured.BETA
+    for first, second, b, r in drafts_measured.spaces()[:3]:
+        for ps, counts in (([first], [4]), ([first, second], [2, 2]), ([first, second], [3, 1])):
+            numbers: Any = {"m": sum(counts), "beta": beta, "u": 0.5, "delta": 0.0}
+            target, found = oracles.step_target(b, r, beta), drafts_measured.measured(ps, counts, b, r)
+
+            def accepted(method: str, log_c: float, ps: Any = ps, counts: Any = counts, given: Any = (b, r)) -> float:
+                kept = oracles.several_accepted(method, ps, counts, *given, log_c=log_c, **numbers)  # noqa: B023
+                return sum(kept.values())
+
+            log_c = drafts_measured.bisected(lambda log_c: accepted("gsi-ic", log_c))
+            plain = oracles.several_law("gsi-no-fallback", ps, counts, b, r, log_c=0.0, **numbers)
+            ic = oracles.several_law("gsi-ic", ps, counts, b, r, log_c=log_c, **numbers)
+            wanted = (oracles.kl(target, plain), oracles.kl(target, ic), 1.0 - accepted("gsi", 0.0))
+            assert found == pytest.approx(wanted, abs=1e-9)
+            laws = [np.array([p[t] for t in drafts_measured.TEXTS]) for p in (*ps, b, r)]
+            scaled = laws[-1] * beta / drafts_measured.BETA_POCKET
+            drawn = drafts_measured.selected_kl(laws[:-2], counts, laws[-2], scaled, draws=40_000)
+            assert drawn == pytest.approx(wanted[0], rel=0.03, abs=1e-3)
 
 
 # --- mutants ------------------------------------------------------------------------------------------------------
