@@ -18,6 +18,7 @@ protocol of this file and nowhere else:
     findings                    what the doctor prints of it, a line each (findings_of)
     close()                     frees what it holds (close)
     shares_positions            whether candidates of a call are one row until they differ (shares_positions)
+    reads_likely                whether it scores steps better that come with their likely ids (reads_likely)
     prefix_ids(prefix)          the token ids it reads, which are counted (prompt_length)
     written(prefix, step)       what a reward wrote to judge a candidate: plain dicts, each with its number of "tokens",
                                 for the records of candidates and the usage (written_of)
@@ -265,6 +266,11 @@ def other_dates(draft: object, base: object) -> str | None:
 def shares_positions(model: object) -> bool:
     """Whether candidates that one call samples are one row of the forward while their tokens are equal."""
     return bool(getattr(model, "shares_positions", False))
+
+
+def reads_likely(model: object) -> bool:
+    """Whether a model scores steps better that come with the ids that were likely at their tokens (Step.likely)."""
+    return bool(getattr(model, "reads_likely", False))
 
 
 def close(model: object) -> None:

@@ -33,7 +33,8 @@ class Step:
     thought: of a model that thinks, the characters of `text` up to the last one that is thinking; what follows is its
     answer. vocabulary: that of token_ids, where draft and base have different ones; "" where they share it. beyond:
     tokens that a server sent behind the step's end, which are no part of it, but cost. draft: of several drafts the
-    one that wrote it, from 0; log_prob is then that of the mixture which they make together.
+    one that wrote it, from 0; log_prob is then that of the mixture which they make together. likely: of a server's, at
+    each token the ids that it listed, the most likely first, for a base that scores by ids; else none.
     """
 
     text: str
@@ -45,6 +46,7 @@ class Step:
     vocabulary: str = ""
     beyond: int = field(default=0, compare=False)
     draft: int | None = field(default=None, compare=False)
+    likely: tuple[Ids, ...] = field(default=(), compare=False, repr=False)
 
 
 class Turn(NamedTuple):

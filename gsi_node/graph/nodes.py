@@ -24,6 +24,7 @@ from gsi_node.graph.stage_node import State
 from gsi_node.graph.telling import Saying, summed_usage
 from gsi_node.graph.verdicts import pack_verdict, read_verdict
 from gsi_node.identity import differing
+from gsi_node.protocols import reads_likely
 from gsi_node.step import stages
 from gsi_node.step.by_hand import decide_by_hand
 from gsi_node.step.calls import Stage
@@ -92,7 +93,8 @@ class GSINodes:
         found = yield from propose(self._context(state))
         if isinstance(found, NoDraft):
             return {**CLEARED, "gsi_verdict": pack_verdict(found)}
-        return {**CLEARED, "gsi_batch": [pack_step(step) for step in found.steps]}
+        likely = reads_likely(self.models.base)
+        return {**CLEARED, "gsi_batch": [pack_step(step, likely=likely) for step in found.steps]}
 
     def reward(self, state: State) -> Stage[Plain]:
         """r_i of the next candidates."""

@@ -18,8 +18,9 @@ from gsi_node.types import Plain, Prefix, Step
 _APART = {"thought": 0, "vocabulary": "", "draft": None}
 
 
-def pack_step(step: Step) -> Plain:
-    """A candidate as a plain dict."""
+def pack_step(step: Step, *, likely: bool = False) -> Plain:
+    """A candidate as a plain dict. likely: with its likely ids, which are many and few models read."""
+    kept = {"likely": [list(ids) for ids in step.likely]} if likely and step.likely else {}
     return {
         "text": step.text,
         "token_ids": list(step.token_ids),
@@ -27,13 +28,15 @@ def pack_step(step: Step) -> Plain:
         "finished": step.finished,
         "log_prob_error": step.log_prob_error,
         **_apart(step),
+        **kept,
     }
 
 
 def unpack_step(record: Plain) -> Step:
     """A candidate from its plain dict."""
     step = replace(committed_step(record), log_prob=record["log_prob"], finished=record["finished"])
-    return replace(step, log_prob_error=record["log_prob_error"])
+    likely = tuple(tuple(ids) for ids in record.get("likely", ()))
+    return replace(step, log_prob_error=record["log_prob_error"], likely=likely)
 
 
 def _apart(step: Step) -> Plain:

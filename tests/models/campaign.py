@@ -1,7 +1,8 @@
 """python -m tests.models.campaign: what a model behind a misbehaving server does, fault by fault, as a table.
 
-Each fault once in passing (gone after two attempts) and once lasting, for sampling and for scoring; then solves, 16 at
-a time, with a fifth of all requests failing. test_faults.py asserts what this prints.
+Each fault once in passing (gone after two attempts) and once lasting: for sampling and for scoring, by prompt_logprobs
+and by ids, and for a chat endpoint's whole answers and streams; then solves, with a fifth of all requests failing.
+test_faults.py asserts what this prints.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -30,12 +33,14 @@ from gsi_node.tables.rewards import TableReward
 from gsi_node.text.counted import CountedText
 from gsi_node.text.prompt import PromptSettings
 from gsi_node.text.tokens import Tokens
-from gsi_node.types import Key, Prefix, SamplingLaw, Step
+from gsi_node.types import Ends, Key, Prefix, SamplingLaw, Step
 from tests.miniature import miniature_tokenizer
+from tests.models.hostile import bomb
 from tests.models.serving import KINDS, MODEL, Bigram, Faults, Server
 
 KEY = Key(3, "p", 0, "draft")
 LAW = SamplingLaw(temperature=0.7, max_step_tokens=20)
+ONE = replace(LAW, temperature=1.0)
 QUICK = Reach(timeout=0.4, attempts=4, first_wait=0.02, longest_wait=0.1)
 PREFIX = Prefix("1+2")
 NAMES = {
@@ -70,6 +75,8 @@ NAMES = {
     "redirect": "redirect",
 }
 NUMBERS = ("nan", "missing", "positive", "infinite", "boolean")  # of log-probabilities, which a chat tells none
+NO_STREAM = ("deep", "digits", "surrogate")  # whole bodies, in which no event comes
+LIMITS = "one attempt: 0.4 s; 4 attempts"
 FINAL = ("404", "other", "context", "400", "403", "204", "redirect")  # asking again cannot help
 
 
@@ -142,17 +149,59 @@ def solve_twice(tokens: Tokens, count: int) -> tuple[list[Any], list[Any], Any]:
         return wanted, found, draft.faults.happened + base.faults.happened
 
 
-def _row(fault: str, tokens: Tokens) -> list[str]:
-    with (
-        Server(Bigram(tokens.size, tokens.step_ends(SamplingLaw()).sure_ids)) as server,
-        reach(tokens, server) as model,
-    ):
-        wanted = both(model)
-        passing, calls = "–", [lambda: model.sample(PREFIX, 4, KEY, LAW), lambda: model.score(PREFIX, wanted[0], LAW)]
-        if fault not in FINAL:
-            server.faults = Faults(plan=[fault, fault, "", fault, fault, ""], delay=0.8)
-            passing = "same result" if both(model) == wanted else "ANOTHER RESULT"
-        ends = [_end(call, server, fault) for call in calls]
+def by_ids(model: ServerModel, server: Server) -> ServerModel:
+    """The model, scoring by ids as if it had been probed."""
+    server.generating.on, server.generating.block = True, 1 << 20
+    model.by_ids = model.id_scorer()
+    return model
+
+
+class Subject(NamedTuple):
+    """Something that meets the faults. opened: its model and what is asked of it; final: where asking again cannot
+    help. without: the faults that it cannot meet."""
+
+    name: str
+    opened: Callable[[Server, Tokens], tuple[Any, list[Callable[[], Any]]]]
+    final: Collection[str] = FINAL
+    without: Collection[str] = ()
+
+
+def _completions(server: Server, tokens: Tokens) -> tuple[Any, list[Callable[[], Any]]]:
+    model = reach(tokens, server)
+    steps = model.sample(PREFIX, 4, KEY, LAW)
+    return model, [lambda: model.sample(PREFIX, 4, KEY, LAW), lambda: model.score(PREFIX, steps, LAW)]
+
+
+def _scored_by_ids(server: Server, tokens: Tokens) -> tuple[Any, list[Callable[[], Any]]]:
+    model = by_ids(reach(tokens, server), server)
+    steps = model.sample(PREFIX, 1, KEY, ONE)
+    return model, [lambda: model.score(PREFIX, steps, ONE)]
+
+
+def _said(streams: bool, server: Server, tokens: Tokens) -> tuple[Any, list[Callable[[], Any]]]:
+    model = chat(server, streams=streams)
+    return model, [lambda: model.sample(PREFIX, 2, KEY, SamplingLaw(ends=Ends(())))]
+
+
+SUBJECTS = (
+    Subject("sampling and scoring by /v1/completions", _completions),
+    Subject("scoring by ids, /inference/v1/generate", _scored_by_ids),
+    Subject("a chat endpoint's whole answers", partial(_said, False), without=NUMBERS),
+    Subject("a chat endpoint's streams", partial(_said, True), (*FINAL, *NO_STREAM), NUMBERS),
+)
+
+
+def _row(subject: Subject, fault: str, tokens: Tokens) -> list[str]:
+    with Server(Bigram(tokens.size, tokens.step_ends(SamplingLaw()).sure_ids)) as server:
+        model, calls = subject.opened(server, tokens)
+        with model:
+            wanted = [call() for call in calls]
+            passing = "–"
+            if fault not in subject.final:
+                server.faults = Faults(plan=[fault, fault, "", fault, fault, ""], delay=0.8)
+                found = [call() for call in calls]
+                passing = "same result" if found == wanted else "ANOTHER RESULT"
+            ends = [_end(call, server, fault) for call in calls]
     names = dict.fromkeys(name for name, _, _ in ends)
     attempts = max(tries for _, tries, _ in ends)
     return [NAMES[fault], passing, " / ".join(names), str(attempts), f"{max(seconds for *_, seconds in ends):.2f}"]
@@ -179,14 +228,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         miniature_tokenizer().save_pretrained(folder)
         tokens = Tokens.of_folder(folder, "campaign", PromptSettings(template="{problem}"))
-        rows = [_row(fault, tokens) for fault in NAMES]
+        bomb()  # takes its time, once
+        rows = {
+            subject.name: [_row(subject, fault, tokens) for fault in NAMES if fault not in subject.without]
+            for subject in SUBJECTS
+        }
         wanted, found, happened = solve_twice(tokens, options.solves)
-    table = Table(
-        "fault", "in passing", "lasting", "attempts", "seconds at most", title="one attempt: 0.4 s; 4 attempts"
-    )
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    for name, lines in rows.items():
+        table = Table("fault", "in passing", "lasting", "attempts", "seconds at most", title=f"{name}: {LIMITS}")
+        for row in lines:
+            table.add_row(*row)
+        console.print(table)
     equal = sum(a == b for a, b in zip(wanted, found, strict=True))
     failed = sum(count for kind, count in happened.items() if kind)
     kinds = ", ".join(f"{happened[kind]} {kind}" for kind in KINDS)
@@ -195,7 +247,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"of the run without faults; {failed} of {happened.total()} requests failed "
         f"({failed / happened.total():.1%}: {kinds})"
     )
-    bad = equal < options.solves or any(word in " ".join(row) for row in rows for word in ("ANOTHER", "NO ERROR"))
+    chats, (said, met) = solve_chats(0.0)[0], solve_chats(0.2)
+    alike = sum(a == b for a, b in zip(chats, said, strict=True))
+    console.print(
+        f"{alike} of {len(chats)} solves by two chat endpoints, one of which streams, 8 at a time, end with the texts "
+        f"and sources of the run without faults; {met.total() - met['']} of {met.total()} requests failed"
+    )
+    words = [word for lines in rows.values() for row in lines for word in row]
+    bad = equal < options.solves or alike < len(chats) or {"ANOTHER RESULT", "NO ERROR"} & set(words)
     return 1 if bad else 0
 
 

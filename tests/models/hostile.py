@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import time
 import zlib
+from base64 import b64decode
 from collections.abc import Callable
 from functools import cache
-from io import BufferedIOBase
+from io import BufferedIOBase, BytesIO
 from typing import Any
+
+import numpy as np
+
+from tests.models.generating import encoded
 
 OK = b"HTTP/1.1 200 OK\r\n"
 Send = Callable[[BufferedIOBase], None]
@@ -68,13 +73,30 @@ HOSTILE: dict[str, Send] = {
 }
 
 
+SPOILT = {"positive": 0.5, "nan": float("nan"), "missing": None, "infinite": float("inf"), "boolean": False}
+
+
+def spoil_ids(answer: dict[str, Any], fault: str) -> None:
+    """`spoil`, of numbers by ids."""
+    coded = answer["prompt_token_id_logprobs"]
+    if coded is None or fault not in (*SPOILT, "few"):
+        return
+    values = np.load(BytesIO(b64decode(coded)))
+    if fault == "few":
+        answer["prompt_token_id_logprobs"] = encoded(values[:-1])
+    elif fault in ("missing", "boolean"):
+        answer["prompt_token_id_logprobs"] = {"missing": 7, "boolean": encoded(values == 0.0)}[fault]
+    else:
+        values[-1, 0] = SPOILT[fault]
+        answer["prompt_token_id_logprobs"] = encoded(values)
+
+
 def spoil(choices: list[dict[str, Any]], fault: str) -> None:
     """Make the numbers of an answer wrong in one of the scripted ways."""
     if fault == "few":
         choices.pop()
-    spoilt = {"positive": 0.5, "nan": float("nan"), "missing": None, "infinite": float("inf"), "boolean": False}
-    if fault in spoilt:
-        value = spoilt[fault]
+    if fault in SPOILT:
+        value = SPOILT[fault]
         choice = choices[-1]
         if choice["prompt_logprobs"]:
             for entry in choice["prompt_logprobs"][-1].values():

@@ -13,9 +13,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from hashlib import blake2b
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from itertools import pairwise
 from typing import Any
 
@@ -23,7 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.models.chatting import Chatting
-from tests.models.hostile import HOSTILE, spoil
+from tests.models.generating import Generating
+from tests.models.hostile import HOSTILE, spoil, spoil_ids
+from tests.models.quiet import QuietServer
 from tests.models.streaming import Streaming
 
 MODEL = "bigram"
@@ -103,7 +104,7 @@ class Server:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.served, self.seeded, self.stops = MODEL, True, True
-        self.streaming, self.chatting = Streaming(), Chatting()
+        self.streaming, self.chatting, self.generating = Streaming(), Chatting(), Generating()
         self.listed: list[dict[str, Any]] | None = None
         self.about_path = "/get_model_info"
         self.edit: Callable[[str, Any], Any] = lambda path, answer: answer
@@ -113,7 +114,7 @@ class Server:
         class Handler(_Handler):
             server_ = outer
 
-        self._http = _Quiet(("127.0.0.1", port), Handler)
+        self._http = QuietServer(("127.0.0.1", port), Handler)
         self.port = int(self._http.server_address[1])
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
@@ -195,25 +196,6 @@ class Server:
         return [{str(t): {"logprob": v} for t, v in self.model.listed(a, b, k).items()} for a, b in pairwise(prompt)]
 
 
-class _Quiet(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 64
-
-    def get_request(self) -> tuple[socket.socket, Any]:
-        connection, address = super().get_request()
-        self.connections = [c for c in getattr(self, "connections", []) if c.fileno() >= 0] + [connection]
-        return connection, address
-
-    def hang_up(self) -> None:
-        """End the connections that clients keep, as the end of a process does."""
-        for connection in getattr(self, "connections", []):
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Broken connections are this server's business."""
-
-
 class _Handler(BaseHTTPRequestHandler):
     server_: Server
     protocol_version = "HTTP/1.1"
@@ -242,6 +224,9 @@ class _Handler(BaseHTTPRequestHandler):
             if server.tokenize is None:
                 return self._send(404, {"error": {"message": "Not Found"}})
             return self._send(200, {"tokens": server.tokenize(body["prompt"])})
+        by_ids = self.path == "/inference/v1/generate"
+        if by_ids and not server.generating.on:
+            return self._send(server.generating.status, {"error": {"message": "Not Found"}})
         server.requests += 1
         server.bodies.append(body)
         server.headers.append(dict(self.headers.items()))
@@ -272,6 +257,12 @@ class _Handler(BaseHTTPRequestHandler):
             answer = server.chatting.answer(body, body["seed"] if server.seeded else server.requests)
             answer["model"] = server.served
             answer["choices"] = [] if fault == "few" else answer["choices"]
+        elif by_ids:
+            wrong = "This model's maximum context length is 9 tokens." if fault == "context" else ""
+            if wrong := wrong or server.generating.refusal(body):
+                return self._send(400, {"error": {"message": wrong}})
+            answer = server.generating.answer(body, server.model.log_p)
+            spoil_ids(answer, fault)
         else:
             answer = server.generate(body)
         if fault == "other":

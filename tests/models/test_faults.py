@@ -32,10 +32,13 @@ from tests.models.campaign import (
     KEY,
     LAW,
     NAMES,
+    NO_STREAM,
     NUMBERS,
+    ONE,
     PREFIX,
     QUICK,
     both,
+    by_ids,
     chat,
     reach,
     solve_chats,
@@ -125,13 +128,38 @@ def test_a_lasting_fault_is_a_typed_error_in_bounded_time(
         assert server.requests <= 1 + QUICK.attempts
 
 
+IDS: dict[str, tuple[type[GSIError], str]] = {
+    **LASTING,
+    "missing": (BackendError, "another shape than expected"),
+    "boolean": (BackendError, "type bool"),
+    "few": (BackendError, "of shape"),
+}
+
+
+@pytest.mark.parametrize("fault", IDS)
+def test_scoring_by_ids_survives_too(fault: str, server: Server, tokens: Tokens) -> None:
+    with by_ids(reach(tokens, server), server) as model:
+        steps = model.sample(PREFIX, 1, KEY, ONE)
+        wanted = model.score(PREFIX, steps, ONE)
+        if fault not in FINAL:
+            server.faults = Faults(plan=[fault, fault, ""], delay=0.8)
+            assert model.score(PREFIX, steps, ONE) == wanted
+        kind, words = IDS[fault]
+        server.faults, before, started = Faults(plan=[fault] * 99, delay=0.8), server.requests, time.monotonic()
+        with pytest.raises(kind) as raised:
+            model.score(PREFIX, steps, ONE)
+        assert time.monotonic() - started < 10.0 and server.requests - before <= QUICK.attempts
+        message = str(raised.value)
+        assert type(raised.value) is kind and server.url in message and words in message and "by ids" in message
+        assert model.reads_likely  # a fault is no null answer
+
+
 CHATS = [fault for fault in LASTING if fault not in NUMBERS]
-NO_STREAM = dict.fromkeys(("deep", "digits", "surrogate"), (BackendError, "no event came"))
 ENDS: dict[bool, dict[str, tuple[type[GSIError], str]]] = {
     False: {**LASTING, "few": (BackendError, "broke off")},
     True: {
         **LASTING,
-        **NO_STREAM,
+        **dict.fromkeys(NO_STREAM, (BackendError, "no event came")),
         "few": (BackendError, "broke off"),
         "bomb": (BackendError, "encoded as 'gzip', which was not asked for"),
         "truncate": (BackendUnavailable, "the connection failed"),

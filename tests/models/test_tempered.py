@@ -41,6 +41,32 @@ def test_the_exact_value_lies_within_the_bound(seed: int, size: int, k: int, spr
         assert abs(found.log_prob - exact[chosen]) <= found.error + 1e-9
 
 
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    size=st.integers(2, 60),
+    k=st.integers(0, 12),
+    spread=st.floats(0.0, 8.0),
+    temperature=st.floats(0.05, 1.0),
+)
+def test_whatever_ids_are_listed(seed: int, size: int, k: int, spread: float, temperature: float) -> None:
+    """Of ids that were asked for, none need be likely; a bound by the least of them would exclude the truth."""
+    random = np.random.default_rng(seed)
+    log_p = log_softmax(random.normal(0.0, spread, size))
+    chosen, others = int(random.integers(size)), random.permutation(size)[:k]
+    listed = TopK(chosen, {int(i): float(log_p[i]) for i in (chosen, *others)})
+    found = tempered(listed, None, temperature)
+    assert abs(found.log_prob - log_softmax(log_p / temperature)[chosen]) <= found.error + 1e-9
+
+
+def test_a_rank_is_claimed_of_the_most_likely_alone() -> None:
+    log_p = np.log(np.array([0.9, 0.05, 0.03, 0.02]))
+    listed = TopK(2, {2: float(log_p[2]), 3: float(log_p[3])})
+    exact = log_softmax(log_p / 0.5)[2]
+    found, wrong = tempered(listed, None, 0.5), tempered(listed, 2, 0.5)
+    assert abs(found.log_prob - exact) <= found.error < abs(wrong.log_prob - exact) + found.error
+    assert abs(wrong.log_prob - exact) > wrong.error
+
+
 @given(seed=st.integers(0, 2**32 - 1), temperature=st.floats(0.2, 0.95))
 def test_float32_numbers_stay_within_the_bound(seed: int, temperature: float) -> None:
     random = np.random.default_rng(seed)

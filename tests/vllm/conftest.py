@@ -35,7 +35,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, VLLMSe
     if not python:
         pytest.skip(f"{VARIABLE} names no environment with vLLM: `make test-vllm` makes one (3.4 GB) and runs this")
     logs = tmp_path_factory.mktemp("vllm")
-    extra: dict[str, list[str]] = {"draft": [], "base": [], "reward": ["--runner", "pooling"]}
+    extra = {"draft": list[str](), "base": ["--enable-scale-out"], "reward": ["--runner", "pooling"]}
     servers = {
         name: VLLMServer(Path(python), path(name), name, logs / f"{name}.log", *options)
         for name, options in extra.items()

@@ -83,6 +83,14 @@ def test_the_probe(role: str, models: dict[str, Any], report: Report) -> None:
         report(f"probe of {role}: {finding}")
 
 
+def test_given_steps_are_scored_by_ids_where_it_can(models: dict[str, Any]) -> None:
+    """The endpoint is there and reads these requests, but its numbers take the V2 model runner, which takes Triton."""
+    model = cast(ServerModel, models["base"])
+    needs = "status 400: prompt_logprob_token_ids requires the V2 model runner"
+    assert model.reads_likely or needs in model.findings[-1]
+    assert "it has no such endpoint" in cast(ServerModel, models["draft"]).findings[-1]
+
+
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 @pytest.mark.parametrize("role", ["draft", "base"])

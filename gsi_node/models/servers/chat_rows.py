@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from gsi_node.ends import END, START, StepEnds
-from gsi_node.errors import SpecError
+from gsi_node.models.servers.dialect import answers_for
 from gsi_node.models.servers.replica import Failed
 from gsi_node.text.counted import CountedText
 from gsi_node.types import Ends
@@ -65,14 +65,7 @@ class ChatRow:
 
     def more(self, event: Any) -> bool:
         """Take an event, or a whole answer; whether a stream may be left."""
-        named = event.get("model")
-        if isinstance(named, str) and named not in self._names:
-            raise Failed(
-                f"model {named!r:.80} answered for {' or '.join(map(repr, sorted(self._names)))}",
-                SpecError,
-                fix="Name the served model in the spec",
-                again=False,
-            )
+        answers_for(event, self._names)
         if not event["choices"]:  # of usage alone
             return False
         (choice,) = event["choices"]

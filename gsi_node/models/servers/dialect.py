@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, NamedTuple, Protocol
 
-from gsi_node.errors import InvalidLogProb, LawMismatch
+from gsi_node.errors import InvalidLogProb, LawMismatch, SpecError
 from gsi_node.models.servers.replica import Failed
 from gsi_node.models.servers.tempered import ROUNDING, TopK
 from gsi_node.types import Ids
@@ -74,7 +74,8 @@ class Card:
 class Dialect(Protocol):
     """One kind of server. kind: how a spec of it begins; example: such a spec. about_paths: where it says what it
     serves, the newest first. named: whether requests and answers carry the model's name. spare: tokens of the context
-    that scoring needs beside those given. names: under which answers may come.
+    that scoring needs beside those given. by_ids: whether it may score by ids, too (by_ids.py). names: under which
+    answers may come.
 
     rows: a request's rows one by one, each of which draws what it draws among them. read_event: such a row after an
     event of its stream, of which `drawn` was known before.
@@ -86,6 +87,7 @@ class Dialect(Protocol):
     about_paths: tuple[str, ...]
     path: str
     spare: int
+    by_ids: bool
 
     def about(self, answer: Any) -> tuple[Card, ...]: ...
     def sampling(self, model: str, draw: DrawRequest) -> Any: ...
@@ -147,6 +149,18 @@ def agree(what: str, found: Sequence[int], wanted: Sequence[int]) -> None:
     for place, (one, other) in enumerate(zip(found, wanted, strict=True)):
         if one != other:
             raise Failed(f"it contradicts itself: {what} has id {one!r:.20}, not {other}, at {place}", again=False)
+
+
+def answers_for(answer: Any, names: Collection[str]) -> None:
+    """Failed where an answer names another model than those that it may come from."""
+    named = answer.get("model")
+    if isinstance(named, str) and named not in names:
+        raise Failed(
+            f"model {named!r:.80} answered for {' or '.join(map(repr, sorted(names)))}",
+            SpecError,
+            fix="Name the served model in the spec",
+            again=False,
+        )
 
 
 def no_scores(problem: str) -> Failed:

@@ -65,13 +65,13 @@ class Transport:
         self.check: Callable[[Transport], Awaitable[None]] | None = None
         self._checking = False
 
-    def only(self, replica: Replica, *, url: str | None = None, timeout: float = inf, attempts: int = 3) -> Transport:
-        """This transport for one replica (at `url`) alone, without `check`, over the same connections; close the whole.
+    def only(self, replica: Replica, *, timeout: float = inf, attempts: int = 3) -> Transport:
+        """This transport for one replica alone, without `check`, over the same connections; close the whole.
 
         timeout, attempts: at most.
         """
         one, reach = copy(self), self._reach
-        one.replicas, one.check = [Replica(url or replica.url, replica.proxy)], None
+        one.replicas, one.check = [Replica(replica.url, replica.proxy)], None
         one.name = one.replicas[0].url
         one._reach = replace(reach, timeout=min(timeout, reach.timeout), attempts=min(attempts, reach.attempts))
         return one
@@ -107,8 +107,10 @@ class Transport:
         *,
         entries: int = 0,
         deadline: float | None = None,
+        root: bool = False,
     ) -> T:
-        """read(the JSON answer to `body` posted to `path`; GET where body is None). what: names the request.
+        """read(the JSON answer to `body` posted to `path`; GET where body is None). what: names the request. root:
+        whether the path begins beside /v1.
 
         `read` runs in a thread, and raises Failed for an answer that cannot be used. entries: how many numbers a right
         answer lists at most; one that takes more bytes than that and 1 MiB is not read. deadline: by time.monotonic(),
@@ -118,7 +120,7 @@ class Transport:
         content = _written(body, f"{self.name}: {what}")
 
         async def whole(replica: Replica) -> tuple[float, Callable[[], T]]:
-            answer = await self._fetch(replica, path, content, most)
+            answer = await self._fetch(replica, (replica.root if root else replica.url) + path, content, most)
             return answer.opened, partial(
                 self._shaped, lambda: read(answers.read_json(answer.body, answer.encoding, most))
             )
@@ -142,7 +144,7 @@ class Transport:
 
         async def followed(replica: Replica) -> tuple[float, Callable[[], T]]:
             stream = EventStream(begin(), lambda error: self._refused(*error, path), self._shaped)
-            answer = await self._fetch(replica, path, content, most, stream.take)
+            answer = await self._fetch(replica, replica.url + path, content, most, stream.take)
             heard = answer.opened - replica.heard < CLOSING  # so it is the process that it was
             return 0.0 if heard else answer.opened, stream.result
 
@@ -228,11 +230,11 @@ class Transport:
             await replica.verify(lambda: check(one), since)
 
     async def _fetch(
-        self, replica: Replica, path: str, content: bytes | None, most: int, take: Take | None = None
+        self, replica: Replica, url: str, content: bytes | None, most: int, take: Take | None = None
     ) -> Answer:
         """One request; Failed for an answer that has no body to read."""
         try:
-            answer = await self._connections.fetch(replica.url + path, replica.proxy, content, most, take)
+            answer = await self._connections.fetch(url, replica.proxy, content, most, take)
         except httpx.TimeoutException as error:
             raise late("connection" if isinstance(error, httpx.ConnectTimeout) else "answer") from error
         except httpx.RequestError as error:
@@ -246,6 +248,7 @@ class Transport:
             raise unreadable(error) from error
         if answer.status != 200:
             said = answers.message(answer.body, answer.encoding)
+            path = url.removeprefix(replica.url)
             raise self._refused(answer.status, said, path, answers.retry_after(answer.retry_after))
         return answer
 

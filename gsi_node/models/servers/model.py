@@ -18,6 +18,7 @@ from gsi_node.core.rng import Stream
 from gsi_node.ends import StepEnds, check_reached
 from gsi_node.errors import ConfigError, InvalidLogProb, LawMismatch
 from gsi_node.identity import fingerprint_of
+from gsi_node.models.servers.by_ids import IdScorer
 from gsi_node.models.servers.client import ModelClient
 from gsi_node.models.servers.dialect import Dialect, DrawRequest
 from gsi_node.models.servers.http import Transport
@@ -37,8 +38,9 @@ class ServerModel(Tokenized, ModelClient):
     (vLLM's default cap is 20). names: under which its answers may come. served: what the server calls the model where
     no name is asked for. context: tokens the server takes, None where unknown. reported: whether sampled tokens'
     log-probabilities are those at temperature 1 ("raw") or under the sampling law ("processed"). unscored: why the
-    server cannot score, if it cannot. stops: whether it ends a row at the ids that it is told. The last six, and
-    `findings`, are what probe.py found out. probe_ends: what it says of a rule of step ends.
+    server cannot score, if it cannot. by_ids: what scores given steps by ids, where it may. stops: whether it ends a
+    row at the ids that it is told. The last seven, and `findings`, are what probe.py found out. probe_ends: what it
+    says of a rule of step ends.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class ServerModel(Tokenized, ModelClient):
         self.context = context
         self.reported: LogProbsMode = reported
         self.unscored: str | None = None
+        self.by_ids: IdScorer | None = None
         self.stops = True
         self.probe_ends: Callable[[Ends], Coroutine[Any, Any, str]] | None = None
         self._probed = {PARAGRAPH}
@@ -81,7 +84,7 @@ class ServerModel(Tokenized, ModelClient):
                 "model": self.model or self.served,
                 "tokenizer": self.tokens.codec.content,
                 "prompt": self.tokens.format.rendered,
-                "logprobs": self.reported,
+                "logprobs": self.reported if self.by_ids is None else f"{self.reported}, given steps by ids",
             },
         )
 
@@ -91,6 +94,15 @@ class ServerModel(Tokenized, ModelClient):
         if self.probe_ends is not None and law.ends not in self._probed:
             self.findings += (self.transport.wait(self.probe_ends(law.ends)),)
             self._probed.add(law.ends)
+
+    def id_scorer(self) -> IdScorer:
+        """A scorer by ids, which was not probed."""
+        return IdScorer(self.model, self.names, self.top_k)
+
+    @property
+    def reads_likely(self) -> bool:
+        """Whether it scores better what comes with Step.likely."""
+        return self.by_ids is not None and self.by_ids.dropped is None
 
     def check_ratio(self, law: SamplingLaw) -> None:
         """LawMismatch where this server cannot take part in π_B/π_S under `law`, as draft or as base."""
@@ -177,26 +189,30 @@ class ServerModel(Tokenized, ModelClient):
         if self.unscored is not None:
             raise LawMismatch(f"{self.name}: {self.unscored}")
         rows, ends = self.tokens.rows(steps), self.step_ends(law)
-        unique = [row for row in dict.fromkeys(rows) if not ends.beyond(row)]
-        known = dict.fromkeys(rows, Score(-inf))
+        unique = {row: step for row, step in zip(rows, steps, strict=True) if not ends.beyond(row)}
+        known: dict[Ids, Score] = {}
         if unique:
             ids = self.tokens.prefix_ids(prefix)
             self._room(ids, max(map(len, unique)))
+            if self.by_ids is not None and self.by_ids.dropped is None:
+                known |= await self.by_ids.scores(self.transport, ids, list(unique.values()), law.temperature)
+            left = [row for row in unique if row not in known]
             k = 1 if law.temperature == 1.0 else self.top_k
-            for row, tokens in zip(unique, await self.list_given(ids, unique, k), strict=True):
-                known[row] = self._under(tokens, k, law.temperature)
-        return [known[row] for row in rows]
+            listed = await self.list_given(ids, left, k) if left else []
+            known |= {row: self._under(tokens, k, law.temperature) for row, tokens in zip(left, listed, strict=True)}
+        return [known.get(row, Score(-inf)) for row in rows]
 
     def _step(self, prefix: Prefix, row: CutRow, law: SamplingLaw) -> Step:
-        tokens = row.tokens
+        tokens, likely = row.tokens, tuple[Ids, ...]()
         if self.reported == "processed" or law.temperature == 1.0:
             score = Score(fsum(token.listed[token.id] for token in tokens))
         else:
             score = self._under(tokens, self.top_k, law.temperature)
+            likely = tuple(token.likely for token in tokens)
         if score.log_prob == -inf:
             raise InvalidLogProb(f"{self.name}: it sampled a step that it gives probability zero")
         step = self.tokens.step(prefix, tuple(token.id for token in tokens), *score)
-        return replace(step, beyond=row.beyond)
+        return replace(step, beyond=row.beyond, likely=likely)
 
     def _under(self, tokens: list[TopK], k: int, temperature: float) -> Score:
         try:

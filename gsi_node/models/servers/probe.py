@@ -2,7 +2,8 @@
 
 Checked: the served name, the context length, the tokenizer against the server's own, returned token ids, seeds, stop
 ids, the rule by which steps end (paragraphs now, another one when a run first asks for it), and the scorer against the
-sampler on the same ids, which also tells whether sampled log-probabilities include the temperature.
+sampler on the same ids, which also tells whether sampled log-probabilities include the temperature; and whether it may
+score by ids (by_ids.py).
 Every further replica must give the first one's numbers (reference.py), now or, if it is down, before it is first used.
 """
 
@@ -17,12 +18,13 @@ from typing import Any
 
 from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, LawMismatch, SpecError, VocabularyMismatch
 from gsi_node.models.servers.agreement import about, card_of, names_of
+from gsi_node.models.servers.by_ids import PATH
 from gsi_node.models.servers.dialects import DIALECTS
 from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.model import ServerModel
 from gsi_node.models.servers.reach import USUAL as REACH
 from gsi_node.models.servers.reach import Reach
-from gsi_node.models.servers.reference import KEY, LAW, ROWS, TOLERANCE, Reference, look, same
+from gsi_node.models.servers.reference import KEY, LAW, ROWS, TOLERANCE, Reference, look, same, untrusted
 from gsi_node.models.servers.replica import Replica
 from gsi_node.models.servers.rows import CutRow
 from gsi_node.text.prompt import USUAL, PromptSettings
@@ -102,6 +104,8 @@ async def _probe(model: ServerModel) -> list[str]:
     for replica in whole.replicas:
         if replica is not first:
             findings.append(await _compare(model, reference, whole, replica))
+    if not model.reads_likely:  # a further replica may have changed that
+        model.by_ids = None
     return findings
 
 
@@ -164,7 +168,22 @@ async def _examine(model: ServerModel, findings: list[str]) -> Reference:
         if model.reported != "unknown":
             break
     findings += told
+    if model.dialect.by_ids:
+        findings.append(await _by_ids(model, found))
     return found
+
+
+async def _by_ids(model: ServerModel, found: Reference) -> str:
+    """Whether it may score by ids."""
+    scorer = model.id_scorer()
+    try:
+        why = await untrusted(scorer, found, model.transport)
+    except BackendUnavailable as error:
+        why = model.transport.shown(str(error))
+    model.by_ids = scorer if why is None else None
+    if why is None:
+        return f"given steps are scored by ids ({PATH}), with the numbers of prompt_logprobs and from its prefix cache"
+    return f"given steps are scored by prompt_logprobs, without its prefix cache; by ids ({PATH}): {why}"
 
 
 async def _draws(model: ServerModel, found: Reference) -> list[str]:
@@ -215,10 +234,9 @@ async def _vocabulary(model: ServerModel, one: Transport) -> str:
         return tuple(map(int, answer["tokens"]))
 
     body = {"model": model.model, "prompt": _TEXT, "text": _TEXT, "add_special_tokens": False}
-    replica = one.replicas[0]
-    root = one.only(replica, url=replica.url.removesuffix("/v1"), timeout=10.0)
     try:
-        found = await root.ask("/tokenize", body, ids_in, "comparing the tokenizer")
+        once = one.only(one.replicas[0], timeout=10.0)
+        found = await once.ask("/tokenize", body, ids_in, "comparing the tokenizer", root=True)
     except (BackendError, ConfigError):
         return "its tokenizer cannot be asked: the files given are trusted"
     if found != wanted:

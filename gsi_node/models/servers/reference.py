@@ -11,8 +11,9 @@ from copy import copy
 from dataclasses import dataclass
 from math import fsum, inf, isfinite
 
-from gsi_node.errors import BackendError, SpecError
+from gsi_node.errors import BackendError, BackendUnavailable, ConfigError, GSIError, SpecError
 from gsi_node.models.servers.agreement import about, card_of, names_of
+from gsi_node.models.servers.by_ids import PATH, IdScorer
 from gsi_node.models.servers.dialect import Card
 from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.model import LogProbsMode, ServerModel
@@ -25,6 +26,7 @@ TOLERANCE = 0.1
 """Nats a token of the steps at hand: bfloat16 servers differ by hundredths between decoding and prefill."""
 LISTED = 0.25
 """Nats a listed token, the unlikely ones too: two machines differ by hundredths there, two models by whole nats."""
+_BY_IDS = 2  # rows that are compared
 KEY = Key(0, "probe", 0, "probe")
 
 
@@ -90,6 +92,9 @@ async def same(model: ServerModel, kept: Reference, one: Transport) -> tuple[Car
     other = copy(model)
     other.name, other.transport, other.reported = f"{model.dialect.kind}:{one.name}#{model.model}", one, "unknown"
     other.names = names_of(cards, card)
+    if model.reads_likely and (why := await untrusted(other.id_scorer(), kept, one)) is not None:
+        assert model.by_ids is not None
+        model.by_ids.drop(one, why)
     found = await look(other, kept.ids, [row for row in kept.listed if row])
     apart = [_apart(kept.listed[row], found.listed[row]) for row in kept.listed]
     for what, mean, most in (
@@ -108,6 +113,28 @@ async def same(model: ServerModel, kept: Reference, one: Transport) -> tuple[Car
             f"{kept.gaps.reported} ones: start every replica with the same --logprobs-mode"
         )
     return card, found
+
+
+async def untrusted(scorer: IdScorer, kept: Reference, one: Transport) -> str | None:
+    """Why the server of `one` must not score by ids: it cannot, or its numbers are not those of prompt_logprobs on the
+    same ids; None where it may. Raises BackendUnavailable."""
+    rows = {row: scorer.asked(row, [token.likely for token in tokens]) for row, tokens in kept.listed.items() if row}
+    rows = dict(list(rows.items())[:_BY_IDS])
+    try:
+        found = await scorer.listed(one.only(one.replicas[0], attempts=1), kept.ids, rows)
+    except BackendUnavailable:
+        raise
+    except ConfigError:  # 404, or 403 where it is there and not enabled
+        return "it has no such endpoint"
+    except GSIError as error:
+        return one.shown(str(error))
+    if found is None:
+        return scorer.dropped
+    apart = [_apart(kept.listed[row], told.tokens) for row, told in zip(rows, found, strict=True)]
+    own, listed = (fsum(gaps) / len(apart) for gaps in zip(*apart, strict=True))
+    if own > TOLERANCE or listed > LISTED:
+        return f"{PATH} gives other numbers, by {own:.2g} nats a token and {listed:.2g} a listed one"
+    return None
 
 
 def _score(tokens: Sequence[TopK]) -> float:

@@ -49,6 +49,11 @@ class Replica:
     heard: float = -inf
     checking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
+    @property
+    def root(self) -> str:
+        """The address of what stands beside /v1."""
+        return self.url.removesuffix("/v1")
+
     def begin_anew(self) -> None:
         """Forget requests, failures and checks: what a fork left under way is not this process's."""
         self.outstanding, self.rest, self.resting, self.checked = 0, 0.0, 0.0, None

@@ -33,6 +33,7 @@ class SGLang:
     about_paths: tuple[str, ...] = ("/model_info", "/get_model_info")  # the older name is going away
     path = "/generate"
     spare = 0
+    by_ids = False
     named = False
 
     def about(self, answer: Any) -> tuple[Card, ...]:

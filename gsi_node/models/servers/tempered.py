@@ -28,6 +28,11 @@ class TopK:
     id: int
     listed: Mapping[int, float]
 
+    @property
+    def likely(self) -> tuple[int, ...]:
+        """The listed ids, the most likely first."""
+        return tuple(sorted(self.listed, key=lambda i: (-self.listed[i], i)))
+
 
 def check_temperature(temperature: float) -> None:
     """LawMismatch unless 0 < T ≤ 1: above 1 the unlisted tokens gain mass, and the bound does not hold."""
@@ -39,12 +44,13 @@ def check_temperature(temperature: float) -> None:
         )
 
 
-def tempered(token: TopK, k: int, temperature: float) -> Score:
+def tempered(token: TopK, k: int | None, temperature: float) -> Score:
     """log π_T = a·log p − ½(log S + log(S + U)) ± ½ log(1 + U/S), a = 1/T.
 
     S = Σ_listed p^a ≤ Z_T ≤ S + U, U = m·min(p_k, m)^{a−1}: m is the mass not listed, p_k the k-th largest probability
-    by rank (the token itself, listed beyond rank k, is in S and out of m, but never is p_k). Raises LawMismatch for
-    T > 1, InvalidLogProb where the list is no list of the k most likely tokens.
+    by rank (the token itself, listed beyond rank k, is in S and out of m, but never is p_k). k is None where the listed
+    are whatever ids were asked for: then U = m^a. Raises LawMismatch for T > 1, InvalidLogProb where the list is no
+    list of the k most likely tokens.
     """
     check_temperature(temperature)
     own = token.listed[token.id]
@@ -55,12 +61,7 @@ def tempered(token: TopK, k: int, temperature: float) -> Score:
     if not isfinite(mass) or mass > 1.0 + _ALL:
         raise InvalidLogProb(f"the listed tokens' probabilities sum to {mass}, more than 1")
     missing = max(0.0, 1.0 - mass)
-    if len(token.listed) > k + 1 or (len(token.listed) < k and missing > _ALL):
-        raise InvalidLogProb(f"{len(token.listed)} tokens are listed where the {k} most likely were asked for")
-    ranked = [value for i, value in token.listed.items() if i != token.id] if len(token.listed) > k else finite
-    last = min(ranked)
-    if len(token.listed) > k and own > last + ROUNDING:
-        raise InvalidLogProb(f"a token at {own} nats stands beyond rank {k}, where the probability is {last} nats")
+    last = inf if k is None else _last(token, k, missing)
     a = 1.0 / temperature
     top = a * max(finite)
     log_sum = top + log(fsum(exp(a * value - top) for value in finite))
@@ -70,7 +71,19 @@ def tempered(token: TopK, k: int, temperature: float) -> Score:
     return Score(a * own - log_sum - half, half)
 
 
-def tempered_sum(tokens: Sequence[TopK], k: int, temperature: float) -> Score:
+def _last(token: TopK, k: int, missing: float) -> float:
+    """log p_k, the least likely of the k most likely. missing: the mass not listed."""
+    if len(token.listed) > k + 1 or (len(token.listed) < k and missing > _ALL):
+        raise InvalidLogProb(f"{len(token.listed)} tokens are listed where the {k} most likely were asked for")
+    if len(token.listed) <= k:
+        return min(value for value in token.listed.values() if value > -inf)
+    last, own = min(value for i, value in token.listed.items() if i != token.id), token.listed[token.id]
+    if own > last + ROUNDING:
+        raise InvalidLogProb(f"a token at {own} nats stands beyond rank {k}, where the probability is {last} nats")
+    return last
+
+
+def tempered_sum(tokens: Sequence[TopK], k: int | None, temperature: float) -> Score:
     """log π_T of a whole step: the sums of its tokens' values and of their bounds, in nats."""
     scores = [tempered(token, k, temperature) for token in tokens]
     return Score(

@@ -6,13 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gsi_node.errors import BackendError, InvalidLogProb, SpecError
+from gsi_node.errors import BackendError, InvalidLogProb
 from gsi_node.models.servers.dialect import (
     NEUTRAL,
     Card,
     Drawn,
     DrawRequest,
     agree,
+    answers_for,
     listing,
     no_scores,
     number,
@@ -48,6 +49,7 @@ class VLLM:
     path = "/completions"
     named = True
     spare = 1  # prompt_logprobs need room for one generated token
+    by_ids = True
 
     def about(self, answer: Any) -> tuple[Card, ...]:
         return tuple(map(_card, answer["data"]))
@@ -123,14 +125,7 @@ def _card(card: Any) -> Card:
 
 def _choices(answer: Any, names: Collection[str], prompts: Sequence[Ids]) -> list[Any]:
     """The choices in order, one a prompt, each of which must say that it answers its prompt, where it says so."""
-    named = answer.get("model")
-    if isinstance(named, str) and named not in names:
-        raise Failed(
-            f"model {named!r:.80} answered for {' or '.join(map(repr, sorted(names)))}",
-            SpecError,
-            fix="Name the served model in the spec",
-            again=False,
-        )
+    answers_for(answer, names)
     choices = sorted(answer["choices"], key=lambda choice: token_id(choice["index"]))
     if [choice["index"] for choice in choices] != list(range(len(prompts))):
         raise Failed(f"it returned {len(choices)} choices for {len(prompts)}", fix="Does this server honour n?")
