@@ -13,7 +13,7 @@ from tests.evals.report.browser import Browser
 from tests.evals.synthetic import campaign, write
 
 FORMULAS = (
-    r"Let $x^2 + \frac{1}{2}$ be; a ticket is $5 and two are $10, three $15. \[ \sum_{k=1}^n k \] and \(\alpha\)."
+    r"Let $x^2 + \frac{1}{2}$ be; a ticket is $5 and two are $10, three $15-$20. \[ \sum_{k=1}^n k \] and \(\alpha\)."
     "\n"
     r"\begin{align*} a &= b \\ &= c \end{align*} So \boxed{\frac{1}{2}}."
 )
@@ -105,7 +105,7 @@ def test_formulas_are_drawn_and_money_is_not(browser: Browser, address: str) -> 
         r"\boxed{\frac{1}{2}}",
     ]
     assert browser.run("document.querySelectorAll('#detail > .text math').length") == 5
-    assert "a ticket is $5 and two are $10, three $15." in browser.run(
+    assert "a ticket is $5 and two are $10, three $15-$20." in browser.run(
         "document.querySelector('#detail > .text').textContent"
     )
     assert browser.run("document.querySelectorAll('#detail .facts mfrac').length") >= 1  # the gold answer
@@ -124,6 +124,8 @@ def test_what_a_model_wrote_does_nothing_and_is_shown(browser: Browser, address:
     assert heading(browser).startswith("a/b c?#%")
     text = browser.run("document.querySelector('#detail > .text').textContent")
     assert r"$\frac{1$" in text and "<img src=x onerror=" in text and "{" * 900 in text
+    listed = browser.run("[...document.querySelectorAll('.problem > p')].at(-1).textContent")
+    assert listed.endswith("…") and len(listed) < 400  # in the list a problem is short
     assert browser.run("document.querySelectorAll('#detail img, #detail [href^=javascript]').length") == 0
     assert browser.run("document.title") != "x"
     assert browser.console == []

@@ -75,8 +75,14 @@ def test_marks_come_by_seed_and_say_what_became_of_a_row(browser: Browser, addre
     told = browser.run("[...document.querySelectorAll('.problem .mark')].slice(4, 8).map((one) => one.title)")
     becomes = [(0, "error"), (1, "right"), (0, "ungraded"), (1, "wrong")]
     assert told == [f"gsi, n = 2, seed {seed}: {what}" for seed, what in becomes]
+    colours = browser.run("[...document.querySelectorAll('.problem .mark')].slice(4, 8).map((one) => one.className)")
+    assert colours == ["mark wrong", "mark right", "mark ", "mark wrong"]
     browser.open(f"{address}#pocket-2/gsi/2/0")
     assert "BackendUnavailable: the server is down" in texts(browser, "#detail .facts td")
+    browser.open(f"{address}#pocket-3/gsi/2/0")
+    assert "it took too long" in texts(browser, "#detail .facts td")
+    browser.open(f"{address}#pocket-3/gsi/2/1")
+    assert "another answer" in texts(browser, "#detail .facts td")
 
 
 def test_the_list_grows_on_demand(browser: Browser, address: str) -> None:
@@ -119,21 +125,27 @@ def test_the_list_shows_what_is_searched_and_the_ways_lead_along_it(browser: Bro
     assert heading(browser).startswith("pocket-50 ·")
     press(browser, "ArrowLeft")
     assert heading(browser).startswith("pocket-5 ·")
-    assert not browser.run("document.querySelector('#detail .previous').hasAttribute('href')")
+    assert texts(browser, "#detail nav a") == ["☰ all problems", "← previous", "next →"]
+    led = "[...document.querySelectorAll('#detail .previous, #detail .next')].map((one) => one.hasAttribute('href'))"
+    assert browser.run(led) == [False, True]
+    browser.run("(location.hash = '#pocket-7/gsi/2/0', new Promise((done) => setTimeout(done, 50)))")
+    assert heading(browser).startswith("pocket-7 ·") and browser.run(led) == [False, False]  # it is not in the list
     enter(browser, "search", "nothing has this")
     assert (ids(browser), texts(browser, "#count")) == ([], ["0 of 53 problems"])
 
 
 def test_arrow_keys_that_are_typed_or_held_with_others_go_nowhere(browser: Browser, address: str) -> None:
-    browser.screen(1280)
+    browser.screen(1280, 300)
     browser.open(f"{address}#pocket-5/gsi/2/0")
     for held in ("altKey", "ctrlKey", "metaKey", "shiftKey"):
         press(browser, "ArrowRight", held=held)
     press(browser, "ArrowRight", on="#search")
     press(browser, "Enter")
     assert heading(browser).startswith("pocket-5 ·")
+    scrolled = "document.getElementById('detail').scrollTop"
+    assert browser.run(f"({scrolled} = 50, {scrolled})") == 50
     press(browser, "ArrowRight")
-    assert heading(browser).startswith("pocket-6 ·")
+    assert heading(browser).startswith("pocket-6 ·") and browser.run(scrolled) == 0
 
 
 def test_a_step_has_its_numbers_what_was_refused_and_its_candidates(browser: Browser, address: str) -> None:
@@ -172,7 +184,9 @@ def test_a_step_has_its_numbers_what_was_refused_and_its_candidates(browser: Bro
 
 def test_what_was_left_out_for_the_pages_size_is_said(browser: Browser, tmp_path: Path) -> None:
     browser.screen(1280)
-    browser.open(written(tmp_path, limit=1) + "#pocket-5/gsi/2/1")
-    assert heading(browser) == "pocket-5 · gsi, n = 2 · seed 1"
-    assert "results.jsonl has them" in texts(browser, "#detail .note")[0]
-    assert texts(browser, "#detail .step") == []
+    for limit, told in ((1, "Details of this row were left out"), (60_000, "The steps were left out")):
+        browser.open(written(tmp_path, limit=limit) + "#pocket-52/gsi/2/1")
+        assert heading(browser) == "pocket-52 · gsi, n = 2 · seed 1"
+        (note,) = texts(browser, "#detail .note")
+        assert note.startswith(told) and "results.jsonl has them" in note
+        assert texts(browser, "#detail .badge") == []
