@@ -27,6 +27,9 @@ EVALS = CommandTable(
             "evals.report.verifiers", "how well rewards tell a run's right responses from wrong ones, and their cost"
         ),
         "tune": Command("evals.tune.command", "search beta, threshold, log_c and n on a calibration split"),
+        "train-reward": Command(
+            "evals.train_reward.command", "a process reward model of your own, from problems with checkable answers"
+        ),
         "paper": Command("evals.report.paper", "the published settings as ready commands, with the published figures"),
         "jko": Command(
             "evals.jko.command", "neural JKO sampling against ground truth, its noise, HMC, MALA and SMC", "jko"

@@ -14,10 +14,12 @@ LINE_SECONDS = 30.0
 
 
 class RunMeter:
-    """Counts rows. total: those still to be made. A context manager; writes on standard error."""
+    """Counts rows, or other things by their name. total: those still to be made. A context manager; writes on standard
+    error."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, things: str = "rows") -> None:
         self.total = total
+        self.things = things
         self.made = self.failed = 0
         self._console = Console(file=sys.stderr, markup=False, highlight=False)
         self._bar: Progress | None = None
@@ -54,7 +56,7 @@ class RunMeter:
             self._begun = self._told = time.monotonic()
             if self._bar is not None:
                 self._bar.start_task(self._task)
-                self._bar.update(self._task, description="rows")
+                self._bar.update(self._task, description=self.things)
 
     def row(self, error: str | None) -> None:
         """A row was written."""
@@ -64,13 +66,12 @@ class RunMeter:
             self.say(f"a row failed: {error[:300]}")
         if self._bar is not None:
             failed = f", {self.failed} failed" if self.failed else ""
-            self._bar.update(self._task, advance=1, rate=f"{self.rate:.1f} rows/s{failed}")
+            self._bar.update(self._task, advance=1, rate=f"{self.rate:.1f} {self.things}/s{failed}")
         elif time.monotonic() - self._told > LINE_SECONDS:
             self._told = time.monotonic()
             left = (self.total - self.made) / self.rate
-            self.say(
-                f"{self.made} of {self.total} rows, {self.rate:.1f} rows/s, {span(left)} left, {self.failed} failed"
-            )
+            rate = f"{self.rate:.1f} {self.things}/s"
+            self.say(f"{self.made} of {self.total} {self.things}, {rate}, {span(left)} left, {self.failed} failed")
 
     @property
     def rate(self) -> float:

@@ -39,7 +39,8 @@ class TriedHead:
     """One setting that cross-validation tried, over the responses of the fit split.
 
     layers: how many of the model's are kept. strength: C of ½·|v|² + C·Σ loss. log_loss: held-out mean negative
-    log-likelihood of a step's label, in nats, each response weighing the same. auroc: held-out, over steps.
+    log-likelihood of a step's label, in nats, each response weighing the same. auroc: held-out, over steps, the mean of
+    the folds.
     """
 
     layers: int
