@@ -18,7 +18,12 @@ from gsi_node.step.config import GSIConfig
 CONFIG = "config.json"
 GRADING_SECONDS, VOTE_SECONDS = 5.0, 60.0
 OWN = ("method", "n", "seed", "record")  # fields of GSIConfig that a run gives a list of, or its own option
-UNTOLD = (*OWN, "earlier_messages", "lookahead")  # which decide no row: problems stand alone, guesses change no draw
+UNTOLD = (
+    *OWN,
+    "earlier_messages",
+    "lookahead",
+    "judge_early",
+)  # which decide no row, but when
 LISTS = {"methods", "n", "seeds"}
 PROBLEMS = {"limit", "problems", "problems_digest"}
 MADE = "made"

@@ -2,8 +2,8 @@
 share of it inside forwards, tokens a CPU second alone and in company beside what
 products alone would take, a step early and late in a response, and what the graph
 itself costs. One of --models, --shape, --problems, --clip, --flips, --draws,
---tree, --lookahead, --engines, --endpoint, --forwards and --rewards measures
-something else instead.
+--tree, --lookahead, --judge-early, --engines, --endpoint, --forwards and --rewards
+measures something else instead.
 
 --models and --shape: seconds of drafting, scoring, rewarding and falling back at
 fixed lengths, gsi against sbon-base, and what the machine would allow. --shape
@@ -60,9 +60,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repeats", type=positive, help="how often each timing is repeated (5; --rewards 9, sizes 2)")
     parser.add_argument("--quick", action="store_true", help="fewer problems in the table, and with --engines")
     parser.add_argument("--device", default="cpu", help="with --engines and --shape: cpu, cuda, cuda:1")
-    ahead = parser.add_argument_group("with --lookahead")
+    ahead = parser.add_argument_group("with --lookahead and --judge-early")
     ahead.add_argument("--size", type=positive, default=20, metavar="N", help="test problems (default 20)")
-    ahead.add_argument("--delay", type=above_zero, default=0.0, help="seconds that the reward takes longer (default 0)")
+    ahead.add_argument(
+        "--delay",
+        type=above_zero,
+        default=0.0,
+        help="seconds that the reward takes longer; --judge-early: for n different candidates, fewer in proportion "
+        "(default 0)",
+    )
     sizes = parser.add_argument_group("with --models and --shape")
     sizes.add_argument(
         "--prefix", type=positives, default=(256, 2048), help="tokens before the step (default 256,2048)"
@@ -95,6 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--lookahead", type=positive, metavar="K", help="what guessing the next step is worth, beside none"
     )
+    what.add_argument("--judge-early", action="store_true", help="what judging candidates as they end is worth")
     what.add_argument("--engines", action="store_true", help="what sharing forwards and keeping prefixes is worth")
     what.add_argument("--endpoint", action="store_true", help="what OpenAI's API around the node costs a run")
     what.add_argument("--forwards", action="store_true", help="the draft with packed layers, beside them as they are")
@@ -194,6 +201,10 @@ def _measured(options: argparse.Namespace) -> RenderableType:
         from gsi_node.tools import bench_lookahead
 
         return bench_lookahead.table(parts, config, options.lookahead, options.size, options.delay)
+    if options.judge_early:
+        from gsi_node.tools import bench_early
+
+        return bench_early.table(parts, config, options.size, options.delay)
     if options.clip:
         return bench.clip(parts, config, options.clip)
     if options.problems:

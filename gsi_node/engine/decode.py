@@ -175,13 +175,16 @@ class Decoder:
     def _finish(self) -> None:
         """Hand out rows that have ended, and drop what need not be fed any more."""
         self._catch_up()
+        ended: dict[SampleRequest, dict[int, SampledRow]] = {}
         for (sampling, slot), state in zip(self._rows, self._states[self._first].tolist(), strict=True):
             row, request = sampling.rows[slot], sampling.part.request
             if not row.ended and (state == ENDED or len(row.ids) == request.limit):
                 self._runner.harvest(request.ids, (request.ids[-1], *row.ids[:-1]), self.batch, sampling.group, slot)
-                for candidate in row.candidates:
-                    request.ended(sampling.part.which[candidate], row)
+                rows = ended.setdefault(request, {})
+                rows.update((sampling.part.which[candidate], row) for candidate in row.candidates)
                 row.ended = True
+        for request, rows in ended.items():
+            request.ended(rows)
         over = [sampling for sampling in self._samplings.values() if not sampling.open]
         left = [sampling for sampling in self._samplings.values() if sampling.open]
         slim = sum(len(s.open) for s in left) <= DROP_BELOW * sum(len(s.group.live) for s in left)

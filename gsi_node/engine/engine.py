@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from gsi_node.ends import StepEnds
-from gsi_node.engine.requests import DrawnRows, FeedRequest, SampleRequest
+from gsi_node.engine.requests import DrawnRows, FeedRequest, HearRows, SampleRequest
 from gsi_node.engine.runner import Runner
 from gsi_node.engine.schedule import Scheduler
 from gsi_node.engine.worker import EngineThread
@@ -30,9 +30,20 @@ class Engine:
         self.schedule = Scheduler(self.runner)
         self.worker = EngineThread(self.schedule.turn, self._reset, most_waiting)
 
-    def draw(self, ids: Ids, n: int, key: Key, law: SamplingLaw, *, limit: int, ends: StepEnds, size: int) -> DrawnRows:
+    def draw(
+        self,
+        ids: Ids,
+        n: int,
+        key: Key,
+        law: SamplingLaw,
+        *,
+        limit: int,
+        ends: StepEnds,
+        size: int,
+        hear: HearRows | None = None,
+    ) -> DrawnRows:
         """n sampled rows after the prefix `ids`, each (token ids, their log-probabilities); see `SampleRequest`."""
-        request = SampleRequest(ids, n, key, law, limit=limit, ends=ends, size=size)
+        request = SampleRequest(ids, n, key, law, limit=limit, ends=ends, size=size, hear=hear)
         self.worker.submit(request)
         return request.result()
 

@@ -7,7 +7,7 @@ waiting, is `gone`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
@@ -26,8 +26,10 @@ WIDTH = 16
 """Given rows that a part may have; rows to be sampled are not cut below it for want of memory foreseen."""
 ResultT = TypeVar("ResultT")
 RequestT = TypeVar("RequestT", "FeedRequest", "SampleRequest")
-DrawnRows: TypeAlias = list[tuple[list[int], list[float]]]
-"""Rows as token ids and their log-probabilities in nats."""
+DrawnRow: TypeAlias = tuple[list[int], list[float]]
+"""A row's token ids, and the log-probability of each in nats."""
+DrawnRows: TypeAlias = list[DrawnRow]
+HearRows: TypeAlias = Callable[[Mapping[int, DrawnRow]], None]
 AnyRequest: TypeAlias = "FeedRequest | SampleRequest"
 
 
@@ -106,12 +108,24 @@ class FeedRequest(Request[None]):
 class SampleRequest(Request[DrawnRows]):
     """n rows of at most `limit` tokens from the law's softmax over `size` ids; a row ends as `ends` says.
 
-    Row i draws from Stream(key, i) only.
+    Row i draws from Stream(key, i) only. hear: is told of rows that have ended, by the engine's thread, while others
+    have not; of one that is drawn again for want of memory perhaps again.
     """
 
-    def __init__(self, ids: Ids, n: int, key: Key, law: SamplingLaw, *, limit: int, ends: StepEnds, size: int) -> None:
+    def __init__(
+        self,
+        ids: Ids,
+        n: int,
+        key: Key,
+        law: SamplingLaw,
+        *,
+        limit: int,
+        ends: StepEnds,
+        size: int,
+        hear: HearRows | None = None,
+    ) -> None:
         super().__init__(ids)
-        self.n, self.key, self.limit, self.ends, self.size = n, key, limit, ends, size
+        self.n, self.key, self.limit, self.ends, self.size, self.hear = n, key, limit, ends, size, hear
         self.law = SamplingLaw(law.temperature, law.top_p)  # what the softmax depends on, equal where that is
         self._ended: dict[int, SampledRow] = {}
 
@@ -123,12 +137,15 @@ class SampleRequest(Request[DrawnRows]):
         """What a candidate draws from."""
         return Stream(self.key, candidate)
 
-    def ended(self, candidate: int, row: SampledRow) -> None:
-        """A candidate is complete."""
-        self._ended[candidate] = row
-        if len(self._ended) == self.n and not self.future.done():
-            rows = (self._ended[i] for i in range(self.n))
-            self.future.set_result([(row.ids, row.log_probs) for row in rows])
+    def ended(self, rows: Mapping[int, SampledRow]) -> None:
+        """These candidates are complete."""
+        self._ended.update(rows)
+        if len(self._ended) < self.n:
+            if self.hear is not None and not self.future.done():
+                self.hear({candidate: (row.ids, row.log_probs) for candidate, row in rows.items()})
+        elif not self.future.done():
+            whole = (self._ended[i] for i in range(self.n))
+            self.future.set_result([(row.ids, row.log_probs) for row in whole])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

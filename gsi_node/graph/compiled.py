@@ -61,7 +61,8 @@ class CompiledWholeRun(CompiledStateGraph[Any, Any, Any, Any]):
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
         items = cast("Generator[Any, None, None]", super().stream(input, _unlimited(config), **self._read(kwargs)))
-        chunks = iterate_interruptible(iterate_guessing(items, self._guesses) if self._guesses else items)
+        most = self._guesses
+        chunks = iterate_interruptible(items if most is None else iterate_guessing(items, most))
         call = self._call(input, config)
         return chunks if call is None else _compared(chunks, call)
 
@@ -74,14 +75,14 @@ class CompiledWholeRun(CompiledStateGraph[Any, Any, Any, Any]):
 
     def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
         chunks = super().astream(input, _unlimited(config), **self._read(kwargs))
-        if self._guesses:
-            chunks = aiterate_guessing(cast("AsyncGenerator[Any, None]", chunks), self._guesses)
+        if (most := self._guesses) is not None:
+            chunks = aiterate_guessing(cast("AsyncGenerator[Any, None]", chunks), most)
         call = self._call(input, config)
         return chunks if call is None else _acompared(chunks, call)
 
     @property
-    def _guesses(self) -> int:
-        return cast("WholeRunGraph", self.builder).config.lookahead
+    def _guesses(self) -> int | None:
+        return cast("WholeRunGraph", self.builder).config.guesses
 
     def _call(self, input: object, config: RunnableConfig | None) -> _Call | None:
         """What a call inside a node of a parent asks for; None of other calls, and of unreadable input."""

@@ -25,7 +25,6 @@ from gsi_node.graph.telling import Saying, summed_usage
 from gsi_node.graph.verdicts import pack_verdict, read_verdict
 from gsi_node.identity import differing
 from gsi_node.protocols import reads_likely
-from gsi_node.step import stages
 from gsi_node.step.by_hand import decide_by_hand
 from gsi_node.step.calls import Stage
 from gsi_node.step.check import check_drafts, check_thinking
@@ -33,6 +32,7 @@ from gsi_node.step.config import GSIConfig, completed
 from gsi_node.step.context import Models, StepContext
 from gsi_node.step.decide import Decision, fall_back, look_ahead, propose
 from gsi_node.step.guesses import drop_guesses
+from gsi_node.step.judges import rewards_of, scores_of
 from gsi_node.step.judging import Continue, Judging, NoDraft, Refuse
 from gsi_node.step.problem import pack_asked, read_initial_steps, read_problem_id, unpack_asked
 from gsi_node.step.records import (
@@ -100,15 +100,14 @@ class GSINodes:
         """r_i of the next candidates."""
         context, known = self._context(state), state["gsi_rewards"] or []
         judging = _judging(context, state, len(known))
-        rewards = known + (yield from stages.reward(context.reward, context.prefix, judging.next_chunk()))
+        rewards = known + (yield from rewards_of(context, judging.next_chunk()))
         look_ahead(context, judging.steps, rewards)
         return {"gsi_rewards": rewards}
 
     def score_base(self, state: State) -> Stage[Plain]:
         """log π_B(y_i | x) of the next candidates."""
         context, known = self._context(state), state["gsi_scores"] or []
-        steps = _judging(context, state, len(known)).next_chunk()
-        scores = yield from stages.score(context.base, context.prefix, steps, context.law)
+        scores = yield from scores_of(context, _judging(context, state, len(known)).next_chunk())
         return {"gsi_scores": known + [list(score) for score in scores]}
 
     def tilt_and_accept(self, state: State) -> Plain:

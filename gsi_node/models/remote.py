@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Self
 
 from gsi_node.errors import LawMismatch, RewardOutOfRange
+from gsi_node.hearing import Hear, current_hear
 from gsi_node.models.servers.client import Client, ModelClient
 from gsi_node.models.servers.dialect import token_id
-from gsi_node.models.servers.health import bound, expect, health_of, log_prob, number, read_step, read_text
+from gsi_node.models.servers.health import Health, bound, expect, health_of, log_prob, number, read_step, read_text
 from gsi_node.models.servers.http import Transport
 from gsi_node.models.servers.reach import USUAL, Reach
 from gsi_node.models.servers.replica import Failed
@@ -39,6 +41,46 @@ class _Service(Client):
     @property
     def fingerprint(self) -> str:
         return self._health.fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class SampleReader:
+    """What reads the steps of an answer."""
+
+    health: Health
+    n: int
+    law: SamplingLaw
+    eos_ids: frozenset[int]
+
+    def steps(self, answer: Any) -> list[Step]:
+        """All of them."""
+        return list(map(self.step, expect(self.health.of(answer)["steps"], self.n)))
+
+    def step(self, found: Any) -> Step:
+        return read_step(found, self.law.max_step_tokens, self.eos_ids)
+
+
+class SampleStream:
+    """The steps of an answer that comes as events: of those that have ended, then of all."""
+
+    def __init__(self, read: SampleReader, hear: Hear) -> None:
+        self._read, self._hear = read, hear
+        self._steps: list[Step] | None = None
+
+    def more(self, event: Any) -> bool:
+        """Take an event. The last is the whole answer, behind which the stream ends."""
+        ended = self._read.health.of(event).get("ended")
+        if ended is None:
+            self._steps = self._read.steps(event)
+        else:
+            self._hear({place: partial(self._read.step, found) for place, found in ended})
+        return False
+
+    def result(self) -> list[Step]:
+        """All steps. Failed where the events ended before them."""
+        if self._steps is None:
+            raise Failed("its stream ended before the answer", down=True)
+        return self._steps
 
 
 class RemoteModel(_Service, ModelClient):
@@ -105,16 +147,12 @@ class RemoteModel(_Service, ModelClient):
 
     async def _sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
         body = {"prefix": pack_prefix(prefix), "n": n, "key": asdict(key), "law": asdict(law)}
-
-        eos_ids = {*self.eos_ids, *(law.eos_ids or ())}
-
-        def read(answer: Any) -> list[Step]:
-            return [
-                read_step(step, law.max_step_tokens, eos_ids) for step in expect(self._health.of(answer)["steps"], n)
-            ]
-
+        read = SampleReader(self._health, n, law, frozenset((*self.eos_ids, *(law.eos_ids or ()))))
         what, entries = f"sampling {n} steps after {len(prefix.steps)}", n * law.max_step_tokens
-        return await self.transport.ask("/sample", body, read, what, entries=entries)
+        if (hear := current_hear()) is None or not self._health.streams:
+            return await self.transport.ask("/sample", body, read.steps, what, entries=entries)
+        begin = partial(SampleStream, read, hear)
+        return await self.transport.follow("/sample", {**body, "stream": True}, begin, what, entries=2 * entries)
 
     async def _score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
         if not steps:

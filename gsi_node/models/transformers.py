@@ -6,8 +6,8 @@ end; only ids that the tokenizer knows take part in the softmax (padded embeddin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
 from math import fsum, inf, isnan, nan
 from pathlib import Path
 from typing import Self
@@ -20,8 +20,10 @@ from gsi_node.ends import check_reached
 from gsi_node.engine.engine import Engine
 from gsi_node.engine.loading import load_pretrained, model_digest
 from gsi_node.engine.packing import pack as pack_layers
+from gsi_node.engine.requests import DrawnRow
 from gsi_node.engine.sampling import Softmax, check_law, target_log_probs
 from gsi_node.errors import ConfigError, InvalidLogProb
+from gsi_node.hearing import Hear, current_hear
 from gsi_node.identity import fingerprint_of
 from gsi_node.text.prompt import USUAL, PromptSettings
 from gsi_node.text.tokenizers import eos_ids
@@ -143,8 +145,9 @@ class TransformersModel(Tokenized, AsyncTwins):
             raise ConfigError(f"n is {n}; ask for at least one candidate")
         ids = self.prefix_ids(prefix)
         limit = min(law.max_step_tokens, self._room(ids, 1))
-        ends = self.step_ends(law)
-        drawn = self.engine.draw(ids, n, key, law, limit=limit, ends=ends, size=self.tokens.size)
+        ends, hear = self.step_ends(law), current_hear()
+        heard = None if hear is None else partial(self._told, hear, prefix)
+        drawn = self.engine.draw(ids, n, key, law, limit=limit, ends=ends, size=self.tokens.size, hear=heard)
         return [self._step(prefix, tokens, values) for tokens, values in drawn]
 
     def score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
@@ -195,6 +198,9 @@ class TransformersModel(Tokenized, AsyncTwins):
     def close(self) -> None:
         """Free the prefix cache. The weights go with the object."""
         self.engine.cache.clear()
+
+    def _told(self, hear: Hear, prefix: Prefix, rows: Mapping[int, DrawnRow]) -> None:
+        hear({i: partial(self._step, prefix, *row) for i, row in rows.items()})
 
     def _step(self, prefix: Prefix, tokens: list[int], values: list[float]) -> Step:
         log_prob = fsum(values)

@@ -19,7 +19,8 @@ class Probed(TypedDict):
 
 
 class ServedHealth(TypedDict):
-    """What is served. range: a reward's; vocabulary and eos_ids: a model's. waiting: requests under way."""
+    """What is served. range: a reward's; vocabulary and eos_ids: a model's. waiting: requests under way. streams:
+    whether it samples as events, too."""
 
     wire: int
     name: str
@@ -31,6 +32,7 @@ class ServedHealth(TypedDict):
     thinking: Plain | None
     range: list[Nats | Literal["inf"]] | None
     waiting: int
+    streams: bool
 
 
 class Fingerprinted(TypedDict):
@@ -53,6 +55,12 @@ class SampledStep(TypedDict):
 
 class SampleAnswer(Fingerprinted):
     steps: list[SampledStep]
+
+
+class EndedSteps(Fingerprinted):
+    """ended: steps that have ended while others are drawn, each with its place in the answer, the last event."""
+
+    ended: list[tuple[int, SampledStep]]
 
 
 class ScoreAnswer(Fingerprinted):

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from gsi_node.cancel import run_cancellable
-from gsi_node.errors import ConfigError, InvalidLogProb
+from gsi_node.errors import ConfigError, GSIError, InvalidLogProb
+from gsi_node.hearing import Ended, hearing
 from gsi_node.protocols import DecodingModel, date_of, name_of, thinking_of
 from gsi_node.service import answers, bodies
-from gsi_node.service.base import GONE, Service, public_name
+from gsi_node.service.base import GONE, OVER, Service, public_name
+from gsi_node.service.chat import event
 from gsi_node.service.door import Door, refuse
 from gsi_node.service.meters import ModelMeters
-from gsi_node.service.operation import JSON, Operation
+from gsi_node.service.operation import EVENTS, JSON, Operation
+from gsi_node.service.streams import StepStream, told_refusal
 from gsi_node.types import WIRE, Step
 
 MAX_WAITING = 256  # requests, from the first byte of their bodies on: so uploads take at most 1 GiB
@@ -44,12 +50,14 @@ class ModelService(Service):
             "prompt_date": date_of(served),
             "thinking": None if (thinking := thinking_of(model)) is None else asdict(thinking),
             "range": None if reward is None else list(reward.range),
+            "streams": reward is None,
         }
         told = {JSON: answers.ServedHealth | answers.Probed}
         operations = [Operation("GET", "/health", "what is served, and how many requests wait", self._health, told)]
         if reward is None:
+            sampled = {JSON: answers.SampleAnswer, EVENTS: answers.SampleAnswer | answers.EndedSteps}
             operations += [
-                self._work("/sample", "n steps of a prefix", bodies.SampleBody, answers.SampleAnswer, self._sample),
+                self._operation("/sample", "n steps of a prefix", bodies.SampleBody, sampled, self._sampled),
                 self._work(
                     "/score", "log-probabilities of steps, nats", bodies.ScoreBody, answers.ScoreAnswer, self._score
                 ),
@@ -88,7 +96,7 @@ class ModelService(Service):
         started = time.perf_counter()
         steps = self._model.sample(body.prefix.prefix(), body.n, body.key.key(), body.law.law())
         self._bill("generated", [len(step.token_ids) + step.beyond for step in steps], started)
-        return {"steps": list(map(_sampled, steps))}
+        return {"steps": list(map(_told, steps))}
 
     def _score(self, body: bodies.ScoreBody) -> dict[str, Any]:
         started, steps = time.perf_counter(), [step.step() for step in body.steps]
@@ -130,20 +138,74 @@ class ModelService(Service):
         async def work(body: bodies.Body) -> Response:
             return JSONResponse({**await run_cancellable(do, body), "fingerprint": self._fingerprint})
 
+        return self._operation(path, about, kind, {JSON: answer}, work)
+
+    def _operation(
+        self,
+        path: str,
+        about: str,
+        kind: type[bodies.Body],
+        told: Mapping[str, Any],
+        work: Callable[[Any], Coroutine[Any, Any, Response]],
+    ) -> Operation:
         async def handle(request: Request) -> Response:
-            with self.admitted() as refusal:
+            with ExitStack() as held:
+                refusal = held.enter_context(self.admitted())
                 if refusal is not None:
                     return refusal
                 try:
                     body = await self.read(request, kind)
                 except ClientDisconnect:
                     return GONE
-                return body if isinstance(body, Response) else await self.answer(request, work(body))
+                response = body if isinstance(body, Response) else await self.answer(request, work(body))
+                if isinstance(response, StepStream):
+                    response.held = held.pop_all()
+                return response
 
-        return Operation("POST", path, about, handle, {JSON: answer}, kind)
+        return Operation("POST", path, about, handle, told, kind)
+
+    async def _sampled(self, body: bodies.SampleBody) -> Response:
+        """The steps; as a stream once the first have ended, so that what is wrong before has a status of its own."""
+        if not body.stream:
+            return JSONResponse({**await run_cancellable(self._sample, body), "fingerprint": self._fingerprint})
+        loop, ended = asyncio.get_running_loop(), asyncio.Queue[Ended | None]()
+        with hearing(partial(_pass_on, loop, ended)):
+            work = asyncio.ensure_future(self.working(run_cancellable(self._sample, body)))
+        work.add_done_callback(lambda _: ended.put_nowait(None))
+        try:
+            if (first := await ended.get()) is None:
+                work.result()
+        except BaseException:
+            work.cancel()
+            raise
+        return StepStream(self._events(work, ended, first))
+
+    async def _events(
+        self, work: asyncio.Future[dict[str, Any]], ended: asyncio.Queue[Ended | None], some: Ended | None
+    ) -> AsyncIterator[str]:
+        try:
+            while some is not None:
+                steps = [(place, _told(made())) for place, made in some.items()]
+                yield event({"ended": steps, "fingerprint": self._fingerprint})
+                some = await ended.get()
+            yield event({**work.result(), "fingerprint": self._fingerprint})
+        except TimeoutError:
+            yield told_refusal(self.refuse(503, OVER))
+        except GSIError as error:
+            yield told_refusal(self.refusal(error))
+        finally:
+            work.cancel()
 
 
-def _sampled(step: Step) -> dict[str, Any]:
+def _pass_on(loop: asyncio.AbstractEventLoop, queue: asyncio.Queue[Ended | None], ended: Ended) -> None:
+    """From the thread that draws."""
+    try:
+        loop.call_soon_threadsafe(queue.put_nowait, ended)
+    except RuntimeError:  # the service is over
+        return
+
+
+def _told(step: Step) -> dict[str, Any]:
     told = {name: getattr(step, name) for name in answers.SampledStep.__annotations__}
     return {**told, "log_prob": _plain(step.log_prob), "log_prob_error": _plain(step.log_prob_error)}
 

@@ -85,10 +85,13 @@ class KeyBody(Body):
 
 
 class SampleBody(Body):
+    """stream: as events, which tell of steps as they end."""
+
     prefix: PrefixBody
     n: Annotated[int, Field(ge=1, le=MAX_CANDIDATES)]
     key: KeyBody
     law: LawBody
+    stream: bool = False
 
 
 class ScoreBody(Body):

@@ -8,8 +8,7 @@ from contextlib import ExitStack, asynccontextmanager
 from typing import Any, cast
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.responses import JSONResponse, Response
 
 from gsi_node.errors import ConfigError, GSIError
 from gsi_node.graph.compiled import CompiledWholeRun, WholeRunGraph
@@ -26,6 +25,7 @@ from gsi_node.service.meters import RunMeters
 from gsi_node.service.operation import EVENTS, JSON, Operation
 from gsi_node.service.places import Places
 from gsi_node.service.solving import Solving
+from gsi_node.service.streams import StepStream
 from gsi_node.spans import span
 
 
@@ -165,19 +165,6 @@ class SolverService(Service):
 
     def _about(self) -> dict[str, Any]:
         return {"id": self._name, "object": "model", "created": self._created, "owned_by": "gsi_node"}
-
-
-class StepStream(StreamingResponse):
-    """Server-sent events. held: what ends with them, however they end."""
-
-    held: ExitStack
-
-    def __init__(self, events: AsyncIterator[str]) -> None:
-        super().__init__(events, media_type="text/event-stream")
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self.held:
-            await super().__call__(scope, receive, send)
 
 
 def _told(refusal: Response) -> str:

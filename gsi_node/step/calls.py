@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from gsi_node.cancel import check_cancelled, result_of, together
 from gsi_node.errors import BackendUnavailable
+from gsi_node.hearing import Hear, hearing
 from gsi_node.positions import positions
 from gsi_node.protocols import Question, Role, aask, ask, shares_positions, written_of
 from gsi_node.step.guess import asking, calls_of
@@ -29,6 +30,7 @@ class Call:
     """One request to the model or reward `backend` in `role`: backend.method(*args).
 
     scored: the steps it scores or rewards; None where it samples. tokens: (generated, scored) where neither tells.
+    hear: who hears of candidates as they end.
     """
 
     role: Role
@@ -37,12 +39,13 @@ class Call:
     args: tuple[Any, ...]
     scored: Sequence[Step] | None = None
     tokens: tuple[int, int] | None = None
+    hear: Hear | None = None
 
     def now(self) -> Any:
         check_cancelled()
         guesses = current_guesses()
         guessed = None if guesses is None else guesses.taken(self)
-        with asking(self.backend):
+        with asking(self.backend), hearing(self.hear):
             if guessed is not None and result_of(guessed) is not None:
                 return guessed.take()
             return ask(self.backend, self.method, *self.args)
@@ -50,7 +53,7 @@ class Call:
     async def later(self) -> Any:
         guesses = current_guesses()
         guessed = None if guesses is None else guesses.taken(self)
-        with asking(self.backend):
+        with asking(self.backend), hearing(self.hear):
             if guessed is not None and await asyncio.wrap_future(guessed) is not None:
                 return guessed.take()
             return await aask(self.backend, self.method, *self.args)

@@ -62,6 +62,11 @@ class GSIConfig(Settings):
         """Where a step ends: step_end, or the method's own where it is not set, which `law` cuts at max_step_tokens."""
         return self.rule.step_end if self.step_end is None else read_rule(self.step_end)
 
+    @property
+    def guesses(self) -> int | None:
+        """How many are held at a time (step/guesses.py); None where a run begins nothing before it asks for it."""
+        return self.lookahead if self.lookahead or self.judge_early else None
+
     def identity(self) -> dict[str, Any]:
         """The settings that a run goes on under, and no others."""
         return self.model_dump(exclude={name for name in type(self).model_fields if not about(name).told})

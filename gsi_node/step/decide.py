@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from gsi_node.errors import BackendUnavailable
+from gsi_node.hearing import Hear
 from gsi_node.protocols import TokenModel
 from gsi_node.step import judging as machine
 from gsi_node.step import stages
@@ -18,6 +19,7 @@ from gsi_node.step.calls import Stage, run
 from gsi_node.step.context import StepContext
 from gsi_node.step.drafts import draft_together, drawn_labels, fixed_labels
 from gsi_node.step.guesses import current_guesses
+from gsi_node.step.judges import judging_early, rewards_of, scores_of
 from gsi_node.step.judging import Commit, Continue, Judging, NoDraft, Refuse
 from gsi_node.step.lookahead import likely, refusal_is_certain
 from gsi_node.step.records import step_record
@@ -60,33 +62,39 @@ def propose(context: StepContext) -> Stage[Judging | NoDraft]:
     """
     if context.lost is not None and not context.falls_back:
         return NoDraft(context.lost)
+    early = judging_early(context)
     try:
-        steps = yield from _drawn(context)
+        steps = yield from _drawn(context, None if early is None else early.hear)
     except BackendUnavailable as error:
+        if early is not None:
+            early.drop()
         if not context.config.allow_degraded or context.method.propose != "draft":
             raise
         _log.warning("the draft is lost, the base goes on alone: %s", error)
         return NoDraft(str(error))
+    judging = Judging.of(context, machine.scan_order(context.method, steps, context.chooser("order")))
+    if early is not None:
+        early.close(judging.next_chunk())
     look_ahead(context, steps)
-    return Judging.of(context, machine.scan_order(context.method, steps, context.chooser("order")))
+    return judging
 
 
-def _drawn(context: StepContext) -> Stage[list[Step]]:
+def _drawn(context: StepContext, hear: Hear | None = None) -> Stage[list[Step]]:
     role, config = context.method.propose, context.config
     if role == "specdec":
         draft, base = context.draft, context.base
         assert isinstance(draft, TokenModel) and isinstance(base, TokenModel)
         own = partial(context.chooser, "draft")
-        stage = speculate(draft, base, context.prefix, context.n, context.law, gamma=config.gamma, chooser_of=own)
-        return (yield from stage)
+        where = (context.prefix, context.n, context.law)
+        return (yield from speculate(draft, base, *where, gamma=config.gamma, chooser_of=own, hear=hear))
     if role == "draft" and (drafts := context.models.drafts).several:
         counts = drafts.counts(context.n)
         labels, key = _labels(context, counts), context.key("draft")
-        return (yield from draft_together(drafts, counts, labels, context.prefix, key, context.law))
+        return (yield from draft_together(drafts, counts, labels, context.prefix, key, context.law, hear=hear))
     model, prefix = context.draft if role == "draft" else context.base, context.prefix
     if context.models.by_text:
         prefix = replace(prefix, steps=(yield from stages.read(model, role, prefix.steps, context.models.encoded)))
-    steps = yield from stages.draft(model, role, prefix, context.n, context.key("draft"), context.law)
+    steps = yield from stages.draft(model, role, prefix, context.n, context.key("draft"), context.law, hear=hear)
     return [replace(step, vocabulary=model.vocabulary) for step in steps] if context.models.by_text else steps
 
 
@@ -102,7 +110,9 @@ def look_ahead(context: StepContext, steps: Sequence[Step], rewards: Sequence[fl
     are rewarded, or none yet. Nothing is guessed where nothing is judged, nor of specdec, which leaves no model idle.
     """
     guesses, method = current_guesses(), context.method
-    if guesses is None or method.propose == "specdec" or not (method.uses_reward or method.uses_score):
+    if guesses is None or not guesses.most:
+        return
+    if method.propose == "specdec" or not (method.uses_reward or method.uses_score):
         return
     if rewards is not None and refusal_is_certain(context, steps, rewards):
         guesses.hold([_drawn(context.fallback())], wanted=True)
@@ -116,10 +126,10 @@ def settle(context: StepContext, judging: Judging) -> Stage[tuple[Judging, Commi
         chunk = judging.next_chunk()
         rewards, scores = judging.rewards, judging.scores
         if judging.method.uses_reward:
-            rewards = [*(rewards or ()), *(yield from stages.reward(context.reward, context.prefix, chunk))]
+            rewards = [*(rewards or ()), *(yield from rewards_of(context, chunk))]
             look_ahead(context, judging.steps, rewards)
         if judging.method.uses_score:
-            scores = [*(scores or ()), *(yield from stages.score(context.base, context.prefix, chunk, context.law))]
+            scores = [*(scores or ()), *(yield from scores_of(context, chunk))]
         judging = judging.judged(rewards, scores)
         verdict = judging.verdict(context.chooser)
         if not isinstance(verdict, Continue):

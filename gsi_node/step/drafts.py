@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy as np
 from gsi_node.core.choose import Chooser
 from gsi_node.core.weights import log_sum_exp
 from gsi_node.errors import ConfigError, shown
+from gsi_node.hearing import Ended, Hear, at_hand
 from gsi_node.protocols import StepModel
 from gsi_node.step import stages
 from gsi_node.step.calls import Stage
@@ -108,20 +110,31 @@ def mixture(log_probs: Array, counts: Sequence[int]) -> list[float]:
 
 
 def draft_together(
-    drafts: Drafts, counts: Sequence[int], labels: Sequence[int], prefix: Prefix, key: Key, law: SamplingLaw
+    drafts: Drafts,
+    counts: Sequence[int],
+    labels: Sequence[int],
+    prefix: Prefix,
+    key: Key,
+    law: SamplingLaw,
+    *,
+    hear: Hear | None = None,
 ) -> Stage[list[Step]]:
     """Candidate i from draft labels[i], log_prob: log m(y_i) in nats, of which log_prob_error is a certified bound.
 
-    Draft j has the stream `key` at "draft/j". All write at once, then all score at once what the others wrote. Raises
-    InvalidLogProb, BackendError.
+    Draft j has the stream `key` at "draft/j". All write at once, then all score at once what the others wrote. hear:
+    hears of them while they are written, or scored. Raises InvalidLogProb, BackendError.
     """
     models, numbers = list(zip(drafts.models, drafts.roles, strict=True)), range(len(drafts.models))
-    writers = [j for j in numbers if j in labels]
+    places = {j: [i for i, label in enumerate(labels) if label == j] for j in numbers}
+    writers = [j for j in numbers if places[j]]
+    heard = {j: None if hear is None else partial(_placed, hear, places[j]) for j in writers}
     written = yield from stages.together(
-        [stages.draft(*models[j], prefix, labels.count(j), key.at(models[j][1]), law) for j in writers]
+        [stages.draft(*models[j], prefix, len(places[j]), key.at(models[j][1]), law, hear=heard[j]) for j in writers]
     )
     own = {j: iter(steps) for j, steps in zip(writers, written, strict=True)}
     steps = [next(own[label]) for label in labels]
+    if hear is not None:
+        hear(at_hand(steps))
     others = {j: [i for i, label in enumerate(labels) if label != j] for j in numbers}
     readers = [j for j in numbers if others[j]]
     scored = yield from stages.together(
@@ -138,3 +151,8 @@ def draft_together(
         replace(step, log_prob=log, log_prob_error=float(error), draft=label)
         for step, log, error, label in zip(steps, logs, errors, labels, strict=True)
     ]
+
+
+def _placed(hear: Hear, places: Sequence[int], ended: Ended) -> None:
+    """Candidates of one draft, by their places among all."""
+    hear({places[k]: made for k, made in ended.items()})

@@ -97,6 +97,10 @@ class Settings(BaseModel):
         Field(ge=0),
         About("likely choices behind which the idle draft begins the next step; 0: none", override=False, told=False),
     ] = 0
+    judge_early: Annotated[
+        bool,
+        About("reward and base judge candidates as they end, while others are drawn", override=False, told=False),
+    ] = False
 
     @property
     def resolved_log_c(self) -> float:

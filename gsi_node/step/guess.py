@@ -63,6 +63,11 @@ class Promise(Future[Any]):
 _promise: ContextVar[Promise | None] = ContextVar("gsi_promise", default=None)
 
 
+def answering(promise: Promise) -> None:
+    """What is asked from here on is for this answer."""
+    _promise.set(promise)
+
+
 def when_used(note: Callable[[], None]) -> None:
     """Do this once the answer that a model is at is used: now, or, where it is guessed, when a run takes it up."""
     promise = _promise.get()
@@ -174,7 +179,7 @@ class Guess:
         while expected:
             answers: list[Any] = []
             for place, (call, promise) in enumerate(expected):
-                _promise.set(promise)
+                answering(promise)
                 answers.append(self._answered(call))
                 if answers[-1] is None:
                     self._leave(expected[place + 1 :])

@@ -1,19 +1,29 @@
-"""The guesses of a run: begun while candidates are judged, taken up by value, dropped unread where they are wrong. They
-stand outside of its state, and end with the call that made them.
+"""The guesses of a run: begun while candidates are judged, taken up by value, dropped unread where they are wrong; and
+what judges its candidates early (judges.py), for certain. They stand outside of its state, and end with the call that
+made them.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar, copy_context
+from contextvars import Context, ContextVar, copy_context
 from threading import Lock
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from gsi_node.protocols import Role
-from gsi_node.step.guess import Ahead, Asked, Asking, Guess, Promise, calls_of, value_of
+from gsi_node.step.guess import Ahead, Asked, Asking, CallValue, Guess, Promise, calls_of, value_of
 
 T = TypeVar("T")
+
+
+class Begun(Protocol):
+    """Calls of a run that are under way before it makes them. answers: of each, by its value."""
+
+    answers: dict[CallValue, Promise]
+
+    def drop(self) -> None:
+        """End the work; what it has found is not read."""
 
 
 class Guesses:
@@ -22,6 +32,7 @@ class Guesses:
     def __init__(self, most: int) -> None:
         self.most = most
         self._held: list[Guess] = []
+        self._judges: Sequence[Begun] = ()
         self._dropped: list[Guess] = []
         self._lock = Lock()
         self._ended = False
@@ -46,10 +57,14 @@ class Guesses:
     def taken(self, call: Asking) -> Promise | None:
         """What was guessed of the answer to this call of the run. Draws for which it does not ask then are dropped."""
         with self._lock:
-            guessed = [value for guess in self._held for value in list(guess.answers)]  # one may grow meanwhile
+            begun: list[Begun] = [*self._held, *self._judges]
+            guessed = [value for one in begun for value in list(one.answers)]  # one may grow meanwhile
             if call.method not in {value[0] for value in guessed}:
                 return None
             value = value_of(call)
+            for judge in self._judges:
+                if value in judge.answers:
+                    return judge.answers[value]
             found = [guess for guess in self._held if value in guess.answers and not guess.dropped]
             for guess in found:
                 guess.wanted = True
@@ -57,8 +72,16 @@ class Guesses:
                 self._keep(found)
             return found[0].answers[value] if found else None
 
+    def judge(self, judges: Sequence[Begun]) -> None:
+        """Those of the step that is about to be drafted, and no others."""
+        with self._lock:
+            for judge in self._judges if not self._ended else (*self._judges, *judges):
+                judge.drop()
+            self._judges = () if self._ended else judges
+
     def drop(self) -> None:
         """Drop all there are."""
+        self.judge(())
         with self._lock:
             self._keep([])
 
@@ -88,11 +111,15 @@ class Guesses:
 _current: ContextVar[Guesses | None] = ContextVar("gsi_guesses", default=None)
 
 
-def _apart(stage: Ahead, first: Asked, most: int, wanted: bool) -> Guess:
-    """A guess whose own work takes up no guesses."""
+def unguessing() -> Context:
+    """The current context, but for its guesses: what is asked within takes up none."""
     context = copy_context()
     context.run(_current.set, None)
-    return context.run(Guess, stage, first, most, wanted=wanted)
+    return context
+
+
+def _apart(stage: Ahead, first: Asked, most: int, wanted: bool) -> Guess:
+    return unguessing().run(Guess, stage, first, most, wanted=wanted)
 
 
 def current_guesses() -> Guesses | None:
@@ -150,9 +177,9 @@ def drop_guesses() -> None:
 
 
 @contextmanager
-def guessing(most: int) -> Iterator[None]:
-    """Guesses for what runs within; none where `most` is 0."""
-    guesses = Guesses(most) if most else None
+def guessing(most: int | None) -> Iterator[None]:
+    """Guesses for what runs within; none where `most` is None."""
+    guesses = None if most is None else Guesses(most)
     try:
         with _working_for(guesses):
             yield

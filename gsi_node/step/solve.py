@@ -45,7 +45,7 @@ def solve(
     """Steps until the response ends or a budget is spent. earlier: the turns of the conversation before the problem.
     problem_id, initial_steps: as in GSIInput. Raises GSIError."""
     asked = read_asked(problem, earlier, config)
-    with guessing(config.lookahead):
+    with guessing(config.guesses):
         return _solution(models, config, *run(_solving(asked, models, config, problem_id, initial_steps)))
 
 
@@ -60,7 +60,7 @@ async def asolve(
 ) -> Solution:
     """The same, with the models awaited."""
     asked = read_asked(problem, earlier, config)
-    with guessing(config.lookahead):
+    with guessing(config.guesses):
         return _solution(models, config, *await arun(_solving(asked, models, config, problem_id, initial_steps)))
 
 

@@ -21,6 +21,7 @@ from gsi_node.bases import AsyncTwins
 from gsi_node.core.choose import Chooser, KeyedChooser
 from gsi_node.ends import END, START, StepEnds
 from gsi_node.errors import ConfigError, InvalidLogProb
+from gsi_node.hearing import Hear
 from gsi_node.protocols import TokenModel, name_of, thinking_of
 from gsi_node.step.calls import Call, Stage, run
 from gsi_node.types import Array, Key, Prefix, SamplingLaw, Score, Step, Thinking
@@ -35,15 +36,17 @@ def speculate(
     *,
     gamma: int,
     chooser_of: Callable[[int], Chooser],
+    hear: Hear | None = None,
 ) -> Stage[list[Step]]:
     """y_1..y_n ~ π_B(· | x), independent, with log π_B in nats. gamma: tokens drafted before a verification.
 
     The candidates go in step, each with its own decisions: chooser_of(i). Charged are the draft's tokens (generated),
     the base's verified ones (scored), and one token of its own a verification (generated) unless the draft had ended
-    the step: these are the positions of the forwards. Raises InvalidLogProb.
+    the step: these are the positions of the forwards. hear: hears of those that have ended. Raises InvalidLogProb.
     """
     ends = base.step_ends(law)
     rows = [_Row(chooser_of(i), ends, law.max_step_tokens) for i in range(n)]
+    told: set[int] = set()
     while live := [row for row in rows if not row.ended]:
         for _ in range(gamma):
             going = [row for row in live if not row.ended]
@@ -60,7 +63,15 @@ def speculate(
         laws = yield Call("base", base, "next_log_probs", arguments, tokens=(own, proposed))
         for row, p in zip(live, laws, strict=True):
             row.verify(_checked(p, "base", base))
-    return [base.step_of(prefix, row.tokens, math.fsum(row.log_probs)) for row in rows]
+        ended = {i for i, row in enumerate(rows) if row.ended}
+        if hear is not None and len(ended) < n:
+            hear({i: partial(_step_of, base, prefix, rows[i]) for i in ended - told})
+        told = ended
+    return [_step_of(base, prefix, row) for row in rows]
+
+
+def _step_of(base: TokenModel, prefix: Prefix, row: _Row) -> Step:
+    return base.step_of(prefix, row.tokens, math.fsum(row.log_probs))
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from gsi_node.errors import BackendError, InvalidLogProb
+from gsi_node.hearing import Hear
 from gsi_node.protocols import Reward, Role, StepModel, name_of
 from gsi_node.step.calls import Call, Stage
 from gsi_node.step.guess import calls_of
@@ -26,9 +27,11 @@ POSITIVE_TOLERANCE = 1e-3  # nats a step: what float32 rounding may put above lo
 _KNOWN = 4096  # encoded steps that are kept
 
 
-def draft(model: StepModel, role: Role, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> Stage[list[Step]]:
+def draft(
+    model: StepModel, role: Role, prefix: Prefix, n: int, key: Key, law: SamplingLaw, *, hear: Hear | None = None
+) -> Stage[list[Step]]:
     """y_1..y_n ~ π(· | x), with their log-probabilities in nats under the law. Raises InvalidLogProb, BackendError."""
-    steps: list[Step] = yield Call(role, model, "sample", (prefix, n, key, law))
+    steps: list[Step] = yield Call(role, model, "sample", (prefix, n, key, law), hear=hear)
     _expect(len(steps), n, "steps", role, model, prefix)
     for i, step in enumerate(steps):
         if step.log_prob == -math.inf:

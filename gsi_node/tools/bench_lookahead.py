@@ -45,11 +45,12 @@ class DelayedReward(Wrapped):
 
 @dataclass(slots=True)
 class Taken:
-    """What the runs under one K took. drafts: draws of the draft that were used, right: of these, guessed; begun: all
-    guesses of it."""
+    """What the runs under one setting took. waited: seconds for the reward. drafts: draws of the draft that were used,
+    right: of these, guessed; begun: all guesses of it."""
 
     seconds: float = 0.0
     cpu: float = 0.0
+    waited: float = 0.0
     steps: int = 0
     drafts: int = 0
     right: int = 0
@@ -57,20 +58,20 @@ class Taken:
     discarded: int = 0
 
 
-def measure(parts: dict[str, Any], config: GSIConfig, k: int, size: int) -> dict[int, Taken]:
-    """`size` problems under 0 and under k, in turns, after one to warm up."""
-    graphs = {each: compile_gsi(**parts, config=config.model_copy(update={"lookahead": each})) for each in (0, k)}
+def measure(parts: dict[str, Any], config: GSIConfig, setting: str, values: Sequence[int], size: int) -> list[Taken]:
+    """`size` problems under each value of a setting, in turns, after one to warm up."""
+    graphs = [compile_gsi(**parts, config=config.model_copy(update={setting: value})) for value in values]
     graphs[0].invoke({"problem": "1 + 1", "problem_id": "warm-up"}, context={"max_steps": 2})
-    taken = {each: Taken() for each in graphs}
+    taken = [Taken() for _ in graphs]
     for i, problem in enumerate(problems("test", 0, size)):
-        for each in sorted(graphs, reverse=bool(i % 2)):
-            one = taken[each]
+        for graph, one in list(zip(graphs, taken, strict=True))[:: -1 if i % 2 else 1]:
             with _counted(parts["draft"], one):
                 started = time.perf_counter(), time.process_time()
-                out = graphs[each].invoke({"problem": problem.problem, "problem_id": i})
+                out = graph.invoke({"problem": problem.problem, "problem_id": i})
                 one.seconds += time.perf_counter() - started[0]
                 one.cpu += time.process_time() - started[1]
             one.steps += len(decided(out["steps"]))
+            one.waited += out["usage"]["reward"]["seconds"] if "reward" in out["usage"] else 0.0
             one.discarded += sum(bill["discarded_tokens"] for bill in out["usage"].values())
     return taken
 
@@ -79,20 +80,24 @@ def table(parts: dict[str, Any], config: GSIConfig, k: int, size: int, delay: fl
     """The runs under 0 and k, a line each."""
     if delay:
         parts = {**parts, "reward": DelayedReward(parts["reward"], delay)}
-    taken = measure(parts, config, k, size)
+    still, ahead = measure(parts, config, "lookahead", (0, k), size)
     late = f", the reward {delay:g} s later" if delay else ""
     made = Table(
         *("lookahead", "steps", "s a step", "CPU s a step", "right guesses", "guesses", "discarded tokens a step"),
         title=f"{config.method}, n = {config.n}, {size} problems{late}",
-        caption=f"{k} over 0: {taken[k].seconds / taken[0].seconds:.2f} of the seconds, "
-        f"{taken[k].cpu / taken[0].cpu:.2f} of the CPU seconds",
+        caption=f"{k} over 0: {ratios(ahead, still)}",
     )
-    for each, one in taken.items():
+    for each, one in ((0, still), (k, ahead)):
         steps = one.steps
         right = f"{one.right / one.drafts:.2f} of {one.drafts} drafts" if one.drafts else "–"
         each_step = (f"{one.seconds / steps:.4f}", f"{one.cpu / steps:.4f}")
         made.add_row(str(each), str(steps), *each_step, right, str(one.begun), f"{one.discarded / steps:.1f}")
     return made
+
+
+def ratios(one: Taken, other: Taken) -> str:
+    """What one took over what another did, of the same steps."""
+    return f"{one.seconds / other.seconds:.2f} of the seconds, {one.cpu / other.cpu:.2f} of the CPU seconds"
 
 
 @contextmanager

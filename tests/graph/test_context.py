@@ -123,7 +123,7 @@ def test_a_node_compiled_for_the_parents_context(schema: Any) -> None:
 
 def test_a_run_overrides_what_neither_the_graph_nor_the_law_is_made_of() -> None:
     fixed = "method temperature top_p step_end record max_log_ratio_error allow_degraded earlier_messages".split()
-    fixed.append("lookahead")  # a run goes on under another, so it is none of its settings
+    fixed += ["lookahead", "judge_early"]  # a run goes on under another, so they are none of its settings
     assert [name for name in GSIConfig.model_fields if name not in fixed] + ["fork"] == list(GSIContext.model_fields)
     for name in fixed:
         with pytest.raises(ConfigError, match=f"'{name}'.*Extra inputs are not permitted"):

@@ -34,9 +34,11 @@ _FLOOR = ("ground", "host", "core")
 ROOMS = (
     Room(
         "ground",
-        _inside("gsi_node", "types errors ends protocols bases answer cancel identity spans positions needs posix"),
-        "plain data, the exception tree, step ends, the two protocols, answers, cancellation, fingerprints, spans, "
-        "shared positions, what must be installed",
+        _inside(
+            "gsi_node", "types errors ends protocols bases answer cancel hearing identity spans positions needs posix"
+        ),
+        "plain data, the exception tree, step ends, the two protocols, answers, cancellation, who hears of "
+        "candidates, fingerprints, spans, shared positions, what must be installed",
         (),
     ),
     Room(

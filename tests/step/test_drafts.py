@@ -155,8 +155,8 @@ def dies(method: str, counts: list[int], weights: list[int] | None = None) -> No
 def test_mutant_with_the_own_density_dies(monkeypatch: pytest.MonkeyPatch) -> None:
     true = drafts.draft_together
 
-    def mutant(given: Drafts, counts: Any, labels: Any, *rest: Any) -> Any:
-        steps = yield from true(given, counts, labels, *rest)
+    def mutant(given: Drafts, counts: Any, labels: Any, *rest: Any, **heard: Any) -> Any:
+        steps = yield from true(given, counts, labels, *rest, **heard)
         own = list(zip(labels, steps, strict=True))
         logs = [given.models[label].score(rest[0], [step], rest[2])[0].log_prob for label, step in own]
         return [replace(step, log_prob=log) for step, log in zip(steps, logs, strict=True)]

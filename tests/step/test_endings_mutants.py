@@ -73,8 +73,8 @@ def _score_under_another_rule(patch: pytest.MonkeyPatch) -> None:
 def _fallback_under_another_rule(patch: pytest.MonkeyPatch) -> None:
     real: Any = stages.draft
 
-    def draft(model: Any, role: str, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> Any:
-        return real(model, role, prefix, n, key, replace(law, ends=PARAGRAPH) if role == "base" else law)
+    def draft(model: Any, role: str, prefix: Prefix, n: int, key: Key, law: SamplingLaw, **heard: Any) -> Any:
+        return real(model, role, prefix, n, key, replace(law, ends=PARAGRAPH) if role == "base" else law, **heard)
 
     patch.setattr(stages, "draft", draft)
 

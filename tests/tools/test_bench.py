@@ -18,6 +18,7 @@ from gsi_node.tools.bench import graph_microseconds
 from gsi_node.tools.obvious import ObviousGSI
 from gsi_node.tools.timing import covered
 from gsi_node.types import Ends, Key, Prefix, SamplingLaw, Step
+from tests.graph.early import is_early
 
 
 def test_union_counts_overlaps_once() -> None:
@@ -128,3 +129,23 @@ def test_what_looking_ahead_is_worth(capsys: pytest.CaptureFixture[str], monkeyp
     assert still[4] == f"0.00 of {steps} drafts" and still[5] == "0" and still[6] == "0.0"
     assert ahead[4] == f"{(steps - 1) / steps:.2f} of {steps} drafts", "the two choices are all there are"
     assert steps - 1 <= int(ahead[5]) <= 2 * (steps - 1)
+
+
+def test_what_judging_early_is_worth(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same steps both ways; what the reward takes longer is shared by its candidates, in pieces as they end."""
+    monkeypatch.setenv("COLUMNS", "160")
+    slept: list[tuple[bool, float]] = []
+    monkeypatch.setattr("gsi_node.tools.bench_early.time.sleep", lambda seconds: slept.append((is_early(), seconds)))
+    sets = ["--set", "max_steps=3", "--set", "max_step_tokens=24"]
+    assert main(["bench", "--judge-early", "--size", "1", "--delay", "0.8", "--n", "8", *sets]) == 0
+    still, early = (
+        [cell.strip() for cell in line.split("│")[1:-1]]
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("│")
+    )
+    assert (still[0], early[0]) == ("false", "true") and still[1] == early[1]
+    assert all(0.0 <= float(one[3]) < float(one[2]) and float(one[4]) > 0.0 for one in (still, early))
+    assert all(seconds / 0.1 == pytest.approx(round(seconds / 0.1)) for _, seconds in slept)
+    pieces = [seconds for by_judge, seconds in slept if by_judge]
+    whole = [seconds for by_judge, seconds in slept if not by_judge]
+    assert pieces and max(pieces) < 0.8 and max(whole) > max(pieces)

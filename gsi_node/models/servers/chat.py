@@ -7,7 +7,7 @@ once. Each candidate is a request of its own, streamed, and left at the end of i
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from hashlib import blake2b
@@ -16,6 +16,7 @@ from typing import Any
 
 from gsi_node.cancel import together
 from gsi_node.errors import ConfigError, LawMismatch
+from gsi_node.hearing import current_hear
 from gsi_node.identity import fingerprint_of
 from gsi_node.models.servers.chat_rows import ChatRow, ChatStep, Sent, sent
 from gsi_node.models.servers.client import ModelClient
@@ -133,16 +134,22 @@ class ChatStepModel(ModelClient):
         return Step(text, tuple(token_ids), log_prob, finished, inf)
 
     async def draw(
-        self, turns: Sequence[Turn], response: str, seeds: Sequence[int], law: SamplingLaw
+        self,
+        turns: Sequence[Turn],
+        response: str,
+        seeds: Sequence[int],
+        law: SamplingLaw,
+        hear: Callable[[int, ChatStep], None] | None = None,
     ) -> list[ChatStep]:
-        """An answer to the turns a seed, which goes on from `response`, each up to its first END."""
+        """An answer to the turns a seed, which goes on from `response`, each up to its first END. hear: is told of each
+        that has come."""
         begun = sent(response)
         echo = begun.text if self.echoes else ""
         begin = partial(ChatRow, self.names, begun, law.ends, self.counted, law.max_step_tokens, echo=echo)
         what, deadline = f"sampling {len(seeds)} steps after {len(response)} characters", self.transport.deadline()
         entries = len(response) + 16 * law.max_step_tokens  # an event has some hundred bytes beside its piece
 
-        def one(number: int) -> Coroutine[Any, Any, ChatStep]:
+        def asked(number: int) -> Coroutine[Any, Any, ChatStep]:
             body = self.request(turns, begun, number, law)
             if self.streams:
                 body = {**body, "stream": True}
@@ -155,7 +162,13 @@ class ChatStepModel(ModelClient):
 
             return self.transport.ask(PATH, body, read, what, entries=entries, deadline=deadline)
 
-        return await together(map(one, seeds))
+        async def one(place: int, number: int) -> ChatStep:
+            said = await asked(number)
+            if hear is not None:
+                hear(place, said)
+            return said
+
+        return await together(one(place, number) for place, number in enumerate(seeds))
 
     def request(self, turns: Sequence[Turn], begun: Sent, seed: int, law: SamplingLaw) -> dict[str, Any]:
         """The body of a request. Raises ConfigError for a response that it cannot go on from."""
@@ -187,8 +200,14 @@ class ChatStepModel(ModelClient):
         if n < 1:
             raise ConfigError(f"n is {n}; ask for at least one candidate")
         turns = [*turns_before(self.name, self._turns, prefix.earlier), Turn("user", prefix.problem)]
-        drawn = await self.draw(turns, prefix.text, [seed(key, i) for i in range(n)], law)
-        return [self._step(said) for said in drawn]
+        hear = current_hear()
+
+        def told(place: int, said: ChatStep) -> None:
+            if hear is not None:
+                hear({place: partial(self._step, said)})
+
+        seeds = [seed(key, i) for i in range(n)]
+        return [self._step(said) for said in await self.draw(turns, prefix.text, seeds, law, told)]
 
     async def _score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
         raise LawMismatch(f"{self.name}: {_UNTOLD}")

@@ -22,7 +22,8 @@ MINUS_INFINITY = "-inf"  # JSON has no −inf, and null would look like a missin
 @dataclass(frozen=True, slots=True)
 class Health:
     """What a service says of itself: one model or one reward. range: the reward's; None for a model. prompt_date: the
-    day that the model's prompts tell, if they do. thinking: how the model thinks, if it does."""
+    day that the model's prompts tell, if they do. thinking: how the model thinks, if it does. streams: whether it
+    samples as events, too."""
 
     name: str
     role: str
@@ -32,6 +33,7 @@ class Health:
     thinking: Thinking | None
     range: tuple[float, float] | None
     prompt_date: str | None
+    streams: bool
 
     def of(self, answer: Any) -> Mapping[str, Any]:
         """The answer, which must come from what was served at start-up: every answer carries its fingerprint."""
@@ -99,7 +101,7 @@ def _health(answer: Any) -> Health:
     if day is not None and not (isinstance(day, str) and day.isprintable()):
         raise Failed(f"it says that its prompts tell the day {day!r:.60}")
     eos_ids = tuple(map(token_id, answer["eos_ids"]))
-    return Health(*texts, eos_ids, _thinking(answer.get("thinking")), ends, day)
+    return Health(*texts, eos_ids, _thinking(answer.get("thinking")), ends, day, answer.get("streams") is True)
 
 
 def _thinking(found: Any) -> Thinking | None:

@@ -17,6 +17,7 @@ from gsi_node.cancel import together
 from gsi_node.core.rng import Stream
 from gsi_node.ends import StepEnds, check_reached
 from gsi_node.errors import ConfigError, InvalidLogProb, LawMismatch
+from gsi_node.hearing import current_hear
 from gsi_node.identity import fingerprint_of
 from gsi_node.models.servers.by_ids import IdScorer
 from gsi_node.models.servers.client import ModelClient
@@ -28,6 +29,7 @@ from gsi_node.text.tokens import Tokenized, Tokens
 from gsi_node.types import PARAGRAPH, Ends, Ids, Key, Prefix, SamplingLaw, Score, Step
 
 LogProbsMode = Literal["raw", "processed", "unknown"]
+HearCut = Callable[[int, CutRow], None]
 
 
 class ServerModel(Tokenized, ModelClient):
@@ -114,34 +116,45 @@ class ServerModel(Tokenized, ModelClient):
                 "temperature; set temperature to 1, or sampled=raw or sampled=processed in the spec"
             )
 
-    async def draw(self, ids: Ids, n: int, key: Key, law: SamplingLaw) -> list[CutRow]:
-        """n rows of sampled tokens, each up to its first END, as the server reports them."""
+    async def draw(self, ids: Ids, n: int, key: Key, law: SamplingLaw, hear: HearCut | None = None) -> list[CutRow]:
+        """n rows of sampled tokens, each up to its first END, as the server reports them. hear: is told of each
+        row that has ended."""
         limit = min(law.max_step_tokens, self._room(ids, 1))
         ends = self.step_ends(law)
         k = 1 if law.temperature == 1.0 or self.reported == "processed" else self.top_k
         draw = DrawRequest(ids, [seed(key, i) for i in range(n)], law.temperature, limit, ends.sure_ids, k)
         what = f"sampling {n} steps after {len(ids)} tokens (seed {draw.seeds[0]})"
-        if self.streams(ends):
-            return await self._follow(draw, ends, what)
+        deadline = self.transport.deadline()
+        if not self.streams(ends) and hear is None:
+            return await self._whole(draw, ends, what, deadline)
+
+        async def one(place: int, row: DrawRequest) -> CutRow:
+            if self.streams(ends):
+                found = await self._follow(row, ends, what, deadline)
+            else:
+                (found,) = await self._whole(row, ends, what, deadline)
+            if hear is not None:
+                hear(place, found)
+            return found
+
+        return await together(one(place, row) for place, row in enumerate(self.dialect.rows(draw)))
+
+    async def _whole(self, draw: DrawRequest, ends: StepEnds, what: str, deadline: float) -> list[CutRow]:
+        """The rows of one request, once all have ended."""
 
         def read(answer: object) -> list[CutRow]:
-            return [cut(drawn, limit, ends) for drawn in self.dialect.read_samples(answer, self.names, draw)]
+            return [cut(drawn, draw.limit, ends) for drawn in self.dialect.read_samples(answer, self.names, draw)]
 
-        entries = n * (len(ids) + limit * (k + 2))
+        entries = len(draw.seeds) * (len(draw.ids) + draw.limit * (draw.k + 2))
         body = self.dialect.sampling(self.model, draw)
-        return await self.transport.ask(self.dialect.path, body, read, what, entries=entries)
+        return await self.transport.ask(self.dialect.path, body, read, what, entries=entries, deadline=deadline)
 
-    async def _follow(self, draw: DrawRequest, ends: StepEnds, what: str) -> list[CutRow]:
-        """`draw` as streams, a request a row, each of which is left at its END."""
-        deadline = self.transport.deadline()
-        entries = len(draw.ids) + draw.limit * (draw.k + 2) * (2 + draw.limit // 8)  # an event may list a row anew
-
-        def follow(row: DrawRequest) -> Coroutine[Any, Any, CutRow]:
-            body = {**self.dialect.sampling(self.model, row), "stream": True}
-            begin = partial(RowStream, self.dialect, self.names, row, ends)
-            return self.transport.follow(self.dialect.path, body, begin, what, entries=entries, deadline=deadline)
-
-        return await together(map(follow, self.dialect.rows(draw)))
+    async def _follow(self, row: DrawRequest, ends: StepEnds, what: str, deadline: float) -> CutRow:
+        """A request of one row as a stream, which is left at its END."""
+        entries = len(row.ids) + row.limit * (row.k + 2) * (2 + row.limit // 8)  # an event may list a row anew
+        body = {**self.dialect.sampling(self.model, row), "stream": True}
+        begin = partial(RowStream, self.dialect, self.names, row, ends)
+        return await self.transport.follow(self.dialect.path, body, begin, what, entries=entries, deadline=deadline)
 
     def streams(self, ends: StepEnds) -> bool:
         """Whether rows are streamed: where the tokenizer writes one of the ends, between two letters, with a last token
@@ -181,7 +194,13 @@ class ServerModel(Tokenized, ModelClient):
         self._check(law)
         if n < 1:
             raise ConfigError(f"n is {n}; ask for at least one candidate")
-        drawn = await self.draw(self.tokens.prefix_ids(prefix), n, key, law)
+        hear = current_hear()
+
+        def told(place: int, row: CutRow) -> None:
+            if hear is not None:
+                hear({place: partial(self._step, prefix, row, law)})
+
+        drawn = await self.draw(self.tokens.prefix_ids(prefix), n, key, law, told if hear else None)
         return [self._step(prefix, row, law) for row in drawn]
 
     async def _score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
