@@ -26,6 +26,14 @@ EVALS = CommandTable(
         "verifiers": Command(
             "evals.report.verifiers", "how well rewards tell a run's right responses from wrong ones, and their cost"
         ),
+        "bank": Command(
+            "evals.campaign.bank", "one sample, majority, best by each reward and pass@k of the samples of a run"
+        ),
+        "power": Command("evals.campaign.power", "what a paired comparison of two methods can see, exactly"),
+        "design": Command(
+            "evals.campaign.draw", "which problems of a bank are solved by dearer methods, and what is compared"
+        ),
+        "pack": Command("evals.campaign.pack", "a run's rows compressed, without the data set's own text"),
         "tune": Command("evals.tune.command", "search beta, threshold, log_c and n on a calibration split"),
         "train-reward": Command(
             "evals.train_reward.command", "a process reward model of your own, from problems with checkable answers"

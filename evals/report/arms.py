@@ -61,8 +61,8 @@ def graded(row: Row) -> bool:
 
 
 def quiet(row: Row) -> bool:
-    """Whether a row's seconds are a latency: one problem in flight, in one process."""
-    return row.concurrency == 1 and row.workers == 1
+    """Whether a row's seconds are a latency: one problem in flight, in one process, its models asked for itself."""
+    return row.concurrency == 1 and row.workers == 1 and not row.shared
 
 
 def decided(row: Row) -> list[StepRecord]:

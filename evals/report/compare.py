@@ -21,6 +21,7 @@ from evals.report.text_table import TextTable
 from evals.rows.lines import read_results
 from evals.rows.row import Row
 from evals.run.config import read_config
+from evals.run.design import read_design
 from gsi_node.errors import ConfigError
 from gsi_node.host.options import named_path
 from gsi_node.host.shell import complain
@@ -61,6 +62,11 @@ def compare(first: Path, second: Path) -> str:
     unlike = differing(configs[0].settings(), configs[1].settings())
     told = [f"{one.name}: {json.dumps(one.there)} in A, {json.dumps(one.here)} in B" for one in unlike]
     notes = [f"Differing settings: {'; '.join(told) or 'none'}.", *_counts(a, b)]
+    notes += [
+        f"{folder}: its problems were drawn by a design, which nothing is weighed by here; `evals report` does."
+        for folder in (first, second)
+        if read_design(folder) is not None
+    ]
     notes += [f"{name}: {note}" for name, results in zip("AB", read, strict=True) for note in results.notes]
     title = f"{second} (B) against {first} (A)"
     table = TextTable(title, columns, [_line(one, a[one.second], b[one.first]) for one in found], [*notes, BRACKETS])

@@ -74,8 +74,8 @@ def flops(rows: Sequence[Row]) -> MeanFlops | None:
 
 
 def seconds(rows: Sequence[Row]) -> MeanSeconds | None:
-    """None where there is no row."""
-    used = [row for row in rows if quiet(row)] or list(rows)
+    """None where there is no row whose seconds are its own."""
+    used = [row for row in rows if quiet(row)] or [row for row in rows if not row.shared]
     if not used:
         return None
     parts = {role: _billed(used, role, lambda bill: bill.seconds) for role in ROLES}

@@ -88,7 +88,7 @@ def _detail(row: Row, level: int) -> PageData:
         "ungraded": _clip(row.ungraded),
         "stop": row.stop_reason,
         "acceptance": row.acceptance_rate,
-        "seconds": row.seconds,
+        "seconds": None if row.shared else row.seconds,
         "quiet": quiet(row),
         "error": None if row.error is None else _clip(f"{row.error.type}: {row.error.message}"),
     }

@@ -6,10 +6,24 @@ from collections.abc import Iterable
 
 from evals.report.arms import Arms, graded, quiet
 from evals.report.tally import Tally
+from evals.run.design import Design
+
+
+def of_design(design: Design | None) -> list[str]:
+    """What a design drew, and what for."""
+    if design is None:
+        return []
+    drawn = ", ".join(f"{len(one.chosen)} of {one.size} {one.name}" for one in design.strata)
+    named = ", ".join(f"{first} − {second}" for first, second in design.primary)
+    return [
+        f"The problems were drawn by design.json from {design.samples} samples of each of {design.problems}: {drawn}. "
+        "Accuracies and differences are weighed, and speak of all of them; the other numbers are of the drawn ones. "
+        f"Primary comparisons, named before the run: {named}, n = {design.n}."
+    ]
 
 
 def of_rows(arms: Arms, superseded: int) -> list[str]:
-    """Errors, superseded rows, seconds under load, arms that lack rows, a single seed."""
+    """Errors, superseded rows, seconds that are none or under load, arms that lack rows, a single seed."""
     found = []
     rows = [row for group in arms.values() for row in group]
     errors = [row.error.type for row in rows if row.error is not None]
@@ -21,7 +35,10 @@ def of_rows(arms: Arms, superseded: int) -> list[str]:
         )
     if superseded:
         found.append(f"{superseded} rows were superseded by a later row for the same problem, method, n and seed.")
-    busy = sorted({(row.concurrency, row.workers) for row in rows if not quiet(row)})
+    shared = sum(row.shared for row in rows)
+    if shared:
+        found.append(f"{shared} rows were made with --memo: their seconds are no timings, and are in no table or plot.")
+    busy = sorted({(row.concurrency, row.workers) for row in rows if not quiet(row) and not row.shared})
     if busy:
         loads = ", ".join(f"{c} in flight × {w} processes" for c, w in busy)
         found.append(f"Seconds of some rows were measured under load ({loads}): marked †, they are not latencies.")

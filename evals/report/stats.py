@@ -16,6 +16,8 @@ from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
 from statsmodels.stats.multitest import multipletests
 
+from gsi_node.types import Array
+
 LEVEL = 0.95
 
 
@@ -62,7 +64,7 @@ class Quantiles:
 
 
 @lru_cache(maxsize=1024)
-def _quantile(df: int | None) -> float:
+def t_quantile(df: float | None) -> float:
     """The 97.5 % quantile of Student's t with df degrees of freedom; of the normal law for None."""
     middle = 0.5 + LEVEL / 2
     return float(scipy_stats.norm.ppf(middle) if df is None else scipy_stats.t.ppf(middle, df))
@@ -73,7 +75,7 @@ def wilson(share: float, size: float, quantile: float | None = None) -> tuple[fl
 
     share: p in [0, 1]. size: n trials, may be fractional (an effective size). quantile: q, default the normal 97.5 %.
     """
-    q = _quantile(None) if quantile is None else quantile
+    q = t_quantile(None) if quantile is None else quantile
     centre = share + q * q / (2 * size)
     half = q * np.sqrt(share * (1 - share) / size + q * q / (4 * size * size))
     scale = 1 + q * q / size
@@ -108,10 +110,10 @@ def proportion(successes: ArrayLike, trials: ArrayLike) -> Estimate:
     if bool((d == 1).all()):
         low, high = wilson(share, rows)
     elif clusters == 1 or share in (0.0, 1.0):
-        low, high = wilson(share, clusters, _quantile(clusters - 1 if clusters > 1 else None))
+        low, high = wilson(share, clusters, t_quantile(clusters - 1 if clusters > 1 else None))
     else:
         size = rows if se == 0.0 else min(float(rows), share * (1 - share) / se**2)
-        low, high = wilson(share, size, _quantile(clusters - 1))
+        low, high = wilson(share, size, t_quantile(clusters - 1))
     return Estimate(share, low, high, se, clusters, rows)
 
 
@@ -120,7 +122,7 @@ def mean(sums: ArrayLike, counts: ArrayLike) -> Estimate:
     d = np.asarray(counts, dtype=np.float64)
     a, d = np.asarray(sums, dtype=np.float64)[d > 0], d[d > 0]
     value, se = ratio(a, d)
-    half = _quantile(len(d) - 1) * se if len(d) > 1 else float("inf")
+    half = t_quantile(len(d) - 1) * se if len(d) > 1 else float("inf")
     return Estimate(value, value - half, value + half, se, len(d), int(d.sum()))
 
 
@@ -135,7 +137,7 @@ def paired_interval(differences: ArrayLike, pairs: ArrayLike) -> tuple[float, fl
     more_d, more_m = np.append(d, [1.0, -1.0]), np.append(m, [1.0, 1.0])
     total = float(more_m.sum())
     centre = float(more_d.sum()) / total
-    quantile = _quantile(None if bool((m == 1).all()) else max(1, len(d) - 1))
+    quantile = t_quantile(None if bool((m == 1).all()) else max(1, len(d) - 1))
     half = quantile * float(np.sqrt(np.square(more_d - centre * more_m).sum())) / total
     return max(-1.0, centre - half), min(1.0, centre + half)
 
@@ -161,18 +163,24 @@ def paired_difference(differences: ArrayLike, pairs: ArrayLike) -> Difference:
 def sign_flip_p(differences: ArrayLike) -> float:
     """P(|Σ s_i D_i| ≥ |Σ D_i|) over independent fair signs s_i, exactly: the paired permutation test over problems.
 
-    D_i: whole numbers. The law of the sum is a convolution of binomial laws, one for each size |D_i|. With one seed
-    (D_i in −1, 0, 1) this is McNemar's exact test: the binomial test of the discordant pairs.
+    D_i: whole numbers. With one seed (D_i in −1, 0, 1) this is McNemar's exact test: the binomial test of the
+    discordant pairs.
     """
+    values, law = sign_flip_law(differences)
+    reached = np.abs(values) >= abs(float(np.asarray(differences, dtype=np.float64).round().sum()))
+    return min(1.0, float(law[reached].sum()))
+
+
+def sign_flip_law(differences: ArrayLike) -> tuple[Array, Array]:
+    """(values, probabilities) of Σ s_i D_i over independent fair signs s_i, D_i whole numbers: a convolution of
+    binomial laws, one for each size |D_i|."""
     values = np.asarray(differences, dtype=np.float64).round().astype(np.int64)
-    observed = abs(int(values.sum()))
     law = np.ones(1)
     for size, count in sorted(Counter(np.abs(values[values != 0]).tolist()).items()):
         spread = np.zeros(2 * size * count + 1)
         spread[:: 2 * size] = scipy_stats.binom.pmf(np.arange(count + 1), count, 0.5)
         law = np.convolve(law, spread)
-    reached = np.abs(np.arange(len(law)) - len(law) // 2) >= observed
-    return min(1.0, float(law[reached].sum()))
+    return np.arange(len(law), dtype=np.float64) - len(law) // 2, law
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -208,7 +216,7 @@ def clustered_auroc(scores: ArrayLike, labels: ArrayLike, clusters: Sequence[str
     g = len(names)
     se = float(np.sqrt(g / (g - 1) * np.square(np.bincount(places, part)).sum())) if g > 1 else 0.0
     size = g if se == 0.0 or value in (0.0, 1.0) else min(float(len(values)), value * (1 - value) / se**2)
-    low, high = wilson(value, size, _quantile(g - 1 if g > 1 else None))
+    low, high = wilson(value, size, t_quantile(g - 1 if g > 1 else None))
     return Estimate(value, low, high, se, g, len(values))
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from evals.report import notes as remarks
 from evals.report import stats
 from evals.report.arms import Arms, graded
-from evals.report.pairs import Comparison, comparable, compared
+from evals.report.pairs import Comparison, comparable, compared, primary
 from evals.report.reliability import Curve, reliability
 from evals.report.tally import Tally, tally
+from evals.run.design import Design
 from gsi_node.errors import ConfigError
 
 COSTS = ("flops", "seconds")
@@ -18,11 +19,13 @@ COSTS = ("flops", "seconds")
 
 @dataclass(frozen=True, slots=True)
 class DataSummary:
-    """What there is to say of one data set. fronts: by COSTS, the places of the tallies that nothing beats in accuracy
+    """What there is to say of one data set. primary: the comparisons that a design named beforehand, corrected for each
+    other alone. fronts: by COSTS, the places of the tallies that nothing beats in accuracy
     at the same or a lower cost, by rising cost; in seconds among latencies only, where there are any."""
 
     data: str
     tallies: Sequence[Tally]
+    primary: Sequence[Comparison]
     comparisons: Sequence[Comparison]
     curves: Sequence[Curve]
     fronts: Mapping[str, Sequence[int]]
@@ -40,13 +43,19 @@ class Summary:
 
 
 def summarise(
-    every: Arms, superseded: int, *, reference: str | None = None, data_seed: int = 0, notes: Sequence[str] = ()
+    every: Arms,
+    superseded: int,
+    *,
+    reference: str | None = None,
+    data_seed: int = 0,
+    design: Design | None = None,
+    notes: Sequence[str] = (),
 ) -> Summary:
     """Tallies, paired differences with Holm-adjusted p-values, reward calibration, Pareto fronts, notes by data set.
 
     every, superseded: as by_arm gives them. reference: compare only with this method, so that the correction is for
-    fewer comparisons. data_seed: that of pocket's problems. notes: of reading the rows, told last. Raises ConfigError
-    where there are no rows, or none of that method.
+    fewer comparisons. data_seed: that of pocket's problems. design: that drew the problems, where one did. notes: of
+    reading the rows, told last. Raises ConfigError where there are no rows, or none of that method.
     """
     if not every:
         raise ConfigError("there are no rows to report on: has the run finished any problem? (results.jsonl is empty)")
@@ -57,26 +66,40 @@ def summarise(
     if reference is not None and reference not in methods:
         raise ConfigError(f"--reference {reference}: the run has no rows of it, only of {', '.join(sorted(methods))}")
     latest = [row for rows in arms.values() for row in rows]
-    tallies = [tally(arm, rows) for arm, rows in arms.items()]
-    comparisons = compared(comparable(list(arms), reference), arms, arms)
+    tallies = [tally(arm, rows, design) for arm, rows in arms.items()]
+    comparisons = compared(comparable(list(arms), reference), arms, arms, design)
+    named = [] if design is None else compared(primary(list(arms), design), arms, arms, design)
     curves = reliability(latest, data_seed)
     data = dict.fromkeys(arm.data for arm in arms)
     return Summary(
         rows=len(latest),
         errors=sum(row.error is not None for row in latest),
         ungraded=sum(not graded(row) for rows in every.values() for row in rows),
-        sets=[_of(name, tallies, comparisons, curves) for name in data],
-        notes=[*remarks.of_rows(arms, superseded), *remarks.of_ungraded(every), *remarks.of_scans(tallies), *notes],
+        sets=[_of(name, tallies, (named, comparisons), curves) for name in data],
+        notes=[
+            *remarks.of_design(design),
+            *remarks.of_rows(arms, superseded),
+            *remarks.of_ungraded(every),
+            *remarks.of_scans(tallies),
+            *notes,
+        ],
     )
 
 
-def _of(data: str, tallies: Sequence[Tally], comparisons: Sequence[Comparison], curves: Sequence[Curve]) -> DataSummary:
-    """The part of all these that is about one data set."""
+def _of(
+    data: str,
+    tallies: Sequence[Tally],
+    comparisons: tuple[Sequence[Comparison], Sequence[Comparison]],
+    curves: Sequence[Curve],
+) -> DataSummary:
+    """The part of all these that is about one data set. comparisons: the primary ones, and all."""
     own = [one for one in tallies if one.arm.data == data]
+    named, every = ([one for one in some if one.first.data == data] for some in comparisons)
     return DataSummary(
         data=data,
         tallies=own,
-        comparisons=[one for one in comparisons if one.first.data == data],
+        primary=named,
+        comparisons=every,
         curves=[one for one in curves if one.data == data],
         fronts={cost: front(own, cost) for cost in COSTS},
     )

@@ -22,6 +22,7 @@ def plain(summary: Summary) -> dict[str, object]:
         "errors": summary.errors,
         "ungraded": summary.ungraded,
         "settings": [_tally(one) for found in summary.sets for one in found.tallies],
+        "primary": [_comparison(one) for found in summary.sets for one in found.primary],
         "pairs": [_comparison(one) for found in summary.sets for one in found.comparisons],
         "calibration": [asdict(one) for found in summary.sets for one in found.curves],
         "pareto": _fronts(summary.sets),

@@ -14,11 +14,15 @@ from evals.report.text_table import TextTable
 
 AGAINST = {"steps": "exact label of the step", "answers": "the answer, for the last step"}
 
+PRIMARY = "Primary comparisons, named before the run; p adjusted for them alone (Holm)"
+EVERY = "Paired differences of accuracy; p adjusted for all comparisons of this report (Holm)"
+
 
 def tables(found: DataSummary) -> list[TextTable]:
     """Those that a data set has numbers for."""
     made = [accuracies(found.tallies), steps(found.tallies), costs(found.tallies)]
-    made += [pairwise(found.comparisons)] if found.comparisons else []
+    made = ([pairwise(found.primary, PRIMARY)] if found.primary else []) + made
+    made += [pairwise(found.comparisons, EVERY)] if found.comparisons else []
     return made + ([rewards(found.curves)] if found.curves else [])
 
 
@@ -86,7 +90,7 @@ def _seconds(one: Tally) -> list[str]:
     return [*marked, *(known(number, ".3g") for number in spent.parts.values())]
 
 
-def pairwise(comparisons: Sequence[Comparison]) -> TextTable:
+def pairwise(comparisons: Sequence[Comparison], title: str) -> TextTable:
     """Paired differences, in percentage points."""
     rows = [
         (
@@ -98,7 +102,6 @@ def pairwise(comparisons: Sequence[Comparison]) -> TextTable:
         )
         for one in comparisons
     ]
-    title = "Paired differences of accuracy; p adjusted for all comparisons of this report (Holm)"
     return TextTable(title, ("difference of accuracy", "points", "better : worse problems", "p", "p (Holm)"), rows)
 
 

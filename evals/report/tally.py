@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from evals.report import costs, stats
+from evals.report import costs, stats, two_phase
 from evals.report.arms import Arm, clustered, decided, drafted, graded
 from evals.report.stats import Estimate, Quantiles
 from evals.report.steps import StepFigures, step_figures
 from evals.rows.row import Row
+from evals.run.design import Design
 from gsi_node.errors import ConfigError
 from gsi_node.step.methods import METHODS
 
@@ -64,8 +65,9 @@ class Tally:
         return "" if self.seconds is None or self.seconds.latency else " †"
 
 
-def tally(arm: Arm, rows: Sequence[Row]) -> Tally:
-    """The tally of an arm's rows. Raises ConfigError where none is graded."""
+def tally(arm: Arm, rows: Sequence[Row], design: Design | None = None) -> Tally:
+    """The tally of an arm's rows; its accuracy is that of the set they were drawn of, where a design drew them. Raises
+    ConfigError where none is graded, or none of a stratum."""
     whole = [row for row in rows if row.error is None]
     known = [row for row in rows if graded(row)]
     if not known:
@@ -76,7 +78,7 @@ def tally(arm: Arm, rows: Sequence[Row]) -> Tally:
         problems=len({row.problem_id for row in rows}),
         seeds=sorted({row.seed for row in rows}),
         errors=dict(Counter(row.error.type for row in rows if row.error is not None)),
-        accuracy=stats.proportion(*clustered(known, lambda row: row.correct is True)),
+        accuracy=accuracy(known, design),
         ungraded=len(rows) - len(known),
         no_answer=sum(row.predicted is None for row in whole if graded(row)),
         stop_reasons=dict(Counter(str(row.stop_reason) for row in whole)),
@@ -90,6 +92,17 @@ def tally(arm: Arm, rows: Sequence[Row]) -> Tally:
         seconds=costs.seconds(whole),
         peak_memory_bytes=max((row.peak_memory_bytes or 0 for row in whole), default=0) or None,
     )
+
+
+def accuracy(rows: Sequence[Row], design: Design | None = None) -> Estimate:
+    """Of graded rows."""
+    right: dict[str, list[bool]] = {}
+    for row in rows:
+        right.setdefault(row.problem_id, []).append(row.correct is True)
+    sums, counts = [sum(found) for found in right.values()], [len(found) for found in right.values()]
+    if design is None:
+        return stats.proportion(sums, counts)
+    return two_phase.share(design, dict(zip(right, zip(sums, counts, strict=True), strict=True)))
 
 
 def acceptance(arm: Arm, rows: Sequence[Row]) -> Estimate | None:

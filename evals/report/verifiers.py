@@ -71,7 +71,7 @@ def _measured(folder: Path, rows: Sequence[Row], spec: str, at_once: int) -> lis
         known_lines = read_verdicts(folder)
         left = [row for row in rows if (reward.fingerprint, row.key) not in known_lines]
         with Appender(folder / VERDICTS) as file:
-            for line in _asked(reward, left, at_once, RunMeter(0).say):
+            for line in _asked(spec, reward, left, at_once, RunMeter(0).say):
                 file.append(line.to_line())
                 known_lines[line.key] = line
         return _cells(spec, rows, [known_lines[reward.fingerprint, row.key] for row in rows])
@@ -79,7 +79,9 @@ def _measured(folder: Path, rows: Sequence[Row], spec: str, at_once: int) -> lis
         close(reward)
 
 
-def _asked(reward: Reward, rows: Sequence[Row], at_once: int, say: Callable[[str], None]) -> Iterator[VerdictLine]:
+def _asked(
+    spec: str, reward: Reward, rows: Sequence[Row], at_once: int, say: Callable[[str], None]
+) -> Iterator[VerdictLine]:
     """What the reward says of each, `at_once` of them asked about together."""
 
     def value(row: Row) -> float | None:
@@ -108,6 +110,7 @@ def _asked(reward: Reward, rows: Sequence[Row], at_once: int, say: Callable[[str
                     written_tokens=sum(chain["tokens"] for chain in written),
                     chains=len(written),
                     without_verdict=sum(chain["good"] is None for chain in written),
+                    spec=spec,
                 )
             say(f"{first + len(some)} of {len(rows)} responses")
 

@@ -16,6 +16,7 @@ from evals.report.summary_json import plain
 from evals.report.tables import tables
 from evals.rows.lines import read_results
 from evals.run.config import read_config
+from evals.run.design import read_design
 from gsi_node.errors import ConfigError
 from gsi_node.host.strict_json import finite
 
@@ -37,8 +38,14 @@ def report(
     draw = _drawer(plots)
     results, config = read_results(folder), read_config(folder)
     arms, superseded = by_arm(results.rows)
-    seed = config.data_seed
-    summary = summarise(arms, superseded, reference=reference, data_seed=seed, notes=results.notes)
+    summary = summarise(
+        arms,
+        superseded,
+        reference=reference,
+        data_seed=config.data_seed,
+        design=read_design(folder),
+        notes=results.notes,
+    )
     out = folder / "report" if out is None else out
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -2,11 +2,13 @@
 
 Reading refuses what is not a whole, undamaged row, naming file and line; `evals run --repair` drops such lines, and
 makes their rows again. A last line without its end is what a kill or a lost disk cut off: the row is made again.
+`evals pack` writes the same lines compressed.
 """
 
 from __future__ import annotations
 
 import json
+import lzma
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +22,7 @@ from gsi_node.errors import ConfigError
 from gsi_node.host.strict_json import finite
 
 RESULTS = "results.jsonl"
+PACKED_RESULTS = RESULTS + ".xz"
 TIMED_OUT = ("grading took longer than ", "the grading process died")
 """How rows of schema 1 say that nobody knows whether they are right; they call it wrong."""
 
@@ -115,14 +118,16 @@ def whole_lines(folder: Path | str, cut_off: list[str]) -> Iterator[tuple[Row, b
 
 
 def results_in(folder: Path | str) -> list[Path]:
-    """The results files of a folder: one, or one a shard."""
-    return sorted(Path(folder).glob("results*.jsonl"))
+    """The results files of a folder: one, or one a shard; or the packed one."""
+    return [*sorted(Path(folder).glob("results*.jsonl")), *Path(folder).glob(PACKED_RESULTS)]
 
 
 def lines_of(file: Path) -> Iterator[tuple[int, bytes]]:
     """Lines with their numbers, from 1; only the last may have no end. Raises ConfigError where they cannot be read."""
     try:
-        with file.open("rb") as lines:
+        with lzma.open(file) if file.suffix == ".xz" else file.open("rb") as lines:
             yield from enumerate(lines, 1)
+    except (lzma.LZMAError, EOFError) as error:
+        raise ConfigError(f"{file}: damaged ({error}); take a whole copy") from error
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror or error})") from error

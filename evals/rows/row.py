@@ -129,7 +129,8 @@ class Row(_Value):
     seconds: wall seconds of solving, grading not included; models_seconds: those in which at least one model worked
     (rows of before 2026-11-26 do not say). concurrency: problems in flight in the process, workers: processes; latency
     is claimed only where both are 1. peak_memory_bytes: of CUDA, or of the process. votes: of a majority method, most
-    first.
+    first. commit: of the tree that made it, as Provenance has it (rows of before 2026-11-30 do not say). shared: other
+    rows' answers may have stood in for its models', so that no seconds of it are a timing.
     """
 
     data: str
@@ -158,8 +159,10 @@ class Row(_Value):
     calibration: None
     error: RowError | None
     worker: str
+    commit: str | None = None
     models_seconds: Number | None = None
     votes: list[VoteRecord] | None = None
+    shared: bool = False
 
     @property
     def key(self) -> RowKey:

@@ -20,8 +20,9 @@ VerdictKey = tuple[str, RowKey]
 class VerdictLine(BaseModel):
     """What one reward said of one response, and what that cost.
 
-    reward: its fingerprint. value: None where a verifier that writes came to no verdict. cpu_seconds: of this process,
-    a share of what was asked together. written_tokens, chains, without_verdict: of a verifier that writes.
+    reward: its fingerprint; spec: how it was named, where that is known. value: None where a verifier that writes came
+    to no verdict. cpu_seconds: of this process, a share of what was asked together. written_tokens, chains,
+    without_verdict: of a verifier that writes.
     """
 
     model_config = STRICT | ConfigDict(frozen=True)
@@ -36,6 +37,7 @@ class VerdictLine(BaseModel):
     written_tokens: Count
     chains: Count
     without_verdict: Count
+    spec: str | None = None
 
     @property
     def key(self) -> VerdictKey:

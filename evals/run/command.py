@@ -25,6 +25,7 @@ from evals.options import above_zero, integer, integers, names, number, positive
 from evals.rows.lines import read_rows, results_in
 from evals.rows.row import Row
 from evals.run.config import CONFIG, GRADING_SECONDS, OWN, VOTE_SECONDS, FieldValue, read_config
+from evals.run.design import tasks_in
 from evals.run.execute import execute, outline
 from evals.run.folder import check_folder
 from evals.run.guard import guarded
@@ -99,6 +100,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--repair", action="store_true", help="drop damaged lines of the results (kept in dropped-lines.txt), and go on"
     )
     how.add_argument("--row-seconds", type=above_zero, metavar="S", help="a row not solved after S is a failed row")
+    how.add_argument(
+        "--memo",
+        action="store_true",
+        help="methods of a problem take over each other's draws, scores and rewards while their prefixes agree (with "
+        "--share-samples, in each process); such rows have no timings",
+    )
     how.add_argument("--dry-run", action="store_true", help="show what there is to do, and stop")
 
 
@@ -150,6 +157,8 @@ def _default_record(plan: Plan, folder: Path) -> str:
 
 
 def _run(options: argparse.Namespace, load_part: str) -> int:
+    if options.memo and not options.share_samples:
+        raise ConfigError("--memo: methods ask the same only where they have one set of streams; add --share-samples")
     if not options.dry_run and options.ray is None:
         warm_up(options.threads, (options.draft, options.base, options.reward))  # imports while the data is read
     plan, folder = plan_of(options), options.out
@@ -157,7 +166,8 @@ def _run(options: argparse.Namespace, load_part: str) -> int:
     if options.dry_run:
         _dry_run(plan, folder, how)
         return 0
-    return _told(plan, how.own(plan.tasks()), execute(plan, folder, how), folder)
+    rows = execute(plan, folder, how)
+    return _told(plan, tasks_in(folder, plan, how), rows, folder)
 
 
 def _told(plan: Plan, tasks: Sequence[Task], rows: Sequence[Row], folder: Path) -> int:
@@ -179,7 +189,7 @@ def _told(plan: Plan, tasks: Sequence[Task], rows: Sequence[Row], folder: Path) 
 def _dry_run(plan: Plan, folder: Path, how: How) -> None:
     """Say what there is to do: rows left by method and n, and the time they take, from the rows there are."""
     check_folder(folder, plan)
-    rows, tasks, say = read_rows(folder) if results_in(folder) else [], how.own(plan.tasks()), RunMeter(0).say
+    rows, tasks, say = read_rows(folder) if results_in(folder) else [], tasks_in(folder, plan, how), RunMeter(0).say
     left = remaining(tasks, plan, {row.key: row.standing for row in rows}, how.retry_errors)
     say(outline(plan, tasks, left))
     seconds: dict[tuple[str, int], list[float]] = {}

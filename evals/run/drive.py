@@ -10,6 +10,7 @@ from typing import Protocol
 from evals.run.crew import Done, Event, WorkerDied, WorkerReady, WorkerUnfit
 from evals.run.ledger import Ledger
 from evals.run.plan import Task, Workplace
+from evals.run.provenance import own_commit
 from evals.run.record import blank_row, failed_row
 from gsi_node.errors import BackendError, ConfigError
 
@@ -72,7 +73,8 @@ def drive(hire: Callable[[], Hands], tasks: Sequence[Task], ledger: Ledger, dead
 
 def _failed(ledger: Ledger, task: Task, death: WorkerDied) -> Done:
     error = BackendError(f"{LIVES} workers died with this row in hand, the last {_how(death.code)}")
-    return Done.of(task, failed_row(blank_row(ledger.plan, Workplace(worker=death.worker), task), error))
+    place = Workplace(worker=death.worker, commit=own_commit())
+    return Done.of(task, failed_row(blank_row(ledger.plan, place, task), error))
 
 
 def _how(code: int | None) -> str:

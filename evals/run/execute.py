@@ -9,6 +9,7 @@ from pathlib import Path
 from evals.rows.appender import Appender
 from evals.rows.lines import read_rows
 from evals.rows.row import Row
+from evals.run.design import tasks_in
 from evals.run.drive import Hands, drive
 from evals.run.folder import check_folder, make, results_file
 from evals.run.how import How
@@ -22,15 +23,16 @@ from evals.run.workers import ProcessCrew
 def execute(plan: Plan, folder: Path, how: How) -> list[Row]:
     """Make the rows of a plan that the folder lacks; returns all of the plan's rows that are then in it.
 
-    Fewer than the plan's tasks where `how` gives a shard or minutes. What happens is told on standard error.
-    Raises ConfigError where folder or models do not fit, BackendError where workers cannot go on, StorageError where
-    the disk cannot. Interrupted or failed, every finished row is kept, and the same call goes on.
+    Fewer than the plan's tasks where `how` gives a shard or minutes, or the folder holds a design (design.py). What
+    happens is told on standard error. Raises ConfigError where folder or models do not fit, BackendError where workers
+    cannot go on, StorageError where the disk cannot. Interrupted or failed, every finished row is kept, and the same
+    call goes on.
     """
     check_folder(folder, plan, repair=how.repair)
     make(folder)
     with Appender(results_file(folder, how.shard), repair=how.repair) as appender:
         told = mended(appender, folder, repair=how.repair)
-        rows, tasks = read_rows(folder), how.own(plan.tasks())
+        rows, tasks = read_rows(folder), tasks_in(folder, plan, how)
         ledger = Ledger(plan, folder, appender, RunMeter(0), {row.key: row.standing for row in rows})
         left = remaining(tasks, plan, ledger.standings, how.retry_errors)
         for line in (*told, outline(plan, tasks, left)):

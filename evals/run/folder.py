@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evals.rows.lines import RESULTS, results_in
+from evals.rows.lines import PACKED_RESULTS, RESULTS, results_in
 from evals.run.config import CONFIG, RunConfig, read_config
+from evals.run.design import DESIGN
 from evals.run.growth import found_again, joined
 from evals.run.plan import Plan
 from evals.run.provenance import here_and_now
@@ -26,9 +27,9 @@ def check_folder(folder: Path, plan: Plan, *, repair: bool = False) -> None:
     if not folder.exists():
         return
     if not (folder / CONFIG).exists():
-        ours = CONFIG + PART
+        ours = CONFIG + PART, DESIGN, DESIGN + PART
         others = sorted(
-            path.name for path in folder.iterdir() if path.name != ours and (path.is_dir() or path.stat().st_size)
+            path.name for path in folder.iterdir() if path.name not in ours and (path.is_dir() or path.stat().st_size)
         )
         if others:
             raise ConfigError(
@@ -36,6 +37,8 @@ def check_folder(folder: Path, plan: Plan, *, repair: bool = False) -> None:
                 "it is no run folder; name a new or an empty one"
             )
         return
+    if (folder / PACKED_RESULTS).exists():
+        raise ConfigError(f"--out {folder}: its rows are packed, and nothing is added to them; name another folder")
     try:
         kept = read_config(folder)
     except ConfigError as error:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from evals.run.plan import Task, Workplace
+from evals.run.provenance import own_commit
 
 DEFAULT_LOAD = "gsi_node.specs.load:load_part"
 
@@ -15,8 +16,8 @@ class How:
     """workers: processes with models of their own, or Ray's actors; concurrency: rows in flight in each; threads:
     torch's in each. ray: the address of a cluster, "local" starts one here. shard (i, k): only problems i, i + k …, in
     a file of their own. minutes: after which no row is begun. retry_errors: failed rows are made again. repair: damaged
-    lines are dropped. row_seconds: a row that takes longer is a failed row. load: "module:function" from (role, spec)
-    to a model.
+    lines are dropped. row_seconds: a row that takes longer is a failed row. memo: rows of a problem and seed take over
+    what models answered in each other (memo.py). load: "module:function" from (role, spec) to a model.
     """
 
     workers: int = 1
@@ -28,6 +29,7 @@ class How:
     retry_errors: bool = False
     repair: bool = False
     row_seconds: float | None = None
+    memo: bool = False
     load: str = DEFAULT_LOAD
 
     def own(self, tasks: Iterable[Task]) -> list[Task]:
@@ -40,4 +42,4 @@ class How:
 
     def workplace(self, worker: str, workers: int) -> Workplace:
         """Where a worker's rows are made."""
-        return Workplace(self.concurrency, workers, worker, self.row_seconds)
+        return Workplace(self.concurrency, workers, worker, self.row_seconds, own_commit(), self.memo)

@@ -18,6 +18,7 @@ from pathlib import Path
 from evals.rows.lines import RESULTS, supersedes, whole_lines
 from evals.rows.row import RowKey, Standing
 from evals.run.config import CONFIG, RunConfig, read_config
+from evals.run.design import read_design
 from evals.run.folder import make
 from evals.run.growth import found_again, joined
 from gsi_node.errors import ConfigError, GSIError, ResumeMismatch, StorageError
@@ -55,6 +56,8 @@ def merge(folders: list[Path], out: Path, data_dir: Path | None = None) -> int:
     for i, folder in enumerate(folders):
         if folder.resolve() in {other.resolve() for other in folders[:i]}:
             raise ConfigError(f"{folder}: named twice; name each folder once")
+    if (designed := next((folder for folder in folders if read_design(folder) is not None), None)) is not None:
+        raise ConfigError(f"{designed}: its problems were drawn by a design, whose weights a merged folder would lose")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"--out {out}: is there already; name a new folder")
     cut_off: list[str] = []

@@ -1,7 +1,7 @@
 """Models and rewards that count, for the row being solved, what each was asked: the same protocols around another.
 
-The row's meter and the spans of its calls travel in context variables, which LangGraph's threads and asyncio's tasks
-copy, so rows in flight together are told apart.
+The row's meter, its memo and the spans of its calls travel in context variables, which LangGraph's threads and
+asyncio's tasks copy, so rows in flight together are told apart. What a memo answers counts as if it had been asked.
 """
 
 from __future__ import annotations
@@ -10,10 +10,23 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import cast
 
 from evals.run.cost import Size, Work, sizes_of
+from evals.run.memo import MEMO
 from gsi_node.ends import StepEnds
-from gsi_node.protocols import Reward, StepModel, TokenModel, aask, ask, name_of, prompt_length, shares_positions
+from gsi_node.protocols import (
+    Question,
+    Reward,
+    StepModel,
+    TokenModel,
+    aask,
+    ask,
+    name_of,
+    prompt_length,
+    shares_positions,
+)
+from gsi_node.step.calls import Call
 from gsi_node.step.guess import when_used
 from gsi_node.tools.timing import Span
 from gsi_node.types import Array, Ids, Key, Prefix, SamplingLaw, Score, Step
@@ -65,6 +78,15 @@ class _Metered:
             raise AttributeError(name)
         return getattr(self.inner, name)
 
+    def asked(self, method: Question, *args: object) -> list[object]:
+        """The inner object's answer, or the memo's where the row has one; timed."""
+        memo = MEMO.get()
+        with timed():
+            if memo is not None:
+                return memo.answer(Call(self.role, self.inner, method, args))
+            answer: list[object] = ask(self.inner, method, *args)
+            return answer
+
     def count(
         self,
         prefix: Prefix,
@@ -114,14 +136,12 @@ class MeteredModel(_Metered):
         return tuple(self.inner.encode(text))
 
     def sample(self, prefix: Prefix, n: int, key: Key, law: SamplingLaw) -> list[Step]:
-        with timed():
-            steps: list[Step] = ask(self.inner, "sample", prefix, n, key, law)
+        steps = cast("list[Step]", self.asked("sample", prefix, n, key, law))
         self.count(prefix, ids_of(steps), tree=shares_positions(self.inner))
         return steps
 
     def score(self, prefix: Prefix, steps: Sequence[Step], law: SamplingLaw) -> list[Score]:
-        with timed():
-            scores: list[Score] = ask(self.inner, "score", prefix, steps, law)
+        scores = cast("list[Score]", self.asked("score", prefix, steps, law))
         self.count(prefix, distinct(steps))
         return scores
 
@@ -170,8 +190,7 @@ class MeteredReward(_Metered):
         return self.inner.range
 
     def __call__(self, prefix: Prefix, steps: Sequence[Step]) -> list[float]:
-        with timed():
-            rewards: list[float] = ask(self.inner, "__call__", prefix, steps)
+        rewards = cast("list[float]", self.asked("__call__", prefix, steps))
         self.count(prefix, distinct(steps), judged=True)
         return rewards
 

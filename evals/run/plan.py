@@ -35,12 +35,15 @@ class Task(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Workplace:
     """Where a row is made: concurrency rows at a time in this process, one of `workers`, called `worker`; row_seconds:
-    after which solving one is given up."""
+    after which solving one is given up. commit: of the tree that makes it. memo: whether rows of a problem and seed
+    take over what models answered in each other."""
 
     concurrency: int = 1
     workers: int = 1
     worker: str = "main"
     row_seconds: float | None = None
+    commit: str | None = None
+    memo: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,6 +25,12 @@ def here_and_now(tree: Path = TREE) -> Provenance:
         machine=machine(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+@cache
+def own_commit() -> str | None:
+    """That of the tree this process was started from."""
+    return commit_of(TREE)
 
 
 def commit_of(tree: Path) -> str | None:

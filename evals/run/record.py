@@ -27,7 +27,7 @@ class Cost:
 def blank_row(plan: Plan, workplace: Workplace, task: Task) -> Row:
     """The row of a task before it is solved."""
     problem = plan.problems[task.place]
-    return Row(
+    row = Row(
         data=plan.data,
         index=task.place,
         problem_id=problem.id,
@@ -54,7 +54,9 @@ def blank_row(plan: Plan, workplace: Workplace, task: Task) -> Row:
         calibration=None,
         error=None,
         worker=workplace.worker,
+        commit=workplace.commit,
     )
+    return row.model_copy(update={"shared": True}) if workplace.memo else row
 
 
 def solved_row(blank: Row, chosen: Response, cost: Cost, grade: Grade, votes: list[VoteRecord] | None) -> Row:

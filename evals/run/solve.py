@@ -16,6 +16,7 @@ from evals.graders.grading import Grader, check_installed
 from evals.graders.voting import majority
 from evals.rows.row import Response, RoleBill, Row, VoteRecord, said
 from evals.run.cost import forget_peak, peak_memory_bytes
+from evals.run.memo import MEMO, Memo
 from evals.run.metering import METER, SPANS, MeteredModel, MeteredReward, WorkByRole, metered
 from evals.run.plan import MAJORITY, Plan, Task, Workplace
 from evals.run.record import Cost, blank_row, failed_row, response_of, solved_row
@@ -52,6 +53,7 @@ class Solver(Closing):
         self._graphs = {method: self._compiled(method) for method in plan.methods}
         self._grader = Grader(workers=1, seconds=plan.grading_seconds)
         self._threads = ThreadPoolExecutor(workplace.concurrency, thread_name_prefix="row")
+        self._memo: tuple[tuple[int, int], Memo] | None = None
 
     def fingerprints(self) -> dict[str, str]:
         """Of the models, by role."""
@@ -59,7 +61,7 @@ class Solver(Closing):
 
     def submit(self, task: Task) -> Future[Row]:
         """Begin a row, in a thread."""
-        return self._threads.submit(self._row, task)
+        return self._threads.submit(self._row, task, self._memo_of(task))
 
     def finished(self, task: Task, future: Future[Row]) -> Row:
         """The row of a future that is done; where it failed, a row that says why."""
@@ -79,18 +81,28 @@ class Solver(Closing):
         config = self.plan.config(method, self.plan.ns[0], self.plan.seeds[0])
         return compile_gsi(draft=drafts.given(), base=models.get("base"), reward=reward, config=config)
 
-    def _row(self, task: Task) -> Row:
+    def _memo_of(self, task: Task) -> Memo | None:
+        """The last problem's alone is kept: its rows are given one after another."""
+        if not self.workplace.memo:
+            return None
+        about = task.place, task.seed
+        if self._memo is None or self._memo[0] != about:
+            self._memo = about, Memo()
+        return self._memo[1]
+
+    def _row(self, task: Task, memo: Memo | None) -> Row:
         if self.workplace.concurrency == 1:
             self._forget()
         meter: WorkByRole = {}
         spans: list[Span] = []
-        tokens = METER.set(meter), SPANS.set(spans)
+        tokens = METER.set(meter), SPANS.set(spans), MEMO.set(memo)
         started = time.perf_counter()
         try:
             responses = self._responses(task)
         finally:
             METER.reset(tokens[0])
             SPANS.reset(tokens[1])
+            MEMO.reset(tokens[2])
         seconds = time.perf_counter() - started
         memory = peak_memory_bytes()
         chosen, grade, votes = self._judged(task, self.plan.problems[task.place], responses)

@@ -133,6 +133,7 @@ ROOMS = (
     Room("evals.audit", ("evals.audit",), "the graders against pairs whose truth is known"),
     Room("evals.run", ("evals.run",), "plans, workers, execute"),
     Room("evals.report", ("evals.report",), "tallies, tables, plots, the page", None, ("matplotlib",)),
+    Room("evals.campaign", ("evals.campaign",), "power, banks, the designs drawn from them, packed rows"),
     Room("evals.tune", ("evals.tune",), "settings searched over runs"),
     Room(
         "evals.train_reward",

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evals.__main__ import main as evals
 from evals.rows.lines import read_rows
 from evals.rows.row import Row, StepRecord
 from evals.run.how import How
@@ -207,3 +208,23 @@ def test_of_a_fallback_the_refused_batch_counts_and_not_the_bases() -> None:
     assert refused
     only = rows[0].model_copy(update={"steps": refused})
     assert [batch.source for batch in batches([only])] == ["draft"] * len(refused)
+
+
+def test_methods_are_set_to_one_share_with_a_learned_reward(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The shipped models: u, log c and δ, each found on the calibration split, refuse the same share of steps there."""
+    common = ["--data", "pocket", "--limit", "6", "--n", "2", "--target-fallback", "0.3", "--tolerance", "0.06"]
+    common += ["--rounds", "4", "--reward", "pocket", "--set", "max_steps=4", "--set", "max_step_tokens=24"]
+    for method, field in (("gsi", "threshold"), ("gsi-ic", "log_c"), ("rsd-n", "delta")):
+        out = tmp_path / method
+        assert evals(["tune", "--method", method, *common, "--out", str(out)]) == 0
+        trial = json.loads((out / "tune.json").read_text("utf-8"))["trials"][0]
+        assert trial["fallback"]["value"] == pytest.approx(0.3, abs=0.06), method
+        (chosen,) = out.glob(f"*-run{trial['runs']}")
+        rows = read_rows(chosen)
+        steps = [step for row in rows for step in row.steps]
+        share = sum(step.rejected is not None for step in steps) / len(steps)
+        assert share == pytest.approx(trial["fallback"]["value"])
+        assert len({batch.reward for batch in batches(rows)}) > 8  # no rule's few values
+        tuned_to = json.loads((out / "tuned.json").read_text("utf-8"))
+        assert tuned_to[field] == trial["fields"][field] and len({row.problem_id for row in rows}) == 6
+    capsys.readouterr()
