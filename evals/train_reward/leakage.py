@@ -42,7 +42,7 @@ class Leakage:
         ]
         notes = [
             f"Dropped: J ≥ {THRESHOLD:g} with a training problem, J the share of common pairs of neighbouring words, "
-            f"numbers and names masked. `evals run --without {OVERLAP}` leaves them out."
+            f"numbers and names masked; evals run --without FOLDER/{OVERLAP} leaves them out."
         ]
         if self.missing:
             notes.append(f"Not at hand, so not compared: {', '.join(self.missing)}.")

@@ -13,8 +13,12 @@ import torch
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 from evals.__main__ import main as evals
+from evals.report.cells import estimate
 from evals.train_reward import pipeline
 from evals.train_reward.backbone import Backbone
+from evals.train_reward.calibration import points
+from evals.train_reward.gate import MAJORITY, gates
+from evals.train_reward.judged import Judged
 from evals.train_reward.states import STATES
 from gsi_node import load_reward
 from gsi_node.rewards.prm.in_process import TransformersPRM
@@ -111,6 +115,30 @@ def test_it_has_learned_something(made: Path) -> None:
     fit = [line for line in judged(made) if line["split"] == "fit"]
     right, wrong = (np.mean([line["scores"][-1] for line in fit if line["correct"] is good]) for good in (True, False))
     assert right > wrong + 0.02
+
+
+def test_the_card_says_what_the_responses_say(made: Path, capsys: Capture) -> None:
+    """Every table made anew from the judged responses; the files beside the card are read by what it names."""
+    text = (made / "README.md").read_text()
+    responses: dict[str, list[Judged]] = {"calibrate": [], "gate": [], "fit": []}
+    for line in judged(made):
+        fields = {name: line[name] for name in Judged.__dataclass_fields__}
+        ratios = line["log_ratios"]
+        fields |= {"scores": tuple(line["scores"]), "log_ratios": None if ratios is None else tuple(ratios)}
+        responses[line["split"]].append(Judged(**fields))
+    for one in gates({"this reward": responses["gate"]}, lambda _, first, second: first == second):
+        every, early = (view["this reward"] for view in one.separations.values())
+        assert f"| {estimate(every.overall)} |" in text and f"| {estimate(early.within)} |" in text
+        for name, by_n in one.accuracies.items():
+            assert name == MAJORITY or estimate(by_n[2]) in text
+    draft = [one for one in responses["calibrate"] if one.solver == "draft"]
+    found = points(draft, 1)
+    assert {point.method for point in found} == {"gsi", "rsd-n", "gsi-ic"}
+    assert all(f"{point.field} = {point.value:.4f}" in text for point in found)
+    assert load_reward(f"calibrated:prm:{made}?file={made / 'shift.json'}").range == (0.0, 1.0)
+    run = ["run", "--data", "pocket", "--out", str(made / "run"), "--without", str(made / "overlap.json"), "--dry-run"]
+    assert evals(run) == 2
+    assert "knows nothing of pocket" in capsys.readouterr().err
 
 
 def test_the_same_command_makes_nothing_again(copied: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
