@@ -16,7 +16,7 @@ from gsi_node.service.door import Door
 from gsi_node.tables.models import TableModel
 from tests.graph.test_drafts import parts as several
 from tests.graph.world import compiled, models
-from tests.service.solvers import client, solver
+from tests.service.solvers import chat, client, solver
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,34 @@ def test_the_wire_is_server_sent_events() -> None:
     assert found.headers["content-type"].startswith("text/event-stream")
     events = found.text.split("\n\n")
     assert events[-2:] == ["data: [DONE]", ""] and all(event.startswith("data: {") for event in events[:-2])
+
+
+def test_the_finish_reason_says_whether_a_response_came_to_its_end() -> None:
+    answering = TableModel({"so \\boxed{7}\n\n": 1.0}, name="answering")
+    with solver(parts={**models(), "draft": answering, "base": answering}) as url, client(url) as asking:
+        found: Any = asking.chat.completions.create(model="gsi", messages=ASKED)
+    assert (found.choices[0].gsi["stop_reason"], found.choices[0].finish_reason) == ("answer", "stop")
+    with solver(max_steps=1) as url, client(url) as asking:
+        found = asking.chat.completions.create(model="gsi", messages=ASKED)
+    assert (found.choices[0].gsi["stop_reason"], found.choices[0].finish_reason) == ("max_steps", "length")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_the_base_would_never_write_has_a_number_that_json_has(stream: bool) -> None:
+    """Its log-probability is −∞, of which strict JSON knows nothing: null."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    draft = TableModel({"no\n\n": 0.5, "so \\boxed{7}": 0.5}, name="draft")
+    parts = {**models(), "draft": draft, "base": TableModel({"so \\boxed{7}": 1.0}, name="base")}
+    with solver(parts=parts, record="candidates", n=8) as url:
+        told = chat(url, stream=stream).text
+    events = [event.removeprefix("data: ") for event in told.split("\n\n")[:-2]] if stream else [told]
+    (choice,) = json.loads(events[stream], parse_constant=refuse)["choices"]
+    step = choice["gsi"] if stream else choice["gsi"]["steps"][0]
+    ratios = {one["text"]: one["log_ratio"] for one in step["candidates"]}
+    assert ratios["no\n\n"] is None and ratios["so \\boxed{7}"] > 0
 
 
 def test_settings_of_a_request() -> None:
