@@ -250,3 +250,12 @@ def test_a_family_is_one_record(root: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert recognise({}, "a-mine-prm") is mine
     with pytest.raises(ConfigError, match="family 'mine' has its own separator"):
         load_reward(f"prm:{folder}@mine?separator=x")
+
+
+def test_the_reasonflux_that_is_a_language_model_with_a_head_elsewhere_is_refused(tmp_path: Path) -> None:
+    """ReasonFlux-PRM-1.5B: one value for a whole answer, its head in reward_head.pt, which is not read."""
+    folder = tmp_path / "ReasonFlux-PRM-1.5B"
+    shutil.copytree(build_family(tmp_path, "versa"), folder)
+    torch.save({"weight": torch.zeros(1, 32), "bias": torch.zeros(1)}, folder / "reward_head.pt")
+    with pytest.raises(BackendUnavailable, match="has no weights for score.0.bias"):
+        load_reward(f"prm:{folder}")
