@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +14,15 @@ if TYPE_CHECKING:
 
 settings.register_profile("shared", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("shared")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what stands before a `&`; children inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported lives as long as the tests: no collection walks it again (statsmodels asks for one a call)."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

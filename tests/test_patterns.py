@@ -7,9 +7,11 @@ are made of each parse tree: every repetition and alternative in it, again and a
 from __future__ import annotations
 
 import ast
+import math
 import pkgutil
 import re
 import signal
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -28,6 +30,7 @@ import gsi_node.rewards
 LENGTH = 20_000
 """Ten times the longest answer (graders.grading.MAX_CHARACTERS) and step (verifier.MAX_CHARACTERS) that is read."""
 SECONDS = 1.0
+DEAREST = 10
 CALLS = frozenset("compile search match fullmatch findall finditer split sub subn".split())
 
 
@@ -178,17 +181,12 @@ def repeated(tree: Iterable[Any], random: Random, before: str = "") -> Iterator[
         yield "", before
 
 
-def texts(pattern: re.Pattern[Any]) -> set[str]:
-    """Hostile texts of LENGTH characters."""
+def texts(pattern: re.Pattern[Any]) -> set[tuple[str, str, str]]:
+    """Hostile texts: what leads there, one piece to be repeated, an end."""
     written = pattern.pattern if isinstance(pattern.pattern, str) else pattern.pattern.decode("latin-1")
     tree: list[Any] = list(re._parser.parse(written, pattern.flags & ~re.UNICODE))  # type: ignore[attr-defined]
-    found = set()
-    for seed in range(4):
-        for before, piece in repeated(tree, Random(seed)):
-            if piece:
-                body = piece * ((LENGTH - len(before)) // len(piece))
-                found |= {before + body, before + body + "\x00"}
-    return found
+    pieces = {pair for seed in range(4) for pair in repeated(tree, Random(seed)) if pair[1]}
+    return {(*pair, end) for pair in pieces for end in ("", "\x00")}
 
 
 @contextmanager
@@ -207,19 +205,36 @@ def limited(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGVTALRM, earlier)
 
 
+def cost(found: Found, text: str) -> float:
+    """The seconds of processor time of the dearest use of a pattern; inf beyond SECONDS."""
+    pattern, worst = found.pattern, 0.0
+    given = text if isinstance(pattern.pattern, str) else text.encode("latin-1", "replace")
+    for use in sorted({use if use in ("match", "fullmatch") else "finditer" for use in found.uses}):
+        started = time.process_time()
+        try:
+            with limited(SECONDS):
+                deque(iter([getattr(pattern, use)(given)]) if use != "finditer" else pattern.finditer(given), maxlen=0)
+        except TimeoutError:
+            return math.inf
+        worst = max(worst, time.process_time() - started)
+    return worst
+
+
 def slow(found: Found) -> str | None:
-    """A text for which one use of the pattern takes longer than SECONDS; None if none does."""
-    pattern = found.pattern
-    for text in sorted(texts(pattern)):
-        given = text if isinstance(pattern.pattern, str) else text.encode("latin-1", "replace")
-        for use in sorted({use if use in ("match", "fullmatch") else "finditer" for use in found.uses}):
-            try:
-                with limited(SECONDS):
-                    deque(
-                        iter([getattr(pattern, use)(given)]) if use != "finditer" else pattern.finditer(given), maxlen=0
-                    )
-            except TimeoutError:
-                return text
+    """A text for which one use of the pattern takes longer than SECONDS; None if none does.
+
+    All of a quarter of the length come first, the dearest of them then whole: what costs up to its cube takes at most
+    4³ times as long, and what costs more does not end for a quarter, either.
+    """
+
+    def made(parts: tuple[str, str, str], length: int) -> str:
+        before, piece, end = parts
+        return before + piece * ((length - len(before)) // len(piece)) + end
+
+    short = [(cost(found, made(parts, LENGTH // 4)), parts) for parts in texts(found.pattern)]
+    for seconds, parts in sorted(short, reverse=True)[:DEAREST]:
+        if seconds > SECONDS / 4**3 and cost(found, made(parts, LENGTH)) > SECONDS:
+            return made(parts, LENGTH)
     return None
 
 

@@ -22,6 +22,7 @@ from gsi_node.errors import ConfigError
 from gsi_node.needs import install_extra
 from gsi_node.step.config import GSIConfig
 from gsi_node.step.layers import read_fields, validated
+from tests import waiting
 from tests.evals.synthetic import campaign, write
 from tests.graph.world import environment
 
@@ -147,7 +148,7 @@ def test_ctrl_c_in_tune_is_130_and_no_traceback(tmp_path: Path) -> None:
         assert time.monotonic() < limit
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=120)
+    _, told = waiting.told(process, 120.0)
     assert process.returncode == 130, told
     assert "Traceback" not in told
     assert "the same command goes on" in told

@@ -30,7 +30,7 @@ class Shape:
 def banana(x):
     return -0.5 * x[:, 0] ** 2 - 0.5 * ((x[:, 1] - BEND * x[:, 0] ** 2) / Shape(0.5).width) ** 2
 """
-SLOW = [*TINY_SETTINGS, "--set", "blocks=3", "--samples", "40"]
+SLOW = [*TINY_SETTINGS, "--set", "blocks=5", "--samples", "40"]
 
 
 def files(folder: Path) -> dict[str, bytes]:

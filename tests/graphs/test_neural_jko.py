@@ -21,6 +21,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from gsi_node.neural_jko.presets import configured
 from gsi_node.neural_jko.run import Run
 from gsi_node.neural_jko.targets import named
+from tests import waiting
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "graphs" / "neural_jko.py"
@@ -93,7 +94,10 @@ def test_the_command_draws_and_measures(tmp_path: Path, capsys: pytest.CaptureFi
     assert "times its noise at the truth: the samples are visibly off" in errors  # five steps are too few
 
 
-TINY = {**QUICK, "blocks": 1, "rejections": 1, "steps": 2, "particles": 32, "weighing": 32, "calibration": 32}
+TINY = {
+    **QUICK, "blocks": 1, "rejections": 1, "steps": 2, "particles": 32, "weighing": 32, "calibration": 32, "width": 4,
+    "gate": 0, "depth": 1, "pilot_evaluations": 8000,
+}  # fmt: skip
 TINY_SETTINGS = [part for key, value in TINY.items() for part in ("--set", f"{key}={json.dumps(value)}")]
 
 
@@ -286,10 +290,7 @@ def test_ctrl_c_ends_with_one_line(there: str, more: list[str], delay: float, tm
         time.sleep(0.1)
     time.sleep(delay)
     process.send_signal(signal.SIGINT)
-    try:
-        _, errors = process.communicate(timeout=60)
-    finally:
-        process.kill()
+    _, errors = waiting.told(process)
     assert process.returncode == 130, errors
     assert "goes on from the layers" in errors
     assert "Traceback" not in errors

@@ -19,6 +19,7 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from gsi_node.errors import BackendError, ResumeMismatch
 from gsi_node.graph.solver.math_solver import Solve
 from gsi_node.types import default_id
+from tests import waiting
 from tests.graphs.tables import SETTINGS, STEPS, command, compiled, models
 from tests.graphs.test_solver import ROOT, untimed
 
@@ -126,7 +127,7 @@ def killed(file: Path, number: int, steps: int) -> tuple[int, str]:
         assert line, "the run ended before its signal"
         shown += "✓" in line or "↻" in line
     process.send_signal(number)
-    errors = process.communicate(timeout=60)[1]
+    errors = waiting.told(process)[1]
     return process.returncode, errors
 
 
@@ -169,6 +170,6 @@ def test_an_interruption_without_a_checkpoint_says_that_nothing_was_kept() -> No
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    errors = process.communicate(timeout=60)[1]
+    errors = waiting.told(process)[1]
     assert process.returncode == 130
     assert errors == "interrupted; nothing was kept (--checkpoint FILE.sqlite keeps every step)\n"

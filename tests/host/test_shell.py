@@ -15,6 +15,7 @@ import pytest
 from gsi_node.cli.__main__ import GSI
 from gsi_node.cli.arguments import EPILOG
 from gsi_node.host import shell
+from tests import waiting
 
 ROOT = Path(__file__).resolve().parents[2]
 SOLVER = ["-m", "tests.graphs.tables", "0"]  # `gsi solve` over table models
@@ -148,7 +149,7 @@ def test_ctrl_c_while_it_starts_is_one_line(command: list[str]) -> None:
         if line.rstrip().endswith(("gsi_node.step.config", "torch._utils")):
             break
     process.send_signal(signal.SIGINT)
-    told = process.communicate(timeout=60)[1]
+    told = waiting.told(process)[1]
     assert process.returncode == 130
     assert [line for line in told.splitlines() if not line.startswith("import time:")] == ["interrupted"]
 
@@ -160,7 +161,7 @@ def test_ctrl_c_while_a_command_works_is_one_line(tmp_path: Path) -> None:
     process = subprocess.Popen([*command, "--out", "c.json"], cwd=ROOT, stderr=subprocess.PIPE, text=True)
     writer = os.open(tmp_path / "labels", os.O_WRONLY)  # waits until the command has opened it
     process.send_signal(signal.SIGINT)
-    told = process.communicate(timeout=60)[1]
+    told = waiting.told(process)[1]
     os.close(writer)
     assert (process.returncode, told) == (130, "interrupted\n")
 

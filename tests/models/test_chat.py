@@ -175,7 +175,7 @@ def test_an_answer_that_repeats_its_turn_is_read_behind_it(server: Server) -> No
         steps = model.sample(Prefix("1+2"), 1, KEY, LAW)
         wanted = model.sample(Prefix("1+2", tuple(steps)), 3, KEY, LAW)
     server.chatting.echoes = True
-    with opened(server) as model:
+    with opened(server, "?attempts=2") as model:
         assert "which is taken off" in "; ".join(model.findings)
         assert model.sample(Prefix("1+2", tuple(steps)), 3, KEY, LAW) == wanted
         server.chatting.echoes = False

@@ -168,11 +168,14 @@ def interrupted(arguments: list[str], answers: Silent) -> tuple[int, float, str]
         time.sleep(0.2)
         started, seconds, words = time.monotonic(), 60.0, ""
         process.send_signal(signal.SIGINT)
+        overdue = threading.Timer(60.0, process.kill)
+        overdue.start()
         assert process.stdout is not None
         for line in process.stdout:
             words += line
             if "interrupted" in line:
                 seconds = time.monotonic() - started
+        overdue.cancel()
         return process.wait(60), seconds, words
     finally:
         process.kill()
@@ -192,7 +195,7 @@ def test_ctrl_c_ends_the_solver(silent: tuple[Silent, RawServer]) -> None:
     models = ["--draft", "pocket:draft", "--base", "pocket:base", "--n", "2"]
     command = ["graphs/math_solver.py", *models, "--reward", f"judge:{server.url}/v1#m", "1+1"]
     code, seconds, words = interrupted(command, answers)
-    assert code == 130 and "Traceback" not in words
+    assert code == 130 and "Traceback" not in words, words
     assert seconds < SOON
 
 

@@ -81,7 +81,7 @@ def test_a_block_helps_where_the_first_flow_is_poor(tmp_path: Path) -> None:
     nat at least."""
     config = JKOConfig(
         width=48, gate=16, likelihood_steps=60, rounds=0, first_rejections=2, rejections=2, blocks=1, steps=150,
-        wanted_ess=0.9, optimizer="adam", learning_rate=1e-2, particles=4096, calibration=4096, weighing=8192,
+        wanted_ess=0.9, optimizer="adam", learning_rate=1e-2, particles=2048, calibration=2048, weighing=4096,
         log_z_error=None, ode_tolerance=0.05,
     )  # fmt: skip
     run = Run(named("8modes"), config, tmp_path)

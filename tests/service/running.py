@@ -17,6 +17,7 @@ from typing import Any
 from gsi_node.service.app import ModelService
 from gsi_node.service.door import Door
 from gsi_node.service.server import MAX_CONNECTIONS, in_thread
+from tests import waiting
 
 ROOT = Path(__file__).resolve().parents[2]
 OPEN = Door(None)
@@ -57,7 +58,7 @@ class Command:
         """Exit code after a signal, and the seconds it took."""
         started = time.monotonic()
         self.process.send_signal(with_signal)
-        self.said += self.process.communicate(timeout=60)[1]
+        self.said += waiting.told(self.process)[1]
         return self.process.returncode, time.monotonic() - started
 
 

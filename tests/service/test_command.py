@@ -15,6 +15,7 @@ from gsi_node.graph.build import compile_gsi
 from gsi_node.needs import install_extra
 from gsi_node.specs.load import load_model, load_reward
 from gsi_node.step.config import GSIConfig
+from tests import waiting
 from tests.graphs.tables import Table, models
 from tests.service.running import command, ended, start
 from tests.service.solvers import client
@@ -82,7 +83,7 @@ def test_an_interrupt_while_loading_leaves_no_traceback(with_signal: int, code: 
     with start("--reward", "verifier", "--port", "0", code=loading) as process:
         assert process.stdout is not None and process.stdout.readline() == "\n"
         process.send_signal(with_signal)
-        _, said = process.communicate(timeout=20)
+        _, said = waiting.told(process, 20.0)
     assert process.returncode == code and said == ("interrupted\n" if code == 130 else "")
 
 

@@ -15,6 +15,7 @@ import pytest
 from gsi_node.cli.__main__ import main
 from gsi_node.tools import doctor
 from gsi_node.types import Thinking
+from tests import waiting
 from tests.graph import world
 from tests.miniature import miniature_tokenizer
 from tests.models.serving import MODEL, Bigram, Server
@@ -110,12 +111,13 @@ def test_what_cannot_be_loaded_is_said_with_what_to_change(tmp_path: Path) -> No
 def test_ctrl_c_is_one_line() -> None:
     """While it waits for a server that accepts and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60.0)
         spec = f"remote:http://127.0.0.1:{silent.getsockname()[1]}"
         command = [sys.executable, "-m", "gsi_node.cli", "doctor", "--draft", spec]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             connection, _ = silent.accept()
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=30)
+            _, said = waiting.told(process, 30.0)
             connection.close()
     assert process.returncode == 130 and said == "interrupted\n"
 

@@ -13,9 +13,10 @@ import pytest
 from gsi_node.cli.__main__ import main
 from gsi_node.errors import ConfigError
 from gsi_node.host.files import write
+from gsi_node.tools import scale
 from gsi_node.tools.bench_sizes import SizeCell, SizesRecord
 from gsi_node.tools.queueing import KINDS, Fleet, ServerKind, simulate
-from gsi_node.tools.scale import STEPS, company_of, servers_for
+from gsi_node.tools.scale import company_of, servers_for
 from gsi_node.tools.step_parts import CompanySeconds, StepSeconds
 
 ONE: dict[ServerKind, int] = {"draft": 1, "base": 1, "reward": 1}
@@ -119,13 +120,14 @@ def test_the_bottleneck_moves_with_acceptance_and_servers() -> None:
     assert simulate(fleet(parts, 8, acceptance=0.5, servers=(1, 4, 1)), 2000).bottleneck == "draft"
 
 
-def test_as_few_servers_as_any_fleet_needs() -> None:
-    """Every fleet of up to two of each is tried."""
+def test_as_few_servers_as_any_fleet_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every fleet of up to two of each is tried; 600 steps tell them apart as 2000 do."""
+    monkeypatch.setattr(scale, "STEPS", 600)
     usual = fleet(seconds(**PARTS), 4, acceptance=0.75, gamma=0.5, variation=0.3)
     fleets = [dict(zip(KINDS, servers, strict=True)) for servers in product((1, 2), repeat=3)]
     rates = {sum(servers.values()): 0.0 for servers in fleets}
     for servers in fleets:
-        made = simulate(replace(usual, servers=servers), STEPS).steps
+        made = simulate(replace(usual, servers=servers), scale.STEPS).steps
         rates[sum(servers.values())] = max(rates[sum(servers.values())], made)
     for count in (4, 5, 6):  # what no fleet of fewer servers makes, and the best of so many does
         assert rates[count] > rates[count - 1]

@@ -18,6 +18,7 @@ from evals.graders.grading import Grader
 from evals.graders.messages import GradeRequest
 from evals.graders.pool import Pool, ProcessDied, TimedOut
 from gsi_node.errors import BackendUnavailable
+from tests import waiting
 
 ROOT = Path(__file__).resolve().parents[3]
 FINE: GradeRequest = {"kind": "math", "meta": {}, "gold": "x + x", "predicted": "2x", "by_text": True}
@@ -149,7 +150,7 @@ def owner(seconds: float) -> tuple[subprocess.Popen[str], int]:
 def test_ctrl_c_in_the_middle_of_a_grade_ends_the_worker() -> None:
     process, worker = owner(300)
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    out, _ = waiting.told(process)
     assert (out.split(), process.returncode) == (["interrupted"], 0)
     assert gone(worker)
 

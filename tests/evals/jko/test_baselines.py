@@ -22,7 +22,8 @@ from gsi_node.neural_jko.targets import OwnTarget, named
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # jax and blackjax warn of their own accord
 QUICK = {
-    "first_rejections": 2, "likelihood_steps": 5, "rounds": 0, "weighing": 64, "calibration": 64, "optimizer": "adam",
+    "first_rejections": 2, "blocks": 1, "likelihood_steps": 5, "rounds": 0, "steps": 5, "width": 16, "particles": 256,
+    "weighing": 64, "calibration": 64, "optimizer": "adam",
 }  # fmt: skip
 SHIFTED = Mixture("shifted", torch.tensor([[3.0, -1.0], [4.0, 0.5]], dtype=torch.float64), 0.5)
 

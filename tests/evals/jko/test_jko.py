@@ -19,7 +19,8 @@ from gsi_node.neural_jko.lock import held
 from gsi_node.neural_jko.targets import named, with_truth
 
 QUICK = {
-    "first_rejections": 2, "likelihood_steps": 5, "rounds": 0, "weighing": 64, "calibration": 64, "optimizer": "adam",
+    "first_rejections": 2, "blocks": 1, "likelihood_steps": 5, "rounds": 0, "steps": 5, "width": 16, "particles": 256,
+    "weighing": 64, "calibration": 64, "optimizer": "adam",
 }  # fmt: skip
 
 

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-
 import numpy as np
-import pytest
 import torch
 from scipy.stats import kstest
 
 from evals.jko.marginals import LEVEL, marginal_test
 from gsi_node.neural_jko.targets import named, with_truth
-
-
-@pytest.fixture(autouse=True)
-def _frozen() -> Iterator[None]:
-    """statsmodels' multipletests collects garbage, which takes a third of a second among the objects of a suite."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def test_at_the_truth_p_values_are_uniform_and_the_family_s_level_holds() -> None:

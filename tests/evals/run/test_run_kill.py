@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from evals.rows.lines import read_rows
+from tests import waiting
 from tests.evals.run.test_run import plain
 from tests.evals.tables import command, problems
 from tests.graph.world import environment
@@ -74,7 +75,7 @@ def test_interrupted_it_says_how_to_go_on(tmp_path: Path, capsys: Capture) -> No
         folder = tmp_path / number.name
         process, results = begin(folder, "tests.evals.tables", *argv, rows=2)
         process.send_signal(number)
-        _, told = process.communicate(timeout=120)
+        _, told = waiting.told(process, 120.0)
         assert process.returncode == code
         assert "interrupted; every finished row is kept. To go on:" in told
         assert "tests.evals.tables" in told
@@ -91,7 +92,7 @@ def test_ctrl_c_while_the_models_are_imported_says_how_to_go_on_and_no_more(tmp_
     while process.poll() is None and not (tmp_path / "run" / "results.jsonl").exists():
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: it reaches the server that workers are forked from
-    _, told = process.communicate(timeout=120)
+    _, told = waiting.told(process, 120.0)
     assert process.returncode == 130
     assert "To go on:" in told
     assert "Traceback" not in told
