@@ -15,12 +15,18 @@ from pathlib import Path
 from gsi_node.host.options import named_path
 
 SECONDS = 480
-BENCH = "gsi_node.cli bench --shape qwen2.5-1.5b,qwen2.5-7b,qwen2.5-prm-7b --device cuda --repeats 2"
+BENCH = "gsi_node.cli bench --device cuda"
+SHAPES = f"{BENCH} --shape qwen2.5-1.5b,qwen2.5-7b,qwen2.5-prm-7b --repeats 2"
+POCKET = "--draft pocket:draft?device=cuda --base pocket:base?device=cuda --reward pocket?device=cuda"
 PARTS = {
-    "n16": f"{BENCH} --n 16 --prefix 256,2048",
-    "n4": f"{BENCH} --n 4 --prefix 256,2048",
-    "n64": f"{BENCH} --n 64 --prefix 256,2048",
+    "n16": f"{SHAPES} --n 16 --prefix 256,2048",
+    "graphs": f"{BENCH} --graphs qwen2.5-1.5b --n 4,16,64 --prefix 256,2048",
     "tests": "pytest -m gpu -q",
+    "graphs-7b": f"{BENCH} --graphs qwen2.5-7b --n 16 --prefix 256",
+    "lookahead": f"{BENCH} {POCKET} --lookahead 2 --n 16 --size 8",
+    "judge-early": f"{BENCH} {POCKET} --judge-early --n 16 --size 8",
+    "n4": f"{SHAPES} --n 4 --prefix 256,2048",
+    "n64": f"{SHAPES} --n 64 --prefix 256,2048",
 }
 """The commands by name, in the order in which they run: those that are missed most stand first."""
 
@@ -34,7 +40,7 @@ def run_parts(names: list[str], out: Path, seconds: float) -> dict[str, int | No
         if left <= 0:
             break
         command = [sys.executable, "-m", *PARTS[name].split()]
-        if "bench" in command:
+        if "--shape" in command:
             command += ["--json", str(out / f"{name}.json")]
         with (out / f"{name}.txt").open("w") as file:
             try:

@@ -2,8 +2,8 @@
 share of it inside forwards, tokens a CPU second alone and in company beside what
 products alone would take, a step early and late in a response, and what the graph
 itself costs. One of --models, --shape, --problems, --clip, --flips, --draws,
---tree, --lookahead, --judge-early, --engines, --endpoint, --forwards and --rewards
-measures something else instead.
+--tree, --lookahead, --judge-early, --engines, --endpoint, --forwards, --graphs
+and --rewards measures something else instead.
 
 --models and --shape: seconds of drafting, scoring, rewarding and falling back at
 fixed lengths, gsi against sbon-base, and what the machine would allow. --shape
@@ -16,7 +16,7 @@ needs no checkpoint: random weights of a published shape.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gsi_node.cli.shared import add_models, add_set
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from gsi_node.tools.bench_sizes import Acceptance
+    from gsi_node.tools.step_parts import StepSize
 
 ROLES = ("draft", "base", "reward")
 
@@ -53,13 +54,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--n",
         type=positives,
-        help="candidates a step (8; with --models and --shape 4,16,64; with --forwards 16,32,64,96)",
+        help="candidates a step (8; with --models, --shape and --graphs 4,16,64; with --forwards 16,32,64,96)",
     )
     parser.add_argument("--method", default="gsi", help="the method of --problems and --flips (default gsi)")
     add_set(parser)
-    parser.add_argument("--repeats", type=positive, help="how often each timing is repeated (5; --rewards 9, sizes 2)")
+    parser.add_argument(
+        "--repeats", type=positive, help="how often each timing is repeated (5; --rewards 9, sizes 2, --graphs 3)"
+    )
     parser.add_argument("--quick", action="store_true", help="fewer problems in the table, and with --engines")
-    parser.add_argument("--device", default="cpu", help="with --engines and --shape: cpu, cuda, cuda:1")
+    parser.add_argument("--device", default="cpu", help="with --engines, --shape, --graphs: cpu, cuda, cuda:1")
     ahead = parser.add_argument_group("with --lookahead and --judge-early")
     ahead.add_argument("--size", type=positive, default=20, metavar="N", help="test problems (default 20)")
     ahead.add_argument(
@@ -69,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="seconds that the reward takes longer; --judge-early: for n different candidates, fewer in proportion "
         "(default 0)",
     )
-    sizes = parser.add_argument_group("with --models and --shape")
+    sizes = parser.add_argument_group("with --models and --shape; --prefix, --tokens and --dtype also with --graphs")
     sizes.add_argument(
         "--prefix", type=positives, default=(256, 2048), help="tokens before the step (default 256,2048)"
     )
@@ -81,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of accepted steps, to compare at (0.82, the published one; --models: 0.82,measured by the node over four "
         "questions)",
     )
-    sizes.add_argument("--dtype", help="with --shape (default bfloat16 on CUDA, float32 on the CPU)")
+    sizes.add_argument("--dtype", help="not with --models (default bfloat16 on CUDA, float32 on the CPU)")
     sizes.add_argument(
         "--company", type=positive, default=1, metavar="J", help="also time J calls at once, which `gsi scale` asks for"
     )
@@ -105,6 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--engines", action="store_true", help="what sharing forwards and keeping prefixes is worth")
     what.add_argument("--endpoint", action="store_true", help="what OpenAI's API around the node costs a run")
     what.add_argument("--forwards", action="store_true", help="the draft with packed layers, beside them as they are")
+    what.add_argument("--graphs", metavar="SHAPE", help="decoding by CUDA graphs beside without, random weights")
     what.add_argument("--rewards", action="store_true", help="what a step costs the reward model early and late")
 
 
@@ -119,7 +123,6 @@ def main(options: argparse.Namespace) -> int:
 
 def _sizes(options: argparse.Namespace) -> Sequence[RenderableType]:
     from gsi_node.tools import bench_sizes
-    from gsi_node.tools.step_parts import StepSize
 
     usual: tuple[Acceptance, ...] = (bench_sizes.PUBLISHED_ACCEPTANCE,)
     if options.shape:
@@ -132,22 +135,38 @@ def _sizes(options: argparse.Namespace) -> Sequence[RenderableType]:
         named, usual = dict(zip(ROLES, options.models, strict=True)), (*usual, "measured")
         with loading():
             parts = load_parts(named)
-    sizes = [StepSize(n, prefix, options.tokens) for prefix in options.prefix for n in options.n or (4, 16, 64)]
     record = bench_sizes.SizesRecord(models=named, repeats=options.repeats or 2)
     shares = options.acceptance or usual
     return bench_sizes.tables(
-        bench_sizes.measure_sizes(parts, sizes, shares, record, company=options.company, file=options.json)
+        bench_sizes.measure_sizes(
+            parts, _step_sizes(options), shares, record, company=options.company, file=options.json
+        )
     )
+
+
+def _step_sizes(options: argparse.Namespace) -> list[StepSize]:
+    from gsi_node.tools.step_parts import StepSize
+
+    return [StepSize(n, prefix, options.tokens) for prefix in options.prefix for n in options.n or (4, 16, 64)]
+
+
+def _dtype(options: argparse.Namespace) -> str:
+    usual = "bfloat16" if options.device.startswith("cuda") else "float32"
+    return str(options.dtype or usual)
 
 
 def _random_models(options: argparse.Namespace) -> tuple[dict[str, str], dict[str, Any]]:
     """The models of --shape, and what they are called."""
     from gsi_node.tools import shapes  # it imports torch
 
-    dtype = options.dtype or ("bfloat16" if options.device.startswith("cuda") else "float32")
+    dtype = _dtype(options)
     for role, name in zip(ROLES, options.shape, strict=True):
         shapes.find_shape(name, judges=role == "reward")  # before the first is made
-    makers = (shapes.language_model, shapes.language_model, shapes.reward_model)
+    makers: Sequence[Callable[[str, str, str], Any]] = (
+        shapes.language_model,
+        shapes.language_model,
+        shapes.reward_model,
+    )
     with loading():
         parts = {
             role: make(name, options.device, dtype)
@@ -167,9 +186,14 @@ def _measured(options: argparse.Namespace) -> RenderableType:
 
         with loading():
             return bench_forwards.table(options.draft, options.n or bench_forwards.ROWS, options.repeats or 3)
+    if options.graphs:
+        from gsi_node.tools import bench_graphs  # it imports torch
+
+        sizes = _step_sizes(options)
+        return bench_graphs.table(options.graphs, options.device, _dtype(options), sizes, options.repeats or 3)
     n = 8 if options.n is None else options.n[0]
     if options.n is not None and len(options.n) > 1:
-        raise ConfigError(f"--n: several sizes ({len(options.n)}) are for --models, --shape and --forwards")
+        raise ConfigError(f"--n: several sizes ({len(options.n)}) are for --models, --shape, --graphs and --forwards")
     if options.engines:
         from gsi_node.tools import bench_engines  # it imports torch
 

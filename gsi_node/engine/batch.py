@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -37,6 +38,10 @@ class Columns:
     new: tuple[Tensor, ...] = ()
     biases: dict[int | None, Tensor | None] = field(default_factory=dict)
     masks: dict[int | None, tuple[Mask | None, Mask | None]] = field(default_factory=dict)
+
+
+BatchSizes: TypeAlias = tuple[int, int, int, int]
+"""Groups, rows a group, tokens of a prefix, columns."""
 
 
 class Batch:
@@ -102,6 +107,11 @@ class Batch:
         group.live = sorted((*group.live, new))
         return new
 
+    @property
+    def computed(self) -> int:
+        """Groups that a forward computes."""
+        return len(self.groups)
+
     def changed(self) -> None:
         """Rebuild what depends on who is here. Call it after changing a group's `live`."""
         if self.groups:
@@ -152,10 +162,10 @@ class Batch:
         softcap: c·tanh(score / c) in place of a score. window: a token sees so many, itself included; None: all.
         """
         seats, heads, length = self._seats, query.shape[1], query.shape[2]
-        g, n, h = len(self.groups), self._suffix.shape[3], self.shape.heads
+        g, n, h = self.computed, self._suffix.shape[3], self.shape.heads
         q = query if seats.full else query.index_select(0, seats.rows)
         q = q.reshape(g, n, h, heads // h * length, -1)
-        if softcap is None and is_mergeable(query.dtype, query.device):
+        if softcap is None and is_mergeable(query.dtype, query.device, query.shape[-1]):
             result = self._merged(layer, q, scale, length, window)
         else:
             result = self._whole(layer, q * scale, length, softcap, window)
@@ -240,22 +250,26 @@ class Batch:
         prefix, suffix = self._prefix, self._suffix
         have = (prefix.shape[2], suffix.shape[3], prefix.shape[4], suffix.shape[-2])
         if not self.groups:
-            self._prefix, self._suffix = self._carved(groups, rows, tokens, columns)
+            self._prefix, self._suffix = self._carved(*self._sizes((0, 0, 0, 0), (groups, rows, tokens, columns)))
             return
         first = min(group.pad for group in self.groups)
         need = (len(self.groups) + groups, rows, tokens, self.end - first + columns)
         if all(a >= b for a, b in zip(have[:3], need[:3], strict=True)) and self.end + columns <= have[3]:
             return
-        grown = [a if a >= b else max(b, a + a // 2) for a, b in zip(have, need, strict=True)]
-        self._stores = [store[:0] for store in self._stores]
-        self._prefix, self._suffix = self._carved(*grown)
         g, end = len(self.groups), self.end - first
+        kept = prefix[:, :, :g].clone(), suffix[:, :, :g, :, :, first : self.end].clone()
+        self._prefix, self._suffix = self._carved(*self._sizes(have, need))
         self._prefix.zero_()
-        self._prefix[:, :, :g, :, : have[2]] = prefix[:, :, :g]
-        self._suffix[:, :, :g, : have[1], :, :end] = suffix[:, :, :g, :, :, first : self.end]
+        self._prefix[:, :, :g, :, : have[2]] = kept[0]
+        self._suffix[:, :, :g, : have[1], :, :end] = kept[1]
         for group in self.groups:
             group.pad -= first
         self.end = end
+
+    def _sizes(self, have: BatchSizes, need: BatchSizes) -> BatchSizes:
+        """Groups, rows a group, tokens and columns to lay out memory for."""
+        g, n, t, c = (a if a >= b else max(b, a + a // 2) for a, b in zip(have, need, strict=True))
+        return g, n, t, c
 
     def _carved(self, groups: int, rows: int, tokens: int, columns: int) -> list[Tensor]:
         """Prefix and suffix laid out in the memory at hand, or in new memory where that is too small."""

@@ -18,6 +18,11 @@ class Extent(NamedTuple):
     own: int
 
 
+def largest(extents: Sequence[Extent]) -> Extent:
+    """As many tokens, rows and own tokens as any of these has."""
+    return Extent(*map(max, zip(*extents, strict=True)))
+
+
 class MemoryBudget:
     """bytes: what a batch may need now, where more than one part could share it.
 
@@ -46,7 +51,7 @@ class MemoryBudget:
 
         at_once: own tokens that one forward is fed; all of them for None.
         """
-        tokens, rows, own = (max(extent[i] for extent in extents) for i in range(3))
+        tokens, rows, own = largest(extents)
         kept = len(extents) * (tokens + rows * own) * self._token_bytes
         return kept + 2 * len(extents) * rows * (at_once or own) * (tokens + own) * self._heads * 4
 

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from gsi_node.core.rng import Stream
 from gsi_node.ends import StepEnds
-from gsi_node.engine.batch import Batch
 from gsi_node.engine.delta import ENDED, Delta
 from gsi_node.engine.kv import KV
 from gsi_node.engine.requests import Part, SampleRequest
@@ -77,7 +76,7 @@ class Decoder:
 
     def __init__(self, runner: Runner, *, tree: bool = True) -> None:
         self._runner, self._tree = runner, tree
-        self.batch = Batch(runner.shape, runner.context_length)
+        self.batch = runner.decoding()
         self._samplings: dict[Group, Sampling] = {}
         self._live: list[tuple[Sampling, int]] = []  # the candidates
         self._rows: list[tuple[Sampling, int]] = []  # by their slots, as the batch had them when `_arrange` saw them
@@ -99,6 +98,8 @@ class Decoder:
         """Sample these too, from their first token on."""
         room = min(ROOM, max(part.request.limit for part in parts))
         rows = [self._begun(len(part.which)) for part in parts]
+        if not self.batch.groups:
+            self.batch = self._runner.decoding(self.batch)
         groups = self.batch.join(contexts, list(map(len, rows)), room)
         self._catch_up()
         for part, group, theirs in zip(parts, groups, rows, strict=True):

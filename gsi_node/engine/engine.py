@@ -19,16 +19,29 @@ from gsi_node.types import Ids, Key, SamplingLaw
 
 
 class Engine:
-    """cache_bytes bounds the prefix cache, batch_bytes what one batch may need, most_waiting the requests that wait."""
+    """cache_bytes bounds the prefix cache, batch_bytes what one batch may need, most_waiting the requests that wait.
+    graphs: decode by CUDA graphs, where the model is on CUDA and lets itself be recorded."""
 
     def __init__(
-        self, model: PreTrainedModel, *, cache_bytes: int, batch_bytes: int = 2 << 30, most_waiting: int = 1024
+        self,
+        model: PreTrainedModel,
+        *,
+        cache_bytes: int,
+        batch_bytes: int = 2 << 30,
+        most_waiting: int = 1024,
+        graphs: bool = True,
     ) -> None:
-        self.runner = Runner(model, cache_bytes=cache_bytes, batch_bytes=batch_bytes)
+        self.runner = Runner(model, cache_bytes=cache_bytes, batch_bytes=batch_bytes, graphs=graphs)
         self.model, self.cache = self.runner.model, self.runner.cache
         self.context_length = self.runner.context_length
         self.schedule = Scheduler(self.runner)
-        self.worker = EngineThread(self.schedule.turn, self._reset, most_waiting)
+        self.worker = EngineThread(self.schedule.turn, self._reset, most_waiting, self.runner.device)
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What its user should know by now."""
+        recorder = self.runner.recorder
+        return () if recorder is None or recorder.given_up is None else (recorder.given_up,)
 
     def draw(
         self,

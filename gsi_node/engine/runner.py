@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -19,7 +20,9 @@ from transformers import PreTrainedModel
 
 from gsi_node.engine.attention import cache_argument, shared_cache, within
 from gsi_node.engine.batch import Batch
-from gsi_node.engine.budget import Extent, MemoryBudget
+from gsi_node.engine.budget import Extent, MemoryBudget, largest
+from gsi_node.engine.fixed import FixedBatch, laid
+from gsi_node.engine.graphs import CudaRecorder, Recorder
 from gsi_node.engine.kv import KV, pad
 from gsi_node.engine.prefix_cache import PrefixCache
 from gsi_node.engine.requests import FeedRequest, Part
@@ -35,10 +38,11 @@ class Runner:
     """One model and its prefix cache; everything here is for the engine's own thread.
 
     cache_bytes bounds the prefix cache, batch_bytes what one batch may need (keys, values, attention weights).
+    graphs: decode by CUDA graphs, where the model is on CUDA. recorder: what records them, None for no such thing.
     forward_intervals: a list to which every forward adds (start, end) in perf_counter seconds, or None.
     """
 
-    def __init__(self, model: PreTrainedModel, *, cache_bytes: int, batch_bytes: int) -> None:
+    def __init__(self, model: PreTrainedModel, *, cache_bytes: int, batch_bytes: int, graphs: bool) -> None:
         self.model = model.eval()
         self.device: torch.device = model.device
         self.cache = PrefixCache(cache_bytes)
@@ -52,11 +56,45 @@ class Runner:
         self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._past = cache_argument(model, shared_cache(self.shape.layers))
         self._scratch = Batch(self.shape, self.context_length)
+        self.recorder: Recorder | None = None
+        if graphs and self.device.type == "cuda":
+            self.recorder = CudaRecorder(model.config.name_or_path or type(model).__name__, self.device)
+
+    @property
+    def _fixed(self) -> Recorder | None:
+        return self.recorder if self.recorder is not None and self.recorder.given_up is None else None
+
+    def decoding(self, batch: Batch | None = None) -> Batch:
+        """A batch for rows that are sampled: `batch`, which is empty, or a new one where it is not of the kind."""
+        recorder = self._fixed
+        if batch is not None and isinstance(batch, FixedBatch) == (recorder is not None):
+            return batch
+        if recorder is None:
+            return Batch(self.shape, self.context_length)
+        return FixedBatch(self.shape, self.context_length, recorder)
+
+    def decodable(self, extents: Sequence[Extent]) -> bool:
+        """Whether parts of such extents may be sampled together."""
+        if self._fixed is not None:
+            tokens, rows, own = largest(extents)
+            groups, rows, tokens, own = laid((len(extents), rows, tokens, own))
+            extents = [Extent(tokens, rows, own)] * groups
+        return self.budget.fits(extents, at_once=1)
 
     def feed(self, batch: Batch, ids: Tensor, *, last: bool) -> Tensor:
         """Run ids, shape (B, L), as the next tokens of the batch's rows. Logits (B, L, labels), or the last."""
         keep: dict[str, Any] = {"logits_to_keep": 1} if last and self._keeps else {}
         start = perf_counter()
+        forward = partial(self._forward, keep=keep)
+        logits = batch.step(ids, forward) if isinstance(batch, FixedBatch) else forward(batch, ids)
+        batch.commit(ids.shape[1])
+        if self.forward_intervals is not None:
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+            self.forward_intervals.append((start, perf_counter()))
+        return logits[:, -1:] if last else logits
+
+    def _forward(self, batch: Batch, ids: Tensor, *, keep: dict[str, Any]) -> Tensor:
         positions = batch.open(ids.shape[1])
         with within(batch):
             logits: Tensor = self.model(
@@ -67,12 +105,7 @@ class Runner:
                 **self._past,
                 **keep,
             ).logits
-        batch.commit(ids.shape[1])
-        if self.forward_intervals is not None:
-            if self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)
-            self.forward_intervals.append((start, perf_counter()))
-        return logits[:, -1:] if last else logits
+        return logits
 
     def run(self, parts: Sequence[Part[FeedRequest]]) -> None:
         """One forward over given rows: they are run, read and harvested."""

@@ -84,13 +84,13 @@ class Scheduler:
             if part.request.gone:
                 self._pending.popleft()
                 continue
-            if not here and len(part.which) > WIDTH and not self._runner.budget.fits([_sampled(part)], at_once=1):
+            if not here and len(part.which) > WIDTH and not self._runner.decodable([_sampled(part)]):
                 self._pending.popleft()
                 self._pending.extendleft(reversed(part.halves()))
                 continue
             if here and (
                 any(p.request is not part.request and (p.request.alone or part.request.alone) for p in here)
-                or not self._runner.budget.fits([*map(_sampled, here), _sampled(part)], at_once=1)
+                or not self._runner.decodable([*map(_sampled, here), _sampled(part)])
             ):
                 break
             joining.append(self._pending.popleft())

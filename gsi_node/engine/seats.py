@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gsi_node.engine.kv import KVShape
@@ -52,16 +54,31 @@ def nobody() -> Seats:
     return Seats(none, none, none, full=True, tokens=0, start=0, mask=None, positions=none, prefixes=())
 
 
-def seated(groups: Sequence[Group], shape: KVShape, prefix: Tensor, suffix: Tensor) -> Seats:
-    """The seats of these groups. prefix, suffix: the batch's stores, (Y, 2, G, H, T, D) and (Y, 2, G, N, H, C, D)."""
-    n, columns = suffix.shape[3], suffix.shape[-2]
+class Seating(NamedTuple):
+    """Of some groups: slots, rows and offsets as in `Seats`; the lengths of their prefixes, and pads, (G,)."""
+
+    slots: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    pads: NDArray[np.int64]
+
+
+def placed(groups: Sequence[Group], n: int) -> Seating:
+    """The places of groups of n slots each."""
     slots = np.array([g * n + row for g, group in enumerate(groups) for row in group.live])
     rows = np.zeros(len(groups) * n, dtype=np.int64)
     rows[slots] = np.arange(len(slots))
     lengths = np.array([group.length for group in groups])
     pads = np.array([group.pad for group in groups])
+    return Seating(slots, rows, np.repeat(lengths - pads, [len(group.live) for group in groups]), lengths, pads)
+
+
+def seated(groups: Sequence[Group], shape: KVShape, prefix: Tensor, suffix: Tensor) -> Seats:
+    """The seats of these groups. prefix, suffix: the batch's stores, (Y, 2, G, H, T, D) and (Y, 2, G, N, H, C, D)."""
+    n, columns = suffix.shape[3], suffix.shape[-2]
+    slots, rows, offsets, lengths, pads = placed(groups, n)
     shifts = lengths - pads
-    offsets = np.repeat(shifts, [len(group.live) for group in groups])
     tokens, start = int(lengths.max()), int(pads.min())
     hidden = np.concatenate(
         (np.arange(tokens) >= lengths[:, None], np.arange(start, columns) < pads[:, None]),

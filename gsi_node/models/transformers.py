@@ -35,7 +35,7 @@ class TransformersModel(Tokenized, AsyncTwins):
     """π as GSI asks for it. Threads may share one object: their requests share forwards (engine/engine.py).
 
     cache_bytes bounds the prefix cache, batch_bytes what one batch needs, logits_bytes the logits of one scoring
-    forward.
+    forward. graphs: on CUDA, a token of all candidates is one replayed graph (engine/graphs.py).
     """
 
     shares_positions = True
@@ -50,6 +50,7 @@ class TransformersModel(Tokenized, AsyncTwins):
         cache_bytes: int = 1 << 30,
         batch_bytes: int = 2 << 30,
         logits_bytes: int = 1 << 29,
+        graphs: bool = True,
     ) -> None:
         self.name = name or model.config.name_or_path or type(model).__name__
         head = model.get_output_embeddings()
@@ -57,7 +58,7 @@ class TransformersModel(Tokenized, AsyncTwins):
         own, generation = model.config, getattr(model, "generation_config", None)
         _, configured = (eos_ids(getattr(config, "eos_token_id", None), self.name) for config in (own, generation))
         self.tokens = Tokens(tokenizer, self.name, prompt, rows=rows, model_eos=configured)
-        self.engine = Engine(model, cache_bytes=cache_bytes, batch_bytes=batch_bytes)
+        self.engine = Engine(model, cache_bytes=cache_bytes, batch_bytes=batch_bytes, graphs=graphs)
         self._packing: tuple[str, ...] = ()
         self._positions = max(1, logits_bytes // (self.tokens.size * max(4, model.dtype.itemsize)))
 
@@ -76,6 +77,7 @@ class TransformersModel(Tokenized, AsyncTwins):
         cache_bytes: int = 1 << 30,
         batch_bytes: int = 2 << 30,
         logits_bytes: int = 1 << 29,
+        graphs: bool = True,
     ) -> Self:
         """Load from a local folder (never touching the network) or a hub name; safetensors only, no remote code.
 
@@ -100,6 +102,7 @@ class TransformersModel(Tokenized, AsyncTwins):
             cache_bytes=cache_bytes,
             batch_bytes=batch_bytes,
             logits_bytes=logits_bytes,
+            graphs=graphs,
         )
         if pack and not compile:
             made.pack()
@@ -113,7 +116,7 @@ class TransformersModel(Tokenized, AsyncTwins):
     @property
     def findings(self) -> tuple[str, ...]:
         """What the doctor prints of it."""
-        return (*self.tokens.format.findings, *self._packing)
+        return (*self.tokens.format.findings, *self._packing, *self.engine.findings)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -115,6 +115,13 @@ def flag(value: str) -> bool:
     return value == "true"
 
 
+def unless_false(value: str) -> bool:
+    """auto (where it can be) or false."""
+    if value not in ("auto", "false"):
+        raise ValueError("auto or false")
+    return value == "auto"
+
+
 def integer(value: str) -> int:
     """A whole number, of 64 bits."""
     if not re.fullmatch(r"[+-]?[0-9]{1,18}", value):

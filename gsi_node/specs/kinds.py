@@ -10,7 +10,7 @@ from typing import Any
 
 from gsi_node.errors import SpecError
 from gsi_node.models.servers.dialects import DIALECTS
-from gsi_node.specs.grammar import Spec, flag, integer, name, number, numbers, positive, size, text
+from gsi_node.specs.grammar import Spec, flag, integer, name, number, numbers, positive, size, text, unless_false
 
 Specs = tuple[Spec, ...]
 Options = dict[str, Any]
@@ -139,13 +139,13 @@ MODELS: dict[str, SpecKind] = {
     "pocket": SpecKind(
         "pocket:draft",
         Loader(_LANGUAGE_MODEL, _pocket),
-        {**_WHERE, "logits_bytes": size},
+        {**_WHERE, "logits_bytes": size, "graphs": unless_false},
         targets=("draft", "base"),
     ),
     "hf": SpecKind(
         "hf:/models/base?device=cpu&dtype=float32",
         Loader(_LANGUAGE_MODEL, _target, (_PROMPT,)),
-        {**_WHERE, **_TEXTS, "logits_bytes": size, "gguf": name},
+        {**_WHERE, **_TEXTS, "logits_bytes": size, "graphs": unless_false, "gguf": name},
         templated=True,
     ),
     **{

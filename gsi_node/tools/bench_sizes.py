@@ -60,13 +60,14 @@ class SizeCell(BaseModel):
 
 
 class SizesRecord(BaseModel):
-    """What --json writes. models: by role."""
+    """What --json writes. models: by role. notes: what they found out about themselves meanwhile."""
 
     model_config = _STRICT
 
     models: dict[str, str]
     repeats: PositiveInt
     cells: list[SizeCell] = []
+    notes: list[str] = []
 
 
 def read_sizes(path: Path) -> SizesRecord:
@@ -91,12 +92,17 @@ def measure_sizes(
 ) -> SizesRecord:
     """The record with a cell for each size; `file` has, after each, those that are finished. company: callers."""
     for size in sizes:
-        record = record.model_copy(
-            update={"cells": [*record.cells, _cell(parts, size, acceptance, record.repeats, company)]}
-        )
+        cell = _cell(parts, size, acceptance, record.repeats, company)
+        notes = [f"{role} {told}" for role, part in parts.items() for told in _engine_findings(part)]
+        record = record.model_copy(update={"cells": [*record.cells, cell], "notes": notes})
         if file is not None:
             write(file, record.model_dump_json(indent=1) + "\n")
     return record
+
+
+def _engine_findings(part: object) -> tuple[str, ...]:
+    engine = getattr(part, "engine", None)
+    return () if engine is None else engine.findings
 
 
 def _cell(
@@ -152,7 +158,8 @@ def tables(record: SizesRecord) -> list[Table]:
     """Parts (then: the draft behind a step of the base; judge: the reward; both: score and reward at once; its: of what
     the base wrote), the two methods, rates."""
     told = ", ".join(f"{role} {spec}" for role, spec in record.models.items())
-    parts = Table("prefix", "n", *_PARTS, title=f"median seconds of each part: {told}")
+    notes = "; ".join(record.notes) or None
+    parts = Table("prefix", "n", *_PARTS, title=f"median seconds of each part: {told}", caption=notes)
     methods = Table(
         "prefix", "n", "accepted", "gsi", "sbon-base", "ratio", *_SHARES, title="seconds a step; gsi's shares"
     )

@@ -107,8 +107,7 @@ class Doctor:
         """Mean |log π(y) scored − log π(y) sampled| a step, over the candidates of two steps."""
         told = len(findings_of(model))
         model.supports(law)
-        for finding in findings_of(model)[told:]:  # of its step ends
-            self._say("", finding)
+        told = self._news(model, told)  # of its step ends
         if not tells_scores(model, law):
             self._say(f"{role} noise", "not measured: it tells no log-probabilities of given steps")
             return
@@ -122,6 +121,7 @@ class Doctor:
             if not unfinished:
                 break
             prefix = prefix.extended(unfinished[0])
+        self._news(model, told)  # of how it decodes
         mean, bound = sum(gaps) / len(gaps), max(bounds)
         self._say(f"{role} noise", f"mean |ℓ| {mean:.1e} nats a step with itself, certified bound {bound:.1e}")
         if mean > NOISE:
@@ -131,6 +131,13 @@ class Doctor:
                 f"{role}: its log-probabilities are known within {bound:.2g} nats a step only: raise ?top_k, set "
                 "temperature to 1, or serve it by `gsi serve`"
             )
+
+    def _news(self, model: StepModel, told: int) -> int:
+        """Say what was found out behind the first `told` findings; how many there are."""
+        found = findings_of(model)
+        for finding in found[told:]:
+            self._say("", finding)
+        return len(found)
 
     def _solve(self, parts: dict[str, Any]) -> None:
         from gsi_node.graph.build import compile_gsi

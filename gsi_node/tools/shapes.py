@@ -107,13 +107,13 @@ def find_shape(name: str, *, judges: bool) -> ModelShape:
     return SHAPES[name]
 
 
-def language_model(name: str, device: str, dtype: str) -> TransformersModel:
+def language_model(name: str, device: str, dtype: str, *, graphs: bool = True) -> TransformersModel:
     """Random weights of this shape. Raises ConfigError, BackendUnavailable (a device that torch does not see)."""
     shape = find_shape(name, judges=False)
     where, kind = find_device(device), find_dtype(dtype)
     with _seeded(where):
         model = AutoModelForCausalLM.from_config(shape.config, dtype=kind)
-    made = TransformersModel(model.eval(), shape_tokenizer(shape.ids), name=name)
+    made = TransformersModel(model.eval(), shape_tokenizer(shape.ids), name=name, graphs=graphs)
     made.pack()
     return made
 

@@ -51,7 +51,7 @@ def test_nothing_hidden_is_no_mask() -> None:
 @pytest.mark.usefixtures("_untried")
 @pytest.mark.parametrize("fault", ["absent", "refuses", "blind", "wrong"])
 def test_a_kernel_that_is_not_as_it_should_be_is_not_used(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
-    assert is_mergeable(torch.float32, CPU)
+    assert is_mergeable(torch.float32, CPU, WIDTH)
     is_mergeable.cache_clear()
     real = merging.attended
 
@@ -64,17 +64,17 @@ def test_a_kernel_that_is_not_as_it_should_be_is_not_used(monkeypatch: pytest.Mo
         return (result, log_norm.clamp(min=0.0)) if fault == "blind" else (result * 1.01, log_norm)
 
     monkeypatch.setattr(merging, "attended", faulty)
-    assert not is_mergeable(torch.float32, CPU)
+    assert not is_mergeable(torch.float32, CPU, WIDTH)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
 def test_other_types_keep_one_softmax(dtype: torch.dtype) -> None:
-    assert not is_mergeable(dtype, CPU)
+    assert not is_mergeable(dtype, CPU, WIDTH)
 
 
 def attention(merge: bool, fed: int, window: int | None, monkeypatch: pytest.MonkeyPatch) -> Tensor:
     """Of groups behind prefixes of 7, 0 and 3 tokens, of 2, 3 and 1 rows, after 2 tokens of their own."""
-    monkeypatch.setattr(batches, "is_mergeable", lambda dtype, device: merge)
+    monkeypatch.setattr(batches, "is_mergeable", lambda dtype, device, width: merge)
     torch.manual_seed(1)
     shape = KVShape(1, HEADS, WIDTH, torch.float32, CPU)
     batch, rows = Batch(shape, 100), (2, 3, 1)

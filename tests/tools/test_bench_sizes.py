@@ -243,7 +243,7 @@ def test_the_command_on_specs(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (["--shape", "tiny,tiny,tiny-prm", "--dtype", "int8"], "dtype 'int8' is unknown"),
         (["--shape", "tiny,tiny,tiny-prm", "--acceptance", "measured"], "random weights accept by chance"),
         (["--shape", "tiny,tiny,tiny-prm", "--prefix", "8"], "the prompt of one word has"),
-        (["--n", "4,16"], "several sizes .2. are for --models, --shape and --forwards"),
+        (["--n", "4,16"], "several sizes .2. are for --models, --shape, --graphs and --forwards"),
         (["--models", "hf:/nowhere,pocket:base,pocket"], "/nowhere"),
     ],
 )

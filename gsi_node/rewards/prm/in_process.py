@@ -53,7 +53,7 @@ class TransformersPRM(RenderedReward):
         self._codec = Codec(tokenizer, name)
         layout = self.family.layout(self._codec, checked_wish(self.family, wish), config)
         adapted = heads.adapted(model, self.family, self._codec)
-        self.engine = Engine(adapted, cache_bytes=cache_bytes, batch_bytes=batch_bytes)
+        self.engine = Engine(adapted, cache_bytes=cache_bytes, batch_bytes=batch_bytes, graphs=False)
         self.findings: tuple[str, ...] = ()
         super().__init__(name, layout, self.engine.context_length, traces=self.family.traces)
 
