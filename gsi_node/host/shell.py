@@ -13,11 +13,13 @@ import os
 import signal
 import sys
 import threading
+import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from types import CodeType, FrameType, TracebackType
+from typing import TYPE_CHECKING, NoReturn, TextIO, cast
 
 from gsi_node.errors import ConfigError, GSIError, StorageError
 from gsi_node.host.escapes import one_line
@@ -235,14 +237,20 @@ def _again_when_interrupted(told: UnraisableHookArgs) -> None:
     if not issubclass(told.exc_type, KeyboardInterrupt):
         sys.__unraisablehook__(told)
         return
-    later = threading.Timer(0.01, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
-    later.daemon = True
-    later.start()
+    threading.Thread(target=_interrupt_behind, args=(sys._getframe().f_code,), daemon=True).start()
 
 
-def _quiet_when_interrupted(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+def _interrupt_behind(hook: CodeType) -> None:
+    """Ctrl-C to the main thread once it has left the hook: inside, Python would drop it again, and say no more."""
+    main = cast(int, threading.main_thread().ident)
+    while hook in [frame.f_code for frame, _ in traceback.walk_stack(sys._current_frames().get(main))]:
+        time.sleep(0.01)
+    signal.pthread_kill(main, signal.SIGINT)
+
+
+def _quiet_when_interrupted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if not issubclass(kind, KeyboardInterrupt):
-        sys.__excepthook__(kind, error, traceback)
+        sys.__excepthook__(kind, error, trace)
         return
     _warn("interrupted\n")
     raise SystemExit(INTERRUPTED)

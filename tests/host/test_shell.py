@@ -237,6 +237,14 @@ def test_ctrl_c_counts_where_python_drops_it() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, b"went on\n", b"interrupted\n")
 
 
+def test_ctrl_c_counts_where_threads_begin_slowly() -> None:
+    """As on a loaded machine: what sends it once more must wait until Python has left the hook."""
+    slow = "import threading, time\nbegin = threading.Thread.start\n"
+    slow += "threading.Thread.start = lambda self: (begin(self), time.sleep(0.3))[0]\n"
+    done = sh('"$@"', ["-c", slow + DROPPED])
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"went on\n", b"interrupted\n")
+
+
 def test_another_exception_that_python_drops_is_shown_as_ever() -> None:
     done = sh('"$@"', ["-c", DROPPED.replace("signal.raise_signal(signal.SIGINT)", "1 / 0").replace("20", "0")])
     assert done.returncode == 0 and b"Exception ignored in" in done.stderr and b"ZeroDivisionError" in done.stderr
