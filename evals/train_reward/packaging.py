@@ -1,4 +1,4 @@
-"""The head as a model of its own: the kept layers with a token classifier, which transformers and vLLM load."""
+"""The head as a model of its own: the kept layers with a token classifier, which transformers loads."""
 
 from __future__ import annotations
 
