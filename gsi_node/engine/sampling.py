@@ -23,6 +23,9 @@ from gsi_node.types import SamplingLaw
 BLOCK = 512
 FEW = 4 * BLOCK
 """Of so many ids one block is made."""
+CACHED = {"cpu": 4 << 20, "cuda": 256 << 20}
+"""Bytes of weights that are made together where each row is read once, by device: what a cache holds, or what keeps it
+busy. On a CPU 640 rows of 152,000 ids take 3.5 times as long in one piece."""
 BELOW_ONE = 1 - 2**-52
 """Times any total it is rounded to less than the total."""
 
@@ -134,6 +137,10 @@ def target_log_probs(logits: Tensor, rows: Sequence[Sequence[int]], law: Samplin
     lengths = [len(row) for row in rows]
     flat = torch.tensor([token for row in rows for token in row], device=logits.device)
     where = torch.tensor([(b, j) for b, length in enumerate(lengths) for j in range(length)], device=logits.device)
-    softmax = Softmax.of(logits[where[:, 0], where[:, 1]], law)
-    picked = iter(softmax.at(torch.arange(len(flat), device=flat.device), flat).tolist())
+    some = max(1, CACHED.get(logits.device.type, CACHED["cuda"]) // (4 * logits.shape[-1]))
+    memory, found = Memory(), []
+    for at, ids in zip(where.split(some), flat.split(some), strict=True):
+        softmax = Softmax.of(logits[at[:, 0], at[:, 1]], law, memory)
+        found.append(softmax.at(torch.arange(len(ids), device=ids.device), ids))
+    picked = iter(torch.cat(found).tolist())
     return [fsum(islice(picked, length)) for length in lengths]

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gsi_node.engine import sampling
 from gsi_node.engine.sampling import FEW, Memory, Softmax, target_log_probs
 from gsi_node.types import SamplingLaw
 
@@ -150,8 +151,13 @@ def test_no_id_of_probability_zero_is_drawn(dtype: torch.dtype, law: SamplingLaw
 @pytest.mark.parametrize("law", LAWS, ids=["plain", "tempered", "nucleus"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("ids", [61, MANY])
-def test_what_is_drawn_is_scored_the_same_to_the_last_bit(ids: int, dtype: torch.dtype, law: SamplingLaw) -> None:
-    """π_S = π_B: the log-ratio of a step is 0.0, whether its rows are drawn, scored, or read as whole laws."""
+@pytest.mark.parametrize("piece", [1, 5, 1000])
+def test_what_is_drawn_is_scored_the_same_to_the_last_bit(
+    piece: int, ids: int, dtype: torch.dtype, law: SamplingLaw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """π_S = π_B: the log-ratio of a step is 0.0, whether its rows are drawn, scored (so many positions at once), or
+    read as whole laws."""
+    monkeypatch.setitem(sampling.CACHED, "cpu", 4 * ids * piece)
     rows, length = 6, 7
     z = logits(rows * length, ids, dtype).view(rows, length, ids)
     drawn: list[list[int]] = [[] for _ in range(rows)]

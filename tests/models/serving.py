@@ -96,7 +96,8 @@ class Faults:
 
 class Server:
     """One running server on a port of 127.0.0.1. `processed`: sampled log-probabilities include the temperature, as
-    vLLM's processed_logprobs. `llama`: returns no prompt log-probabilities. `alive`: False resets every connection."""
+    vLLM's processed_logprobs. `eos`: where it ends by itself, unless told otherwise. `llama`: returns no prompt
+    log-probabilities. `alive`: False resets every connection."""
 
     def __init__(self, model: Bigram, *, folder: str = "", processed: bool = False, llama: bool = False, port: int = 0):
         self.model, self.folder, self.processed, self.llama = model, folder, processed, llama
@@ -104,6 +105,7 @@ class Server:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.served, self.seeded, self.stops = MODEL, True, True
+        self.eos: set[int] = set()
         self.streaming, self.chatting, self.generating = Streaming(), Chatting(), Generating()
         self.listed: list[dict[str, Any]] | None = None
         self.about_path = "/get_model_info"
@@ -138,14 +140,14 @@ class Server:
         for prompt in prompts:
             for i in range(body["n"]):
                 given = body.get("prompt_logprobs") if not self.llama else None
-                seed = body["seed"] + i if self.seeded else self.requests
+                seed = (body["seed"] or 0) + i if self.seeded else self.requests
                 ids, logs = self._sampled(prompt, seed, body, body["max_tokens"])
                 k = body.get("logprobs") or 0
                 choices.append(
                     {
                         "index": len(choices),
                         "text": "",
-                        "finish_reason": "stop" if ids[-1] in body["stop_token_ids"] else "length",
+                        "finish_reason": "stop" if ids[-1] in {*body["stop_token_ids"], *self.eos} else "length",
                         "token_ids": ids,
                         "logprobs": {
                             "tokens": [f"token_id:{t}" for t in ids],
@@ -168,7 +170,9 @@ class Server:
             request = {**params, "logprobs": k}
             ids, logs = self._sampled(prompt, params.get("sampling_seed", 0), request, params["max_new_tokens"])
             meta: dict[str, Any] = {
-                "finish_reason": {"type": "stop" if ids and ids[-1] in params["stop_token_ids"] else "length"},
+                "finish_reason": {
+                    "type": "stop" if ids and ids[-1] in {*params["stop_token_ids"], *self.eos} else "length"
+                },
                 "output_token_logprobs": [[log[t], t, None] for t, log in zip(ids, logs, strict=True)],
                 "output_top_logprobs": [[[v, j, None] for j, v in log.items()] for log in logs],
             }
@@ -184,6 +188,7 @@ class Server:
         self, prompt: list[int], seed: int, body: dict[str, Any], limit: int
     ) -> tuple[list[int], list[dict[int, float]]]:
         stops = set(body["stop_token_ids"]) if self.stops else set()
+        stops |= set() if body["ignore_eos"] else self.eos
         ids, _ = self.model.draw(prompt[-1], seed, body["temperature"], limit, stops)
         k = body.get("logprobs") or 1
         logs = [self.model.listed(a, b, k) for a, b in zip((prompt[-1], *ids), ids, strict=False)]

@@ -104,7 +104,7 @@ def test_every_sampling_parameter_is_set_in_every_request(server: Server) -> Non
     assert sampled["n"] == 4 and sampled["temperature"] == 0.7 and 0 <= sampled["seed"] < 2**53
     assert set(sampled["stop_token_ids"]) == set(model.step_ends(SamplingLaw()).sure_ids)
     assert all(isinstance(i, int) for i in sampled["prompt"])
-    assert scored["prompt_logprobs"] == 20
+    assert scored["prompt_logprobs"] == 20 and scored["seed"] is None
 
 
 def test_the_probe_says_what_it_found(server: Server) -> None:

@@ -6,6 +6,7 @@ The oracle knows no automaton: it looks for the ends in the bytes of a step's ow
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,20 @@ def test_stop_ids_end_a_step_wherever_they_stand(rule: str, spelling: str, open_
         i for i in range(model.tokens.size) if ended(model, (i,), law.ends) and i not in model.tokens.codec.control_ids
     ]
     assert server.bodies[-1]["stop_token_ids"] == sorted({*sure, *model.eos_ids})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_runs_past_an_eos_of_the_server_that_is_none_of_the_law(kind: str, open_model: Open) -> None:
+    """As `gsi bench --models` asks; under a law of the model's own EOS the server is left to end there."""
+    server, model = open_model(kind, "byte-level")
+    own = law_of("tokens:3")
+    law = replace(own, eos_ids=())
+    whole = model.sample(PREFIX, 8, KEY, law)
+    assert {len(step.token_ids) for step in whole} == {law.max_step_tokens}
+    server.eos = {whole[0].token_ids[0]}
+    assert model.sample(PREFIX, 8, KEY, law) == whole
+    with pytest.raises(BackendError, match="is no step end of this run"):
+        model.sample(PREFIX, 8, KEY, own)
 
 
 def test_where_few_ids_can_stop_answers_are_streamed(open_model: Open) -> None:

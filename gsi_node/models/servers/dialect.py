@@ -40,7 +40,7 @@ _DIGITS = re.compile(r"[0-9]{1,10}", re.ASCII)
 class DrawRequest:
     """What to sample: n continuations of `ids` under raw softmax(logits / temperature), candidate i from seeds[i].
 
-    k: how many of the most likely tokens to list at each position.
+    k: how many of the most likely tokens to list at each position. past_eos: whether the model's own EOS ends nothing.
     """
 
     ids: Ids
@@ -49,6 +49,7 @@ class DrawRequest:
     limit: int
     stops: Ids
     k: int
+    past_eos: bool = False
 
 
 class Drawn(NamedTuple):

@@ -122,7 +122,8 @@ class ServerModel(Tokenized, ModelClient):
         limit = min(law.max_step_tokens, self._room(ids, 1))
         ends = self.step_ends(law)
         k = 1 if law.temperature == 1.0 or self.reported == "processed" else self.top_k
-        draw = DrawRequest(ids, [seed(key, i) for i in range(n)], law.temperature, limit, ends.sure_ids, k)
+        seeds, past_eos = [seed(key, i) for i in range(n)], not ends.eos_ids.issuperset(self.eos_ids)
+        draw = DrawRequest(ids, seeds, law.temperature, limit, ends.sure_ids, k, past_eos)
         what = f"sampling {n} steps after {len(ids)} tokens (seed {draw.seeds[0]})"
         deadline = self.transport.deadline()
         if not self.streams(ends) and hear is None:

@@ -49,6 +49,7 @@ class SGLang:
             "max_new_tokens": draw.limit,
             "temperature": draw.temperature,
             "stop_token_ids": list(draw.stops),
+            "ignore_eos": draw.past_eos,
         }
         return {
             "input_ids": [list(draw.ids)] * len(draw.seeds),

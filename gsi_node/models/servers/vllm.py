@@ -64,6 +64,7 @@ class VLLM:
             "max_tokens": draw.limit,
             "temperature": draw.temperature,
             "stop_token_ids": list(draw.stops),
+            "ignore_eos": draw.past_eos,
             "logprobs": draw.k,
         }
 
@@ -88,7 +89,7 @@ class VLLM:
             "model": model,
             "prompt": [[*ids, *row] for row in rows],
             "n": 1,
-            "seed": 0,
+            "seed": None,  # one kept by seed, whose prompt comes in pieces, ends vLLM 0.32 on a CPU
             "max_tokens": 1,
             "temperature": 1.0,
             "stop_token_ids": [],
