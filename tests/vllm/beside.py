@@ -35,7 +35,7 @@ from tests.vllm.servers import Fleet, VLLMServer
 
 HEADS = (
     *("what", "prefix", "n", "distinct", "tree", "a row each", "vLLM", "vLLM, bare"),
-    *("tree / vLLM", "/ bare", "rows / vLLM", "/ bare"),
+    *("tree / vLLM", "tree / bare", "rows / vLLM", "rows / bare"),
 )
 
 
