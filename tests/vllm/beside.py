@@ -122,7 +122,7 @@ def runs(pairs: Sequence[dict[str, Any]], size: int, n: int) -> list[float]:
 
 
 def main() -> None:
-    """Prints each row as it is known."""
+    """Prints the table, then what whole runs took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("draft", type=Path)
     parser.add_argument("base", type=Path)
@@ -141,19 +141,7 @@ def main() -> None:
     with Fleet([VLLMServer(Path(python), asked.draft, "draft", logs / "draft.log", *options)]) as fleet:
         [server] = fleet.servers
         beside = Beside(asked.draft, server, asked.dtype, asked.repeats)
-        heads = (
-            "what",
-            "prefix",
-            "n",
-            "distinct",
-            "tree",
-            "a row each",
-            "vLLM",
-            "vLLM, bare",
-            "tree / vLLM",
-            "rows / vLLM",
-        )
-        made = Table(*heads, title=f"tokens a second, {TOKENS} tokens a row, {torch.get_num_threads()} threads")
+        made = Table(*HEADS, title=f"tokens a second, {TOKENS} tokens a row, {torch.get_num_threads()} threads")
         for prefix in map(int, asked.prefix.split(",")):
             sizes = list(map(int, asked.rows.split(",")))
             for n in sizes:
