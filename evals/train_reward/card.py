@@ -75,7 +75,7 @@ pipeline_tag: token-classification
 # A process reward model of {facts.layers} layers
 
 P(good) of a reasoning step: the first {facts.layers} of {facts.of_layers} layers of {facts.model}, and a linear head on
-the hidden state at the separator behind a step. The head's label of a step is {_label(facts)}.
+the hidden state at the separator behind a step. The head was fitted to {_label(facts)}.
 
 ```
 gsi solve --reward prm:FOLDER "What is 12 * (7 + 5)?"
@@ -88,8 +88,10 @@ each separator, {facts.separator!r}, label 1 good.
 
 def _label(facts: TrainingFacts) -> str:
     if facts.rollouts:
-        return f"the share of {facts.rollouts} rollouts from it that end right"
-    return "whether its response's answer is right"
+        return f"the share of {facts.rollouts} rollouts from a step that end right"
+    if facts.pairs:
+        return "pairs of steps at one place of a right and of a wrong response to a problem"
+    return "whether a step's response is right"
 
 
 def _made(facts: TrainingFacts) -> str:

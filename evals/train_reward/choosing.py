@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
 
 from evals.report.stats import auroc
+from evals.train_reward.examples import Examples, LabelledSteps
 from evals.train_reward.judged import TriedHead
 from evals.train_reward.logistic import log_loss, logistic
 from evals.train_reward.templates import spread
@@ -20,22 +20,11 @@ STRENGTHS = tuple(float(f"1e{power}") for power in range(-5, 2))
 FOLDS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class LabelledSteps:
-    """Steps to fit on, in order. labels: in [0, 1]. outcomes: whether their response is right. weights: one a response,
-    shared by its steps. templates: of their problems."""
-
-    labels: Array
-    outcomes: Array
-    weights: Array
-    templates: Sequence[str]
-
-
 def choose(
     layers: Sequence[int], features: Callable[[int], Array], steps: LabelledSteps, seed: int, step: Callable[[], None]
 ) -> tuple[list[TriedHead], TriedHead, Array]:
-    """What was tried, the best of it by held-out log loss (the fewest layers, the weakest fit among equals), and its
-    head (v, b) fitted on all.
+    """What was tried, the best of it by the examples' held-out log loss (the fewest layers, the weakest fit among
+    equals), and its head (v, b) fitted on all.
 
     features: of a number of layers, shape (steps, width). step: called after each of layers × STRENGTHS. Raises
     ConfigError where steps are all right or all wrong.
@@ -43,7 +32,7 @@ def choose(
     if (kinds := set(steps.outcomes.tolist())) != {0.0, 1.0}:
         told = "right" if kinds == {1.0} else "wrong"
         raise ConfigError(f"every response of the fit split is {told}: name harder or easier problems, or more samples")
-    folds = _folds(steps.templates, seed)
+    folds, given = _folds(steps.templates, seed), steps.examples
     tried = []
     for count in layers:
         rows = features(count)
@@ -52,16 +41,20 @@ def choose(
             logits = np.empty(len(rows))
             for fold, start in starts.items():
                 out = folds == fold
-                starts[fold] = logistic(rows[~out], steps.labels[~out], steps.weights[~out], strength, start)
+                starts[fold] = _fitted(rows, given.within(~out), strength, start)
                 logits[out] = rows[out] @ starts[fold][:-1] + starts[fold][-1]
             known = [auroc(logits[folds == fold], steps.outcomes[folds == fold]) for fold in starts]
             found = fmean([value for value in known if value is not None] or [0.5])
-            tried.append(TriedHead(count, strength, log_loss(logits, steps.labels, steps.weights), found))
+            tried.append(TriedHead(count, strength, log_loss(given.of(logits), given.targets, given.weights), found))
             step()
     best = min(tried, key=lambda one: (one.log_loss, one.layers, one.strength))
     rows = features(best.layers)
-    head = logistic(rows, steps.labels, steps.weights, best.strength, np.zeros(rows.shape[1] + 1))
-    return tried, best, head
+    return tried, best, _fitted(rows, given, best.strength, np.zeros(rows.shape[1] + 1))
+
+
+def _fitted(rows: Array, given: Examples, strength: float, start: Array) -> Array:
+    """The head (v, b) of the examples."""
+    return logistic(given.of(rows), given.targets, given.weights, strength, start, bias=given.bias)
 
 
 def _folds(names: Sequence[str], seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

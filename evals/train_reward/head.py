@@ -14,7 +14,8 @@ from pydantic import TypeAdapter
 from safetensors import safe_open
 
 from evals.run.progress import RunMeter
-from evals.train_reward.choosing import STRENGTHS, LabelledSteps, choose
+from evals.train_reward.choosing import STRENGTHS, choose
+from evals.train_reward.examples import in_pairs, one_by_one
 from evals.train_reward.judged import SplitName, TriedHead
 from evals.train_reward.rollouts import Labels
 from evals.train_reward.sampling import Sample
@@ -68,24 +69,26 @@ class StepHead:
 
 
 def fitted(
-    samples: Mapping[SplitName, Sequence[Sample]], labels: Labels, states: States, seed: int, folder: Path
+    samples: Mapping[SplitName, Sequence[Sample]], labels: Labels | None, states: States, seed: int, folder: Path
 ) -> StepHead:
     """The head in the folder, if it was made of the same; else a new one, which is put there.
 
-    Raises ConfigError where the responses teach nothing, NumericError, StorageError.
+    labels: of the fit split's steps; None: it is fitted to pairs of steps. Raises ConfigError where the responses teach
+    nothing, NumericError, StorageError.
     """
     fit, file = samples["fit"], folder / HEAD
-    made_of = blake2b(repr((states.model, [(one.key, labels[one.key]) for one in fit], seed)).encode()).hexdigest()
+    known_by = [(one.key, one.correct if labels is None else labels[one.key]) for one in fit]
+    made_of = blake2b(repr((states.model, known_by, seed)).encode()).hexdigest()
     if file.exists() and (known := _read(file)).record.made_of == made_of:
         return known
-    steps = labelled_steps(fit, labels)
+    steps = in_pairs(fit) if labels is None else one_by_one(fit, labels)
     with RunMeter(len(states.rows) * len(STRENGTHS), "fits") as meter:
         meter.begin()
         tried, best, theta = choose(
             list(states.rows), lambda layers: states.of(layers, fit), steps, seed, lambda: meter.row(None)
         )
     logits = states.of(best.layers, samples["calibrate"]) @ theta[:-1] + theta[-1]
-    outcomes = labelled_steps(samples["calibrate"], labels).outcomes
+    outcomes = np.concatenate([[float(one.correct)] * len(one.steps) for one in samples["calibrate"]])
     slope, offset = platt(sigmoid(logits), outcomes)
     if slope <= 0:
         raise NumericError(
@@ -99,17 +102,6 @@ def fitted(
     tensors = {"vector": head.vector, "bias": np.asarray([head.bias])}
     write(file, safetensors.numpy.save(tensors, {"record": _RECORD.dump_json(record).decode()}))
     return head
-
-
-def labelled_steps(samples: Sequence[Sample], labels: Labels) -> LabelledSteps:
-    """The steps of some responses, one after the other."""
-    lengths = [len(one.steps) for one in samples]
-    return LabelledSteps(
-        labels=np.concatenate([labels[one.key] for one in samples]),
-        outcomes=np.repeat([float(one.correct) for one in samples], lengths),
-        weights=np.repeat([1 / length for length in lengths], lengths),
-        templates=[one.template for one in samples for _ in one.steps],
-    )
 
 
 def _read(file: Path) -> StepHead:

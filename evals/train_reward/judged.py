@@ -58,6 +58,7 @@ class TrainingFacts:
     of "problems" (all that decides how they are solved and graded) and of the "head". templates, problems, responses:
     how many, by split. left_out: responses by why they were. tried: what cross-validation tried. slope, offset: of the
     logistic map, fitted on the calibrate split, that the head holds already. rollouts: from each step, 0 for none.
+    pairs: whether it was fitted to pairs of steps.
     """
 
     _: KW_ONLY
@@ -80,6 +81,7 @@ class TrainingFacts:
     slope: float
     offset: float
     rollouts: int
+    pairs: bool
     version: str
     commit: str | None
     machine: str

@@ -13,15 +13,18 @@ STEPS = 5000
 SETTLED = {"maxiter": STEPS, "maxfun": 2 * STEPS, "gtol": 1e-7, "ftol": 1e-13}
 
 
-def logistic(features: Array, targets: Array, weights: Array, strength: float, start: Array) -> Array:
+def logistic(
+    features: Array, targets: Array, weights: Array, strength: float, start: Array, *, bias: bool = True
+) -> Array:
     """argmin over (v, b) of ½·|v|² + C · Σ_i w_i · (softplus(z_i) − y_i·z_i),  z_i = v·x_i + b.
 
     features: x, shape (N, d). targets: y in [0, 1]; weights: w ≥ 0. strength: C > 0. start: (v, b), shape (d + 1,), as
-    the result. The bias carries no penalty, so features are centred on the way: the same minimum, found sooner. Raises
-    NumericError where it is not found.
+    the result. The bias carries no penalty, so features are centred on the way: the same minimum, found sooner. bias:
+    whether there is one; else b = 0. Raises NumericError where the minimum is not found.
     """
     whole = weights.sum()
-    centre, shares, penalty = weights @ features / whole, weights / whole, 1 / (strength * whole)
+    shares, penalty = weights / whole, 1 / (strength * whole)
+    centre = shares @ features if bias else np.zeros(features.shape[1])
     centred = features - centre
 
     def loss(theta: Array) -> tuple[float, Array]:
@@ -29,9 +32,9 @@ def logistic(features: Array, targets: Array, weights: Array, strength: float, s
         logits = centred @ theta[:-1] + theta[-1]
         error = shares * (expit(logits) - targets)
         value = shares @ (np.logaddexp(0.0, logits) - targets * logits) + penalty * (theta[:-1] @ theta[:-1]) / 2
-        return float(value), np.append(error @ centred + penalty * theta[:-1], error.sum())
+        return float(value), np.append(error @ centred + penalty * theta[:-1], bias * error.sum())
 
-    begun = np.append(start[:-1], start[-1] + centre @ start[:-1])
+    begun = np.append(start[:-1], bias * (start[-1] + centre @ start[:-1]))
     found = minimize(loss, begun, jac=True, method="L-BFGS-B", options=SETTLED)
     if not found.success:
         raise NumericError(f"the logistic regression with C = {strength:g} has not settled: {found.message}")

@@ -25,7 +25,7 @@ from evals.train_reward.judged import SPLIT_NAMES, Judged, SplitName, TrainingFa
 from evals.train_reward.leakage import Leakage
 from evals.train_reward.packaging import put_together, said_of
 from evals.train_reward.recipe import TRAINING, Recipe
-from evals.train_reward.rollouts import outcomes, rolled_out
+from evals.train_reward.rollouts import Labels, outcomes, rolled_out
 from evals.train_reward.sampling import Sample, samples
 from evals.train_reward.states import States, all_states
 from evals.train_reward.templates import SplitProblems
@@ -67,16 +67,21 @@ class Training:
         by_split = {name: [one for one in readable if self.given.split[one.problem.id] == name] for name in SPLIT_NAMES}
         if empty := [name for name, some in by_split.items() if not some]:
             raise ConfigError(f"no response of the {empty[0]} split is left (left out: {left_out}): name more problems")
-        labels = outcomes(readable)
-        if recipe.rollouts:
-            labels |= rolled_out(recipe, by_split["fit"], folder, self.how.concurrency, self._base)
-        head = fitted(by_split, labels, states, recipe.seed, folder)
+        head = fitted(by_split, self._labels(by_split["fit"]), states, recipe.seed, folder)
         say(f"{head.layers} of {self.of_layers} layers, C = {head.record.best.strength:g}")
         put_together(head, by_split["gate"], states, self.out, load)
         judged = {name: [_judged(one, head, states) for one in some] for name, some in by_split.items()}
         _keep(judged, folder / JUDGED)
         checksums = {**prints, "model": states.model, "problems": recipe.problems_digest, "head": head.checksum}
         return self._card(by_split, judged, self._facts(head, by_split, left_out, checksums))
+
+    def _labels(self, samples: Sequence[Sample]) -> Labels | None:
+        """Of these responses' steps; None where pairs of them are told apart instead."""
+        if self.recipe.pairs:
+            return None
+        if not self.recipe.rollouts:
+            return outcomes(samples)
+        return rolled_out(self.recipe, samples, self.out / TRAINING, self.how.concurrency, self._base)
 
     def _base(self) -> StepModel:
         """The last solver, which rolls out."""
@@ -127,6 +132,7 @@ class Training:
             slope=head.record.slope,
             offset=head.record.offset,
             rollouts=recipe.rollouts,
+            pairs=recipe.pairs,
             version=made.version,
             commit=made.commit,
             machine=made.machine,

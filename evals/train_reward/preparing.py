@@ -51,6 +51,7 @@ def prepared(options: argparse.Namespace, load_part: str) -> Training:
         samples=options.samples,
         ratios=len(solvers) > 1 and not options.no_ratios,
         rollouts=options.rollouts,
+        pairs=options.pairs,
         layers=layers,
         seed=options.seed,
         fields=fields,

@@ -28,8 +28,8 @@ class Recipe(BaseModel):
     """model: the spec whose first layers are kept. solvers: specs, the draft first, the base last. data: specs of the
     problems; limit: of each; problems_digest: of all that decides how they are solved and graded. samples: of each
     problem by each solver. ratios: whether base and draft are compared on the calibrate split. rollouts: from each step
-    of the fit split, 0 for none. layers: how many of the model's may be kept. seed: of the splits. fields: of
-    GSIConfig. made: by what and where it was begun.
+    of the fit split, 0 for none. pairs: whether steps are compared instead. layers: how many of the model's may be
+    kept. seed: of the splits. fields: of GSIConfig. made: by what and where it was begun.
     """
 
     model_config = STRICT | ConfigDict(frozen=True)
@@ -43,6 +43,7 @@ class Recipe(BaseModel):
     samples: Count
     ratios: bool
     rollouts: Count
+    pairs: bool
     layers: list[Count]
     seed: Whole
     fields: dict[str, FieldValue]

@@ -41,6 +41,7 @@ FACTS = TrainingFacts(
     slope=1.2345,
     offset=-0.4321,
     rollouts=0,
+    pairs=False,
     version="0.1.0",
     commit="cafe42",
     machine="a machine",
@@ -81,7 +82,9 @@ def test_all_that_is_known_stands_on_it(judged: tuple[list[Judged], list[Judged]
         values = told.values() if isinstance(told, dict) else told if isinstance(told, tuple) else [told]
         for value in values:
             shown = [f"{value.log_loss:.4f}", f"{value.auroc:.3f}"] if isinstance(value, TriedHead) else [str(value)]
-            assert field.name in ("separator", "rollouts") or all(one.lstrip("-") in text for one in shown), field.name
+            assert field.name in ("separator", "rollouts", "pairs") or all(one.lstrip("-") in text for one in shown), (
+                field.name
+            )
     for one in gates(rewards, same):
         assert one.verdict in text and all(table.markdown() in text for table in tables(one))
     steps = [

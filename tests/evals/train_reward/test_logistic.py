@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evals.train_reward.choosing import STRENGTHS, LabelledSteps, choose
+from evals.train_reward.choosing import STRENGTHS, choose
+from evals.train_reward.examples import Examples, LabelledSteps
 from evals.train_reward.logistic import log_loss, logistic
 from gsi_node.errors import ConfigError
 
@@ -49,6 +50,17 @@ def test_the_bias_carries_no_penalty_and_a_start_changes_nothing() -> None:
     assert warm == pytest.approx(theta, abs=1e-3)
 
 
+def test_without_a_bias_there_is_none_and_nothing_is_centred() -> None:
+    features, targets, weights = made(60, 4, seed=6)
+    features -= 18
+    theta = logistic(features, targets, weights, 0.5, np.full(5, 3.0), bias=False)
+    assert theta[4] == 0
+    here = objective(theta, features, targets, weights, 0.5)
+    for direction in [*np.eye(4), *np.random.default_rng(7).normal(size=(40, 4))]:
+        for size in (0.02, -0.02):
+            assert objective(theta + size * np.append(direction, 0), features, targets, weights, 0.5) > here
+
+
 def test_log_loss_by_hand() -> None:
     found = log_loss(np.asarray([0.0, np.log(3)]), np.asarray([1.0, 0.0]), np.asarray([1.0, 3.0]))
     assert found == pytest.approx((np.log(2) + 3 * np.log(4)) / 4)
@@ -57,7 +69,13 @@ def test_log_loss_by_hand() -> None:
 def steps_of(count: int, templates: int, rng: Any) -> LabelledSteps:
     outcomes = (rng.uniform(size=count) < 0.5).astype(np.float64)
     names = [f"t{i % templates}" for i in range(count)]
-    return LabelledSteps(outcomes, outcomes, np.ones(count), names)
+    return labelled(outcomes, names)
+
+
+def labelled(outcomes: Any, names: list[str]) -> LabelledSteps:
+    """Of responses of one step."""
+    count = len(outcomes)
+    return LabelledSteps(outcomes, names, Examples(np.arange(count), None, outcomes, np.ones(count)))
 
 
 def test_it_chooses_the_layers_that_know() -> None:
@@ -81,13 +99,13 @@ def test_a_template_is_never_held_out_in_part() -> None:
     names = [f"t{i // 20}" for i in range(400)]
     labels = np.repeat((rng.uniform(size=20) < 0.5).astype(np.float64), 20)
     features = np.eye(20)[np.arange(400) // 20] * 3
-    steps = LabelledSteps(labels, labels, np.ones(400), names)
+    steps = labelled(labels, names)
     _, best, _ = choose([1], lambda layers: features, steps, 0, lambda: None)
     assert best.log_loss > 0.65  # a fold of halves reaches .02
 
 
 @pytest.mark.parametrize("outcome", [0.0, 1.0])
 def test_responses_that_are_all_alike_are_refused(outcome: float) -> None:
-    steps = LabelledSteps(np.full(8, outcome), np.full(8, outcome), np.ones(8), list("abcdefgh"))
+    steps = labelled(np.full(8, outcome), list("abcdefgh"))
     with pytest.raises(ConfigError, match=f"every response of the fit split is {'right' if outcome else 'wrong'}"):
         choose([1], lambda layers: np.ones((8, 2)), steps, 0, lambda: None)

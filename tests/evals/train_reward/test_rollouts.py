@@ -34,6 +34,7 @@ def recipe(rollouts: int) -> Recipe:
         samples=1,
         ratios=False,
         rollouts=rollouts,
+        pairs=False,
         layers=[1],
         seed=0,
         fields={},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 from evals.__main__ import main as evals
 from evals.report.cells import estimate
+from evals.run import execute
 from evals.train_reward import pipeline
 from evals.train_reward.backbone import Backbone
 from evals.train_reward.calibration import points
@@ -33,7 +35,7 @@ def argv(out: Path, *more: str) -> list[str]:
         "train-reward",
         *("--model", "pocket:base", "--solvers", "pocket:draft,pocket:base", "--data", "pocket"),
         *("--data-dir", str(out.parent)),  # where no evaluation set is
-        *("--limit", "60", "--samples", "2", "--layers", "2,3", "--out", str(out), *more),
+        *("--limit", "60", "--data-seed", "3", "--samples", "2", "--layers", "2,3", "--out", str(out), *more),
     ]
 
 
@@ -128,7 +130,8 @@ def test_the_card_says_what_the_responses_say(made: Path, capsys: Capture) -> No
         responses[line["split"]].append(Judged(**fields))
     for one in gates({"this reward": responses["gate"]}, lambda _, first, second: first == second):
         every, early = (view["this reward"] for view in one.separations.values())
-        assert f"| {estimate(every.overall)} |" in text and f"| {estimate(early.within)} |" in text
+        for cell in (estimate(every.overall), estimate(early.within)):
+            assert re.search(rf"\| +{re.escape(cell)} +\|", text)
         for name, by_n in one.accuracies.items():
             assert name == MAJORITY or estimate(by_n[2]) in text
     draft = [one for one in responses["calibrate"] if one.solver == "draft"]
@@ -174,6 +177,27 @@ def test_what_is_lost_is_made_again_and_equal(copied: Path, capsys: Capture, mon
 def test_another_recipe_is_refused(copied: Path, capsys: Capture) -> None:
     assert evals([*argv(copied), "--rollouts", "2"]) == 2
     assert "was begun with another recipe (rollouts: 0 there, 2 here)" in capsys.readouterr().err
+
+
+def test_pairs_are_fitted_to_responses_and_states_taken_over_from_another_folder(
+    made: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/train-reward.md has it: two folders are copied, and nothing in them is made again."""
+    for name in ("samples", "states"):
+        shutil.copytree(made / "training" / name, tmp_path / "mine" / "training" / name)
+    monkeypatch.setattr(Backbone, "states", None)
+    monkeypatch.setattr(execute, "_make", None)
+    assert evals([*argv(tmp_path / "mine"), "--pairs"]) == 0
+    assert "was fitted to pairs of steps at one place of a right and of a wrong response" in capsys.readouterr().out
+    first, second = judged(made), judged(tmp_path / "mine")
+    assert [line["correct"] for line in first] == [line["correct"] for line in second]
+    assert [line["scores"] for line in first] != [line["scores"] for line in second]
+
+
+def test_pairs_and_rollouts_are_not_both(tmp_path: Path, capsys: Capture) -> None:
+    with pytest.raises(SystemExit):
+        evals([*argv(tmp_path / "mine"), "--pairs", "--rollouts", "2"])
+    assert "not allowed with argument --pairs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
