@@ -48,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--data", required=True)
     what.add_argument("--data-dir", type=named_path)
     what.add_argument("--limit", type=positive, default=100, metavar="N", help="problems of each split (default 100)")
+    what.add_argument(
+        "--without", type=named_path, metavar="FILE", help="leave out what a reward was trained on: its overlap.json"
+    )
     what.add_argument("--seeds", type=integers, default=[0])
     add_models(what)
     what.add_argument(
@@ -55,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--workers", type=positive, default=1)
     what.add_argument("--concurrency", type=positive, default=1)
+    what.add_argument("--threads", type=positive, default=1, metavar="T", help="torch threads a process (default 1)")
     what.add_argument("--out", type=named_path, required=True, metavar="FOLDER")
 
 

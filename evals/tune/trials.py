@@ -10,6 +10,7 @@ from pathlib import Path
 
 from scipy import stats as scipy_stats
 
+from evals.data.dropped import without
 from evals.graders.gradable import load_gradable
 from evals.report import stats
 from evals.report.arms import Arm
@@ -62,14 +63,15 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What all trials share: where they are written, the data, the models, and when to stop. sets: fields of GSIConfig
-    that all of them have."""
+    """What all trials share: where they are written, the data, the models, and when to stop. without: a training's
+    overlap.json, whose dropped problems are left out. sets: fields of GSIConfig that all of them have."""
 
     out: Path
     method: str
     sets: Mapping[str, FieldValue]
     data: str
     data_dir: Path | None
+    without: Path | None
     limit: int
     seeds: tuple[int, ...]
     specs: Mapping[str, str]
@@ -93,10 +95,11 @@ class Search:
             sets=gathered([("--set", other_fields(options.set))]),
             data=options.data,
             data_dir=options.data_dir,
+            without=options.without,
             limit=options.limit,
             seeds=tuple(options.seeds),
             specs={role: getattr(options, role) for role in ("draft", "base", "reward")},
-            how=How(workers=options.workers, concurrency=options.concurrency),
+            how=How(workers=options.workers, concurrency=options.concurrency, threads=options.threads),
             rounds=options.rounds,
             tolerance=options.tolerance,
         )
@@ -104,6 +107,8 @@ class Search:
     def plan(self, split: str, setup: Setup) -> Plan:
         """The run of one setting. Raises ConfigError."""
         problems = load_gradable(self.data, data_dir=self.data_dir, size=self.limit, seed=0, split=split)
+        if self.without is not None:
+            problems = without(problems, self.data, self.without)
         return Plan(
             data=self.data,
             problems=tuple(problems),

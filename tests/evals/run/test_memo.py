@@ -110,7 +110,7 @@ def test_without_one_set_of_streams_nothing_is_shared_and_the_command_refuses(
 
 def test_rows_of_models_in_process_are_the_same() -> None:
     fields = {"max_tokens": 30, "max_step_tokens": 16, "step_end": "tokens:12"}
-    methods = ("gsi", "gsi-ic", "expgsi", "rsd-n", "sbon-draft", "cgs", "sbon-base", "specdec-sbon")
+    methods = ("gsi", "gsi-ic", "expgsi", "rsd-n", "sbon-draft", "cgs", "sbon-base", "specdec-sbon", "specdec")
     one = plan(fields, FLOAT64, methods=methods, ns=(3,), seeds=(0,), share_samples=True, limit=1)
     parts = {role: load_part(role, spec) for role, spec in FLOAT64.items()}
     within, without = (made(one, lambda role, spec: parts[role], memo=memo) for memo in (True, False))

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.__main__ import main as evals
+from evals.data.dropped import ComparedSet, Likeness, save
 from evals.rows.lines import read_rows
 from evals.rows.row import Row, StepRecord
 from evals.run.how import How
@@ -78,9 +79,11 @@ class Runs:
 
     def __init__(self) -> None:
         self.plans: list[Plan] = []
+        self.hows: list[How] = []
 
     def __call__(self, plan: Plan, folder: Path, how: How) -> list[Row]:
         self.plans.append(plan)
+        self.hows.append(how)
         (method,), (n,) = plan.methods, plan.ns
         config = plan.config(method, n, 0)
         field = knobs()[method].field
@@ -170,6 +173,24 @@ def test_two_drafts_are_tuned_as_one(
                 assert [one.draft for one in ((step.rejected or step).candidates or ())] == [0, 0, 1]
     assert tune.main(parser.parse_args([*argv, "--n", "1", "--out", str(tmp_path / "one")])) == 2
     assert "n: want at least 2, one candidate a draft, got 1" in capsys.readouterr().err
+
+
+def test_what_a_reward_was_trained_on_is_left_out_of_both_splits(
+    tmp_path: Path, runs: Runs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, file = problems(tmp_path, 24), tmp_path / "overlap.json"
+    ids = [json.loads(line)["id"] for line in data.read_text("utf-8").splitlines()]
+    dropped = {name: Likeness(overlap=0.5, like="7") for name in ids[::3]}
+    save({str(data): ComparedSet(kept=[name for name in ids if name not in dropped], dropped=dropped)}, file)
+    argv = ("--data", str(data), "--target-fallback", "0.3", "--rounds", "1", "--threads", "2")
+    assert tuned(tmp_path / "all", *argv) == 0
+    assert tuned(tmp_path / "some", *argv, "--without", str(file)) == 0
+    whole, left = ({one.id for plan in plans for one in plan.problems} for plans in (runs.plans[:2], runs.plans[2:]))
+    assert whole == set(ids) and left == set(ids) - set(dropped)
+    assert {plan.split for plan in runs.plans[2:]} == {"calibration", "heldout"}
+    assert {how.threads for how in runs.hows} == {2}
+    assert tuned(tmp_path / "none", *argv, "--without", str(tmp_path / "nowhere")) == 2
+    assert "nowhere: cannot be read" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
