@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 
 from evals.train_reward.backbone import Backbone
 from evals.train_reward.head import StepHead
 from evals.train_reward.recipe import TRAINING
 from evals.train_reward.sampling import Sample
 from evals.train_reward.states import States
-from gsi_node.errors import NumericError
+from gsi_node.errors import NumericError, StorageError
 from gsi_node.host.files import sync_folder, write
 from gsi_node.protocols import Reward
 from gsi_node.rewards.prm.in_process import TransformersPRM
@@ -41,8 +42,11 @@ def put_together(
         return
     shutil.rmtree(part, ignore_errors=True)
     backbone = load()
-    backbone.classifier(head.layers, torch.from_numpy(head.vector), head.bias).save_pretrained(part)
-    backbone.tokenizer.save_pretrained(part)
+    try:
+        backbone.classifier(head.layers, torch.from_numpy(head.vector), head.bias).save_pretrained(part)
+        backbone.tokenizer.save_pretrained(part)
+    except SafetensorError as error:  # how it tells of a full disk
+        raise StorageError(f"{part}: cannot be written: {error}") from error
     _compare(part, backbone, head, samples[:ASKED], states)
     (out / CONFIG).unlink(missing_ok=True)  # without it nothing loads what is of two heads
     for file in sorted(part.iterdir(), key=lambda file: file.name == CONFIG):

@@ -10,7 +10,7 @@ from evals.__main__ import main
 from evals.train_reward import command as train
 
 READY = "samples"
-TOLD_OF_ITSELF = ("| command ", "| machine, date ")
+TOLD_OF_ITSELF = ("| command ", "| version ", "| machine, date ")
 
 
 def command(folder: Path) -> int:

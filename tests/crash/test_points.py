@@ -26,6 +26,7 @@ DRAWN = [
     ("evals", "sigterm", 4),
     ("train", "kill", 5),
     ("train", "full", 2),
+    ("train", "size", 2),
     ("train", "sigint", 2),
     ("jko", "kill", 16),
     ("jko", "full", 5),
