@@ -3,7 +3,8 @@
 Requests that arrive while a forward runs are in the next turn. The thread starts with the first request and ends
 after IDLE seconds without one, so that engines nobody uses cost nothing. It ends with its turn when the interpreter
 exits (a thread torn off inside of torch aborts the process); a forked child, which inherits no thread, begins anew.
-On CUDA it has a stream of its own: models on one device work side by side.
+On CUDA it has a stream of its own: models on one device work side by side. What long work frees it gives back to the
+system.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import torch
 from gsi_node.cancel import check_cancelled
 from gsi_node.engine.requests import AnyRequest
 from gsi_node.errors import Cancelled
+from gsi_node.host.memory import Returning
 
 IDLE = 2.0
 LAST_TURN = 30.0
@@ -46,6 +48,7 @@ class EngineThread:
         self._changed = Condition()
         self._thread: Thread | None = None
         self._ending = False
+        self._memory = Returning()
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         _WORKERS.add(self)
 
@@ -91,6 +94,7 @@ class EngineThread:
                     if new and self.stream is not None:  # weights, say, may still be on their way
                         self.stream.wait_stream(torch.cuda.default_stream(self.stream.device))
                     busy = self._turn(new)
+                    self._memory.now_and_then()
                 except BaseException as error:  # noqa: BLE001 (whatever it is, callers must hear of it, not wait for ever)
                     self._fail(error)
                     busy = False
