@@ -90,7 +90,7 @@ def _label(facts: TrainingFacts) -> str:
     if facts.rollouts:
         return f"the share of {facts.rollouts} rollouts from a step that end right"
     if facts.pairs:
-        return "pairs of steps at one place of a right and of a wrong response to a problem"
+        return "pairs of steps at one place of a right and of a wrong response of one solver to a problem"
     return "whether a step's response is right"
 
 

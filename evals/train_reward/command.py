@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--layers", type=integers, help="that may be kept, with commas between (default: six depths)")
     labels = what.add_mutually_exclusive_group()
     labels.add_argument("--rollouts", type=integer, default=0, metavar="R", help="labels by R continuations of a step")
-    labels.add_argument("--pairs", action="store_true", help="fit to pairs of steps of one problem in place of labels")
+    labels.add_argument("--pairs", action="store_true", help="fit to pairs of steps of one problem and solver")
     what.add_argument("--no-ratios", action="store_true", help="draft and base are not compared: other vocabularies")
     what.add_argument("--seed", type=integer, default=0, help="of splits and folds (default 0)")
     what.add_argument(

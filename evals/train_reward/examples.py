@@ -1,4 +1,4 @@
-"""What a head is fitted to: steps with a label each, or pairs of steps of one problem."""
+"""What a head is fitted to: steps with a label each, or pairs of steps of one problem and solver."""
 
 from __future__ import annotations
 
@@ -62,19 +62,20 @@ def one_by_one(samples: Sequence[Sample], labels: Labels) -> LabelledSteps:
 
 
 def in_pairs(samples: Sequence[Sample]) -> LabelledSteps:
-    """Each step of a right response and the one at the same place of each wrong response to the same problem, the first
-    better (a Bradley-Terry model); a problem weighs as many as its responses are, shared by its pairs.
+    """Each step of a right response and the one at the same place of each wrong response of the same solver to the same
+    problem, the first better (a Bradley-Terry model); a solver's responses to a problem weigh 1 each, shared by their
+    pairs. Across solvers nothing is paired: who wrote a step is easily told, and no choice is between models.
 
-    Raises ConfigError where no problem has right and wrong responses.
+    Raises ConfigError where no solver has right and wrong responses to a problem.
     """
     starts = np.cumsum([0, *(len(one.steps) for one in samples)])
-    by_problem: dict[str, tuple[list[int], list[int]]] = {}
+    groups: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
     for number, one in enumerate(samples):
-        by_problem.setdefault(one.problem.id, ([], []))[not one.correct].append(number)
+        groups.setdefault((one.problem.id, one.solver), ([], []))[not one.correct].append(number)
     first: list[int] = []
     second: list[int] = []
     weights: list[float] = []
-    for right, wrong in by_problem.values():
+    for right, wrong in groups.values():
         found = [
             (int(starts[good]) + place, int(starts[bad]) + place)
             for good in right
@@ -85,7 +86,9 @@ def in_pairs(samples: Sequence[Sample]) -> LabelledSteps:
         second += [bad for _, bad in found]
         weights += [(len(right) + len(wrong)) / len(found) for _ in found]
     if not first:
-        raise ConfigError("no problem of the fit split has right and wrong responses: more problems, or more samples")
+        raise ConfigError(
+            "no solver has right and wrong responses to a problem of the fit split: more problems, or more samples"
+        )
     pairs = Examples(np.asarray(first), np.asarray(second), np.ones(len(first)), np.asarray(weights))
     return _labelled(samples, pairs)
 

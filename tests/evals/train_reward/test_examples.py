@@ -15,9 +15,9 @@ from evals.train_reward.sampling import Sample
 from gsi_node.errors import ConfigError
 
 
-def sample(problem: str, number: int, correct: bool, steps: int, template: str = "t") -> Sample:
+def sample(problem: str, number: int, correct: bool, steps: int, template: str = "t", solver: str = "base") -> Sample:
     texts = tuple(f"step {place}" for place in range(steps))
-    return Sample(Problem(problem, "?", "7", "math"), template, "base", number, texts, correct, True, "7", None)
+    return Sample(Problem(problem, "?", "7", "math"), template, solver, number, texts, correct, True, "7", None)
 
 
 SAMPLES = [
@@ -27,6 +27,7 @@ SAMPLES = [
     sample("r", 0, False, 1),  # 6
     sample("r", 1, True, 2),  # 7, 8
     sample("p", 2, False, 1),  # 9
+    sample("q", 0, False, 2, solver="draft"),  # 10, 11: another solver's
 ]
 
 
@@ -37,10 +38,10 @@ def test_each_step_of_a_right_response_is_paired_with_the_one_at_its_place_of_ea
     assert list(zip(found.first.tolist(), found.second.tolist(), strict=True)) == [(0, 2), (1, 3), (0, 9), (7, 6)]
     assert found.weights.tolist() == [1.0, 1.0, 1.0, 2.0]  # 3 responses in 3 pairs, 2 in one
     assert found.targets.tolist() == [1.0] * 4
-    assert steps.outcomes.tolist() == [1, 1, 0, 0, 0, 1, 0, 1, 1, 0]
-    values = np.arange(10.0) ** 2
+    assert steps.outcomes.tolist() == [1, 1, 0, 0, 0, 1, 0, 1, 1, 0, 0, 0]
+    values = np.arange(12.0) ** 2
     assert found.of(values).tolist() == [-4, -8, -81, 13]
-    kept = np.ones(10, dtype=bool)
+    kept = np.ones(12, dtype=bool)
     kept[[6, 7, 8]] = False
     assert found.within(kept).of(values).tolist() == [-4, -8, -81]
     assert found.within(kept).weights.tolist() == [1, 1, 1]
@@ -58,7 +59,7 @@ def test_one_by_one_each_has_its_label_and_a_response_weighs_one() -> None:
 
 
 def test_nothing_to_compare_is_refused() -> None:
-    with pytest.raises(ConfigError, match="no problem of the fit split has right and wrong responses"):
+    with pytest.raises(ConfigError, match="no solver has right and wrong responses to a problem of the fit split"):
         in_pairs([sample("p", 0, True, 2), sample("q", 0, False, 2)])
 
 
