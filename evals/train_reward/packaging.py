@@ -15,6 +15,7 @@ from evals.train_reward.head import StepHead
 from evals.train_reward.recipe import TRAINING
 from evals.train_reward.sampling import Sample
 from evals.train_reward.states import States
+from gsi_node.engine.loading import without_bars
 from gsi_node.errors import NumericError, StorageError
 from gsi_node.host.files import sync_folder, write
 from gsi_node.protocols import Reward
@@ -43,8 +44,9 @@ def put_together(
     shutil.rmtree(part, ignore_errors=True)
     backbone = load()
     try:
-        backbone.classifier(head.layers, torch.from_numpy(head.vector), head.bias).save_pretrained(part)
-        backbone.tokenizer.save_pretrained(part)
+        with without_bars():
+            backbone.classifier(head.layers, torch.from_numpy(head.vector), head.bias).save_pretrained(part)
+            backbone.tokenizer.save_pretrained(part)
     except SafetensorError as error:  # how it tells of a full disk
         raise StorageError(f"{part}: cannot be written: {error}") from error
     _compare(part, backbone, head, samples[:ASKED], states)

@@ -108,13 +108,13 @@ def load_pretrained(
             raise ConfigError(f"GGUF file {packed} is unpacked when it is read: leave quantization={quantization} out")
         if not folder.is_dir():
             raise BackendUnavailable(f"model folder {folder} does not exist; ?gguf={packed} names a file in a folder")
-        with reading(f"GGUF file {folder / packed}"), _quiet(local=True):
+        with reading(f"GGUF file {folder / packed}"), without_bars(local=True):
             model, tokenizer = load_gguf(auto, folder, packed, kind)
         return _ready(_moved(model, wanted), compile), tokenizer
     if smaller:  # a quantized model cannot be moved
         smaller["device_map"] = {"": wanted}
     source, local = find_source(name_or_path)
-    with reading(f"model {source!r}", hint(local)), _quiet(local):
+    with reading(f"model {source!r}", hint(local)), without_bars(local):
         model, info = auto.from_pretrained(
             source,
             dtype=kind,
@@ -152,8 +152,8 @@ def _ready(model: PreTrainedModel, compile: bool) -> PreTrainedModel:
 
 
 @contextmanager
-def _quiet(local: bool) -> Iterator[None]:
-    """No progress bars for a local folder; downloads keep theirs."""
+def without_bars(local: bool = True) -> Iterator[None]:
+    """No progress bars of transformers where a folder is local; downloads keep theirs."""
     switch = local and hf_logging.is_progress_bar_enabled()
     if switch:
         hf_logging.disable_progress_bar()

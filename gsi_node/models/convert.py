@@ -14,15 +14,16 @@ def convert(source: Path, target: Path, dtype: str = "float32") -> None:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    from gsi_node.engine.loading import load_pretrained
+    from gsi_node.engine.loading import load_pretrained, without_bars
 
     model, tokenizer = load_pretrained(AutoModelForCausalLM, source.parent, device="cpu", dtype=dtype, gguf=source.name)
     part: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        model.save_pretrained(part)
-        tokenizer.save_pretrained(part)
+        with without_bars():
+            model.save_pretrained(part)
+            tokenizer.save_pretrained(part)
         part.chmod(0o755)
         part.rename(target)
         part = None

@@ -188,10 +188,9 @@ def test_pairs_are_fitted_to_responses_and_states_taken_over_from_another_folder
     monkeypatch.setattr(Backbone, "states", None)
     monkeypatch.setattr(execute, "_make", None)
     assert evals([*argv(tmp_path / "mine"), "--pairs"]) == 0
-    assert (
-        "was fitted to pairs of steps at one place of a right and of a wrong response of one solver"
-        in capsys.readouterr().out
-    )
+    told = capsys.readouterr()
+    assert "was fitted to pairs of steps at one place of a right and of a wrong response of one solver" in told.out
+    assert "%|" not in told.err  # no bars of transformers'
     first, second = judged(made), judged(tmp_path / "mine")
     assert [line["correct"] for line in first] == [line["correct"] for line in second]
     assert [line["scores"] for line in first] != [line["scores"] for line in second]
