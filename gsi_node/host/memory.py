@@ -1,8 +1,7 @@
 """Memory that was freed and that the C library keeps, for the system again.
 
 Where small blocks live long between large ones that come and go, as a prefix cache's do between batches, glibc's heap
-grows past what is in use: by 0.4 GB a minute with a model of 1.5 B parameters and 32 problems in company, until
-the machine had none left (docs/log.md).
+grows past what is in use, until a machine has none left (measured in docs/log.md, 2026-12-01).
 """
 
 from __future__ import annotations

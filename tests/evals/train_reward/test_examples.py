@@ -85,6 +85,6 @@ def test_pairs_find_what_tells_apart_within_problems_where_labels_find_what_tell
     assert of_pairs[1] > 4 * abs(of_pairs[0])
     outcomes = [one.correct for one in samples]
     by_pairs, by_labels = (auroc(features @ head[:-1], outcomes) for head in (of_pairs, of_labels))
-    assert (
-        by_pairs is not None and by_labels is not None and by_pairs < by_labels - 0.03
-    )  # over all steps the labels' is the better: what is wanted decides
+    assert by_pairs is not None
+    assert by_labels is not None
+    assert by_pairs < by_labels - 0.03  # over all steps the labels' is the better: what is wanted decides
